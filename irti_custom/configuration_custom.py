@@ -1,0 +1,271 @@
+"""What a checkpoint says about itself: the task, the labels, and the encoder inside.
+
+    MaskedSeqModelingConfig
+    ├── task, problem_type, num_labels, id2label, label2id
+    ├── base_model_config          the encoder's own config, whole
+    └── base_model_name_or_path, base_model_type, base_model_attr_name
+
+A config is data. Nothing in it grants permission to run code: that comes from the caller.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
+
+IGNORE_INDEX = -100
+"""Label of a position, or of one element of it, that counts neither in the loss nor in a metric."""
+
+PROBLEM_TYPES = {
+    "multilabel": "multi_label_classification",
+    "multiclass": "single_label_classification",
+}
+TASKS = tuple(PROBLEM_TYPES)
+
+# Version 0.1.0 stored the first two. The others choose a kernel, which may be code from a hub.
+_NOT_FOR_A_FILE_TO_SAY = (
+    "trust_remote_code",
+    "strict_mlm_check",
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+)
+_LABEL_KEYS = ("num_labels", "id2label", "label2id")
+
+
+class OpaqueEncoderConfig(PretrainedConfig):
+    """Settings of an encoder whose config class this process does not have (remote code).
+
+    Keeps every value, so that reading and saving a config loses nothing, and runs nothing.
+    """
+
+    def __init__(self, model_type: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model_type = model_type
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as they were, under the encoder's own `model_type`."""
+        return {**super().to_dict(), "model_type": self.model_type}
+
+
+class MaskedSeqModelingConfig(PretrainedConfig):
+    """Configuration of `AutoModelForMaskedSeqModeling`.
+
+    Args:
+        num_labels: L, the width of the logits. Default: the length of the label maps, else 2.
+        task: "multilabel" (sigmoid per label) or "multiclass" (softmax over labels).
+        id2label: label names by id ``0..L-1``; derived from `label2id` where that is given alone.
+        label2id: ids by label name; derived from `id2label` where that is given alone.
+        problem_type: Transformers' name of the task; follows from `task`.
+        base_model_config: the encoder's config, or the dict it was saved as.
+        base_model_name_or_path: where the encoder came from. Provenance only: a checkpoint loads
+            without it.
+        base_model_type: the encoder's `model_type`; follows from `base_model_config`.
+        base_model_attr_name: the model's attribute that holds the encoder, and so the first part
+            of its weights' names. Default: the model type, as an identifier.
+
+    Raises:
+        ValueError: an unknown task, or settings that contradict each other.
+
+    Example:
+        >>> config = MaskedSeqModelingConfig(id2label={0: "person", 1: "place"}, task="multiclass")
+        >>> config.num_labels, config.label2id["place"], config.problem_type
+        (2, 1, 'single_label_classification')
+    """
+
+    model_type = "irti_masked_seq_modeling"
+    sub_configs = {"base_model_config": AutoConfig}  # noqa: RUF012 (Transformers' own convention)
+    # Keeps `Trainer.predict(...).predictions` one array.
+    keys_to_ignore_at_inference = ["hidden_states", "attentions"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_labels: int | None = None,
+        task: str = "multilabel",
+        id2label: dict[int, str] | None = None,
+        label2id: dict[str, int] | None = None,
+        problem_type: str | None = None,
+        base_model_config: PretrainedConfig | dict[str, Any] | None = None,
+        base_model_name_or_path: str | None = None,
+        base_model_type: str | None = None,
+        base_model_attr_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if task not in TASKS:
+            raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
+        if problem_type not in (None, PROBLEM_TYPES[task]):
+            raise ValueError(
+                f"`problem_type` must be {PROBLEM_TYPES[task]!r} for task={task!r}, got "
+                f"{problem_type!r}. Leave it out: it follows from `task`."
+            )
+        id2label = resolve_labels(num_labels, id2label, label2id) or {0: "LABEL_0", 1: "LABEL_1"}
+        if task == "multiclass" and len(id2label) < 2:
+            raise ValueError(
+                f"task='multiclass' needs at least 2 labels, got {list(id2label.values())}. A "
+                "single yes-or-no label is task='multilabel'."
+            )
+        # Set first: Transformers spreads dtype and attention settings over the sub-configs.
+        self.base_model_config = _as_config(base_model_config)
+        self.task = task
+        self.base_model_name_or_path = base_model_name_or_path
+        known_type = getattr(self.base_model_config, "model_type", None)
+        if base_model_type and known_type and base_model_type != known_type:
+            raise ValueError(
+                f"`base_model_type` is {base_model_type!r}, but `base_model_config` describes "
+                f"{known_type!r}. Leave it out: it follows from `base_model_config`."
+            )
+        self.base_model_type = known_type or base_model_type
+        self.base_model_attr_name = base_model_attr_name or (
+            attr_name_of(self.base_model_type) if self.base_model_type else None
+        )
+        super().__init__(
+            id2label=id2label,
+            label2id={name: index for index, name in id2label.items()},
+            problem_type=PROBLEM_TYPES[task],
+            **kwargs,
+        )
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Build a config from a saved dict; keyword arguments are the caller's and win.
+
+        Overriding one of `num_labels`, `id2label`, `label2id` drops what the dict says of the
+        others; overriding `task` drops its `problem_type`. Permissions in the dict are dropped.
+
+        Raises:
+            ValueError: settings that contradict each other.
+        """
+        config_dict = _as_data(config_dict)
+        given = {name: kwargs.pop(name) for name in _LABEL_KEYS if kwargs.get(name) is not None}
+        if given and given != {"num_labels": _saved_num_labels(config_dict)}:
+            config_dict = {k: v for k, v in config_dict.items() if k not in _LABEL_KEYS}
+            config_dict.update(given)
+        if kwargs.get("task") is not None:
+            config_dict.pop("problem_type", None)
+        # None means "as saved". Without these, Transformers would set the attributes one by one,
+        # past the checks of `__init__`.
+        for name in (*_LABEL_KEYS, "task", "problem_type", "base_model_attr_name"):
+            value = kwargs.pop(name, None)
+            if value is not None:
+                config_dict[name] = value
+        return super().from_dict(config_dict, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings as plain data, `num_labels` included."""
+        output = super().to_dict()
+        output["num_labels"] = self.num_labels
+        if isinstance(output.get("base_model_config"), dict):
+            output["base_model_config"].pop("_name_or_path", None)
+        return output
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return what is saved. The encoder's settings are whole, to outlive changed defaults."""
+        full = self.to_dict()
+        if self.base_model_config is None:  # older Transformers cannot compare a missing sub-config
+            return full
+        output = super().to_diff_dict()
+        for name in (*_LABEL_KEYS, "problem_type", "base_model_config"):
+            output[name] = full[name]
+        return output
+
+
+def attr_name_of(model_type: str) -> str:
+    """Turn a model type into an identifier, as version 0.1.0 did.
+
+    Example:
+        >>> attr_name_of("xlm-roberta")
+        'xlm_roberta'
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", model_type.lower()).strip("_") or "encoder"
+    return f"m_{name}" if name[0].isdigit() else name
+
+
+def resolve_labels(
+    num_labels: int | None,
+    id2label: dict[int, str] | None,
+    label2id: dict[str, int] | None,
+) -> dict[int, str] | None:
+    """Derive `id2label` from whatever is known of the labels.
+
+    Returns:
+        Names by id, in the order of the ids; None where nothing is known.
+
+    Raises:
+        ValueError: ids that are not ``0..L-1``, a name used twice, or arguments that contradict.
+
+    Example:
+        >>> resolve_labels(None, None, {"place": 1, "person": 0})
+        {0: 'person', 1: 'place'}
+    """
+    if id2label is None and label2id is None:
+        if num_labels is None:
+            return None
+        if isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1:
+            raise ValueError(
+                f"`num_labels` must be a whole number of at least 1, got {num_labels!r}."
+            )
+        return {index: f"LABEL_{index}" for index in range(num_labels)}
+    by_id = None if id2label is None else {int(k): str(v) for k, v in id2label.items()}
+    by_name = None if label2id is None else {str(k): int(v) for k, v in label2id.items()}
+    names = by_id if by_id is not None else {v: k for k, v in (by_name or {}).items()}
+    pairs = {(name, index) for index, name in names.items()}
+    if by_name is not None and (pairs != set(by_name.items())):
+        raise ValueError(
+            f"`id2label` and `label2id` must be each other's inverse, got {id2label} and "
+            f"{label2id}. Give one of them: the other is derived."
+        )
+    if sorted(names) != list(range(len(names))) or not names:
+        raise ValueError(f"Label ids must be 0..L-1 without gaps, got {sorted(names)}.")
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"Label names must differ from each other, got {list(names.values())}.")
+    if num_labels not in (None, len(names)):
+        raise ValueError(
+            f"`num_labels` is {num_labels}, but the label maps name {len(names)} labels: "
+            f"{list(names.values())}. Leave `num_labels` out: it follows from the maps."
+        )
+    return {index: names[index] for index in sorted(names)}
+
+
+def _as_config(value: PretrainedConfig | dict[str, Any] | None) -> PretrainedConfig | None:
+    if value is None or isinstance(value, PretrainedConfig):
+        return value
+    settings = dict(value)
+    if not settings:
+        return None  # version 0.1.0 wrote {} for "not known"
+    model_type = settings.pop("model_type", "")
+    if not model_type and "auto_map" not in settings:
+        raise ValueError(
+            "`base_model_config` must name its `model_type`, got a dict without: "
+            f"{sorted(settings)}. Pass the encoder's whole config."
+        )
+    settings.pop("transformers_version", None)
+    # A class that a permitted load has registered is remote code all the same.
+    known = model_type in CONFIG_MAPPING and not _is_remote(CONFIG_MAPPING[model_type])
+    if known:
+        return CONFIG_MAPPING[model_type].from_dict(settings)
+    return OpaqueEncoderConfig(model_type=model_type, **settings)
+
+
+def _is_remote(config_class: type) -> bool:
+    return config_class.__module__.startswith("transformers_modules")
+
+
+def _as_data(config_dict: dict[str, Any]) -> dict[str, Any]:
+    """Drop from a saved dict what only a caller may say; undo what 0.1.0 wrote for its own use."""
+    if "strict_mlm_check" in config_dict and config_dict.get("base_model_attr_name"):
+        # Version 0.1.0 stored the name as the caller gave it and normalised it on use.
+        config_dict = {
+            **config_dict,
+            "base_model_attr_name": attr_name_of(config_dict["base_model_attr_name"]),
+        }
+    data = {k: v for k, v in config_dict.items() if k not in _NOT_FOR_A_FILE_TO_SAY}
+    if isinstance(data.get("base_model_config"), dict):
+        data["base_model_config"] = _as_data(data["base_model_config"])
+    return data
+
+
+def _saved_num_labels(config_dict: dict[str, Any]) -> int | None:
+    maps = config_dict.get("id2label") or config_dict.get("label2id")
+    return len(maps) if maps else config_dict.get("num_labels")

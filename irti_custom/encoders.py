@@ -1,0 +1,247 @@
+"""Which encoders may be wrapped, which class each is built from, and what it accepts.
+
+    encoder's config ──▶ check_encoder ──▶ find_encoder_class ──▶ accepted_arguments
+
+Everything here is decided from configs and signatures; weights are loaded in `modeling_custom`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any
+
+from torch import nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_MAPPING,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.dynamic_module_utils import custom_object_save, get_class_from_dynamic_module
+
+from .configuration_custom import OpaqueEncoderConfig
+
+HUB_ARGUMENTS = (
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "proxies",
+    "revision",
+    "subfolder",
+    "token",
+)
+# Registered for causal language modelling only, yet it reads in both directions.
+_BIDIRECTIONAL = ("xlnet",)
+_WIDTH_NAMES = ("hidden_size", "d_model", "dim", "emb_dim")
+# What Transformers reads from an encoder's `**kwargs`; anything else would vanish there.
+_READ_FROM_KWARGS = frozenset(
+    (
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
+        "cu_seq_lens_q",
+        "cu_seq_lens_k",
+        "max_length_q",
+        "max_length_k",
+    )
+)
+
+
+def check_encoder(config: PretrainedConfig, strict_mlm_check: bool = False) -> None:
+    """Refuse what is not an encoder, by its config alone.
+
+    Args:
+        config: the config of the base model.
+        strict_mlm_check: also demand a masked-LM class for this architecture.
+
+    Raises:
+        ValueError: a decoder, an encoder-decoder, or no masked-LM class where one is demanded.
+
+    Example:
+        >>> from transformers import GPT2Config
+        >>> check_encoder(GPT2Config())
+        Traceback (most recent call last):
+        ValueError: An encoder-only model is needed, but 'gpt2' is a decoder (a causal language \
+model). Use an encoder such as BERT, RoBERTa, DeBERTa or ModernBERT.
+    """
+    reason = None
+    if getattr(config, "is_encoder_decoder", False):
+        reason = "an encoder-decoder"
+    elif getattr(config, "is_decoder", False):
+        reason = "a decoder (is_decoder=True in its config)"
+    elif (
+        _has_class(config, MODEL_FOR_CAUSAL_LM_MAPPING, "AutoModelForCausalLM")
+        and not _has_masked_lm(config)
+        and config.model_type not in _BIDIRECTIONAL
+    ):
+        reason = "a decoder (a causal language model)"
+    if reason:
+        raise ValueError(
+            f"An encoder-only model is needed, but {config.model_type!r} is {reason}. "
+            "Use an encoder such as BERT, RoBERTa, DeBERTa or ModernBERT."
+        )
+    if strict_mlm_check and not _has_masked_lm(config):
+        raise ValueError(
+            f"strict_mlm_check=True demands a masked-LM class, and {config.model_type!r} has none "
+            "in Transformers nor in its own `auto_map`. Pass strict_mlm_check=False to go without."
+        )
+
+
+def find_encoder_class(
+    config: PretrainedConfig,
+    *,
+    trust_remote_code: bool = False,
+    source: str | os.PathLike | None = None,
+    **hub_arguments: Any,
+) -> type[PreTrainedModel]:
+    """Find the class an encoder is built from.
+
+    Args:
+        config: the encoder's config.
+        trust_remote_code: the caller's permission to run code that comes with the weights.
+        source: folder or Hub id that holds such code.
+        **hub_arguments: where and how to fetch it (`revision`, `token`, `cache_dir`, ...).
+
+    Raises:
+        ValueError: code is needed but not permitted, or there is no class that takes `input_ids`.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> find_encoder_class(BertConfig()).__name__
+        'BertModel'
+    """
+    if _is_remote(config):
+        reference = (getattr(config, "auto_map", None) or {}).get("AutoModel")
+        _permit(config.model_type, reference, trust_remote_code)
+        found = get_class_from_dynamic_module(reference, str(source), **_for_code(hub_arguments))
+        # Marks the class as remote, so that its code is saved with each checkpoint.
+        found.register_for_auto_class("AutoModel")
+    else:
+        found = MODEL_MAPPING.get(type(config), None)
+        if isinstance(found, (tuple, list)):  # Funnel: with and without its decoder
+            named = [c for c in found if c.__name__ in (config.architectures or ())]
+            found = (named or found)[0]
+    if found is None or not _takes_tokens(found):
+        raise ValueError(
+            f"An encoder that takes `input_ids` is needed, but {config.model_type!r} has "
+            f"{found.__name__ if found else 'no class in AutoModel'}. Use a text encoder."
+        )
+    return found
+
+
+def remote_config(
+    config: OpaqueEncoderConfig,
+    trust_remote_code: bool,
+    source: str | os.PathLike,
+    **hub_arguments: Any,
+) -> PretrainedConfig:
+    """Rebuild a remote encoder's config from the class that the checkpoint carries.
+
+    Raises:
+        ValueError: the caller has not given permission, or the checkpoint carries no code.
+    """
+    settings = config.to_dict()
+    model_type = settings.pop("model_type")
+    reference = (settings.get("auto_map") or {}).get("AutoConfig")
+    _permit(model_type, reference, trust_remote_code)
+    found = get_class_from_dynamic_module(reference, str(source), **_for_code(hub_arguments))
+    found.register_for_auto_class("AutoConfig")
+    return found.from_dict(settings)
+
+
+def save_remote_code(encoder: PreTrainedModel, folder: str | os.PathLike) -> None:
+    """Put the code of a remote encoder beside its weights; nothing to do for the others."""
+    for part in (encoder, encoder.config):
+        if getattr(part, "_auto_class", None) is not None:
+            custom_object_save(part, folder, config=encoder.config)
+
+
+def accepted_arguments(encoder: PreTrainedModel) -> frozenset[str] | None:
+    """Names that the encoder's forward reads; None for one that takes whatever comes.
+
+    A plain `**kwargs` in a Transformers class swallows names without reading them, so it does not
+    count as accepting them.
+    """
+    parameters = inspect.signature(encoder.forward).parameters.values()
+    names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        if not type(encoder).__module__.startswith("transformers."):
+            return None
+        names |= _READ_FROM_KWARGS
+    return frozenset(names)
+
+
+def without_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
+    """Arguments that leave out the pooler, where `cls` can: its output is never read."""
+    takes = "add_pooling_layer" in inspect.signature(cls.__init__).parameters
+    return {"add_pooling_layer": False} if takes else {}
+
+
+def freeze_pooler(encoder: PreTrainedModel) -> None:
+    """Stop DDP from waiting for the gradient of a pooler that the class cannot go without."""
+    pooler = getattr(encoder, "pooler", None)
+    if isinstance(pooler, nn.Module):
+        pooler.requires_grad_(False)
+
+
+def hidden_width(config: PretrainedConfig) -> int:
+    """Read H, the width of the encoder's hidden states, from its config.
+
+    Raises:
+        ValueError: no attribute of the config holds it.
+
+    Example:
+        >>> from transformers import DistilBertConfig
+        >>> hidden_width(DistilBertConfig(dim=96, n_heads=4))
+        96
+    """
+    for name in _WIDTH_NAMES:
+        width = getattr(config, name, None)
+        if isinstance(width, int):
+            return width
+    raise ValueError(
+        f"The config of {config.model_type!r} must say how wide its hidden states are, under one "
+        f"of {_WIDTH_NAMES}; it has none of them."
+    )
+
+
+def _has_masked_lm(config: PretrainedConfig) -> bool:
+    return _has_class(config, MODEL_FOR_MASKED_LM_MAPPING, "AutoModelForMaskedLM")
+
+
+def _has_class(config: PretrainedConfig, mapping: Any, auto_name: str) -> bool:
+    if _is_remote(config):
+        return auto_name in (getattr(config, "auto_map", None) or {})
+    return type(config) in mapping
+
+
+def _is_remote(config: PretrainedConfig) -> bool:
+    opaque = isinstance(config, OpaqueEncoderConfig)
+    return opaque or type(config).__module__.startswith("transformers_modules")
+
+
+def _permit(model_type: str, reference: str | None, permitted: bool) -> None:
+    if not reference:
+        raise ValueError(
+            f"The encoder type {model_type!r} is unknown to this version of Transformers, and its "
+            "config names no code of its own (`auto_map`). Update Transformers, or use another "
+            "encoder."
+        )
+    if permitted is not True:
+        raise ValueError(
+            f"The encoder type {model_type!r} runs code that comes with the checkpoint "
+            f"({reference}). Read that code, then pass trust_remote_code=True to this call to "
+            "permit it."
+        )
+
+
+def _for_code(hub_arguments: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in hub_arguments.items() if k != "subfolder" and v is not None}
+
+
+def _takes_tokens(cls: type[PreTrainedModel]) -> bool:
+    parameters = inspect.signature(cls.forward).parameters
+    catches_all = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    return "input_ids" in parameters or catches_all

@@ -1,0 +1,258 @@
+"""Where weights come from and go to: base encoders, and checkpoints that need no base.
+
+    from_pretrained(path) ─┬─ model_type is ours ──▶ checkpoint: config, encoder class, weights
+                           └─ any other ───────────▶ from_encoder: a loaded encoder, a new head
+
+Permission to run remote code is an argument of the call and travels as one; no file can grant it.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import Any
+
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+
+from .configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
+from .encoders import (
+    HUB_ARGUMENTS,
+    check_encoder,
+    find_encoder_class,
+    freeze_pooler,
+    remote_config,
+    save_remote_code,
+    without_pooler,
+)
+
+# Of both config and loader: they belong to the loader, which passes them on to every sub-config.
+_LOADER_ARGUMENTS = (
+    *HUB_ARGUMENTS,
+    "dtype",
+    "torch_dtype",
+    "attn_implementation",
+    "quantization_config",
+    "_commit_hash",
+)
+# Beside a base encoder, these are settings of the wrapper.
+_OUTPUT_SETTINGS = ("output_attentions", "output_hidden_states", "return_dict")
+
+
+class MaskedSeqPreTrainedModel(PreTrainedModel):
+    """Loading and saving; `modeling_custom` adds the architecture."""
+
+    config_class = MaskedSeqModelingConfig
+    main_input_name = "input_ids"
+    # Version 0.1.0 saved poolers, whose output is never read.
+    _keys_to_ignore_on_load_unexpected = [r"\.pooler\."]  # noqa: RUF012
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike | None,
+        *model_args: Any,
+        num_labels: int | None = None,
+        task: str | None = None,
+        id2label: dict[int, str] | None = None,
+        label2id: dict[str, int] | None = None,
+        trust_remote_code: bool = False,
+        strict_mlm_check: bool = False,
+        base_model_attr_name: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a base encoder under a new head, or a checkpoint of this class.
+
+        Which of the two it is, the `model_type` in its ``config.json`` says, for a folder and a
+        Hub id alike.
+
+        Args:
+            pretrained_model_name_or_path: folder or Hub id.
+            *model_args: passed on to the model of a checkpoint.
+            num_labels: L; required for a base encoder unless a label map is given.
+            task: "multilabel" (the default for a base encoder) or "multiclass".
+            id2label: label names by id; derives `label2id`.
+            label2id: ids by label name; derives `id2label`.
+            trust_remote_code: permit this call to run code that comes with the encoder.
+            strict_mlm_check: demand that the encoder's architecture has a masked-LM class.
+            base_model_attr_name: the attribute that holds the encoder; default: its model type.
+            **kwargs: as in Transformers: `dtype`, `device_map`, `attn_implementation`, `revision`,
+                `subfolder`, `token`, `cache_dir`, `output_loading_info`,
+                `ignore_mismatched_sizes`, ...
+
+        Returns:
+            The model in eval mode; with ``output_loading_info=True`` a pair of it and a dict.
+
+        Raises:
+            ValueError: missing or contradicting arguments, not an encoder, code that is needed but
+                not permitted, or a checkpoint that lacks weights.
+            OSError: no such folder or repository, or files missing from it.
+        """
+        path = pretrained_model_name_or_path
+        labels: dict[str, Any] = {
+            "num_labels": num_labels,
+            "id2label": id2label,
+            "label2id": label2id,
+        }
+        overrides = {k: v for k, v in {**labels, "task": task}.items() if v is not None}
+        if path is None:  # the weights come as `state_dict`, as for any Transformers model
+            return super().from_pretrained(None, *model_args, **overrides, **kwargs)
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+        settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
+        config = kwargs.pop("config", None)
+        ours = settings.get("model_type") == MaskedSeqModelingConfig.model_type
+        if config is not None and isinstance(config, MaskedSeqModelingConfig) != ours:
+            raise ValueError(
+                f"`config` is a {type(config).__name__}, which does not fit {str(path)!r}: its "
+                f"config.json says model_type={settings.get('model_type')!r}. Leave `config` out."
+            )
+        if not ours:
+            return cls.from_encoder(
+                path,
+                **labels,
+                task=task or "multilabel",
+                trust_remote_code=trust_remote_code,
+                strict_mlm_check=strict_mlm_check,
+                base_model_attr_name=base_model_attr_name,
+                **({} if config is None else {"config": config}),
+                **kwargs,
+            )
+        if config is None or overrides:
+            own = {k: kwargs.pop(k) for k in list(kwargs) if k not in _LOADER_ARGUMENTS}
+            config, unused = MaskedSeqModelingConfig.from_dict(
+                settings if config is None else config.to_dict(),
+                return_unused_kwargs=True,
+                **overrides,
+                **own,
+            )
+            kwargs.update(unused)
+        if base_model_attr_name not in (None, config.base_model_attr_name):
+            raise ValueError(
+                f"The weights in {str(path)!r} are named {config.base_model_attr_name!r}, so "
+                f"`base_model_attr_name` cannot be {base_model_attr_name!r}. Leave it out."
+            )
+        return cls._from_checkpoint(
+            path, config, model_args, trust_remote_code, strict_mlm_check, kwargs
+        )
+
+    @classmethod
+    def _from_checkpoint(
+        cls,
+        path: str | os.PathLike,
+        config: MaskedSeqModelingConfig,
+        model_args: tuple[Any, ...],
+        trust_remote_code: bool,
+        strict_mlm_check: bool,
+        kwargs: dict[str, Any],
+    ) -> Any:
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+        source = os.path.join(path, kwargs.get("subfolder") or "") if os.path.isdir(path) else path
+        config = copy.deepcopy(config)
+        if isinstance(config.base_model_config, OpaqueEncoderConfig):
+            config.base_model_config = remote_config(
+                config.base_model_config, trust_remote_code, source, **hub
+            )
+        if config.base_model_config is not None:  # else the model itself says what is missing
+            check_encoder(config.base_model_config, strict_mlm_check)
+            kwargs["encoder_class"] = find_encoder_class(
+                config.base_model_config,
+                trust_remote_code=trust_remote_code,
+                source=source,
+                **hub,
+            )
+        wants_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(
+            path, *model_args, config=config, output_loading_info=True, **kwargs
+        )
+        if info["missing_keys"]:
+            raise ValueError(
+                f"The checkpoint in {str(path)!r} lacks weights: {sorted(info['missing_keys'])}. "
+                "Was it saved whole? Loading it would leave these at random."
+            )
+        freeze_pooler(model.encoder)  # loading may have replaced its parameters
+        return (model, info) if wants_info else model
+
+    @classmethod
+    def from_encoder(
+        cls,
+        base_model_name_or_path: str | os.PathLike,
+        num_labels: int | None = None,
+        task: str = "multilabel",
+        id2label: dict[int, str] | None = None,
+        label2id: dict[str, int] | None = None,
+        trust_remote_code: bool = False,
+        strict_mlm_check: bool = False,
+        base_model_attr_name: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a base encoder and put a new, untrained head on it.
+
+        `from_pretrained` comes here for everything that is not a checkpoint of this class; its
+        docstring describes the arguments.
+
+        Returns:
+            The model in eval mode; with ``output_loading_info=True`` a pair of it and a dict.
+
+        Raises:
+            ValueError: missing or contradicting arguments, not an encoder, or code that is needed
+                but not permitted.
+            OSError: no such folder or repository, or files missing from it.
+        """
+        path = base_model_name_or_path
+        if num_labels is None and id2label is None and label2id is None:
+            raise ValueError(
+                f"{str(path)!r} is a base encoder, so its head needs a size: pass `num_labels`, or "
+                "names as `id2label`. To load a trained model, give the folder it was saved to."
+            )
+        outputs = {name: kwargs.pop(name) for name in _OUTPUT_SETTINGS if name in kwargs}
+        config = MaskedSeqModelingConfig(
+            num_labels=num_labels,
+            task=task,
+            id2label=id2label,
+            label2id=label2id,
+            base_model_name_or_path=str(path),
+            base_model_attr_name=base_model_attr_name,
+            **outputs,
+        )
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+        base = kwargs.get("config")
+        if not isinstance(base, PretrainedConfig):
+            base = AutoConfig.from_pretrained(
+                base or path, trust_remote_code=bool(trust_remote_code), **hub
+            )
+        if isinstance(base, MaskedSeqModelingConfig):
+            raise ValueError(
+                f"{str(path)!r} is a checkpoint of {cls.__name__}, not a base encoder. Load it "
+                "with from_pretrained; to reuse its encoder, save `model.encoder` on its own."
+            )
+        check_encoder(base, strict_mlm_check)
+        encoder_class = find_encoder_class(
+            base, trust_remote_code=trust_remote_code, source=path, **hub
+        )
+        wants_info = kwargs.pop("output_loading_info", False)
+        encoder, info = AutoModel.from_pretrained(
+            path,
+            trust_remote_code=bool(trust_remote_code),
+            output_loading_info=True,
+            **without_pooler(encoder_class),
+            **kwargs,
+        )
+        config.base_model_config = encoder.config
+        model = cls(config, encoder=encoder).eval()
+        return (model, _with_head(info, model)) if wants_info else model
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs: Any
+    ) -> Any:
+        """Save weights and config, and the code of a remote encoder; as in Transformers."""
+        if is_main_process and not os.path.isfile(save_directory):
+            os.makedirs(save_directory, exist_ok=True)
+            save_remote_code(self.encoder, save_directory)
+        return super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+
+
+def _with_head(info: dict[str, Any], model: Any) -> dict[str, Any]:
+    """Put the encoder's loading report into the names of the whole model."""
+    prefix = f"{model.config.base_model_attr_name}."
+    head = [name for name, _ in model.named_parameters() if name.startswith("head.")]
+    missing = [*(prefix + key for key in info["missing_keys"]), *head]
+    return {**info, "missing_keys": type(info["missing_keys"])(missing)}

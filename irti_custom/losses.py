@@ -1,0 +1,94 @@
+"""The losses, as pure functions from (logits, labels) to a sum and a count.
+
+    loss = sum / count
+
+A sum over kept elements can be divided by the count of a whole optimizer step, whatever the split
+into micro-batches and ranks: the gradient is the same. A mean per batch cannot.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (PyTorch's own convention)
+
+from .configuration_custom import IGNORE_INDEX
+
+
+def multilabel_loss(
+    logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum the binary cross-entropy over all labels of all kept positions.
+
+    Args:
+        logits: ``(B, M, L)``, any floating dtype; computed in float32 or better.
+        labels: ``(B, M, L)`` in ``[0, 1]``. `IGNORE_INDEX` in channel 0 drops the position,
+            elsewhere the element.
+
+    Returns:
+        The sum, a scalar that has a gradient graph even when nothing is kept, and the number of
+        kept elements.
+
+    Example:
+        >>> labels = torch.tensor([[[1, 0, 1], [-100, -100, -100]]])
+        >>> total, count = multilabel_loss(torch.zeros(1, 2, 3), labels)
+        >>> round(float(total / count), 4), int(count)
+        (0.6931, 3)
+    """
+    keep = (labels != IGNORE_INDEX) & (labels[..., :1] != IGNORE_INDEX)
+    logits = _at_least_float32(logits)
+    targets = torch.where(keep, labels.to(logits.dtype), 0.0)
+    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return torch.where(keep, losses, 0.0).sum(), keep.sum()
+
+
+def multiclass_loss(
+    logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum the cross-entropy over all kept positions.
+
+    Args:
+        logits: ``(B, M, L)``, any floating dtype; computed in float32 or better.
+        labels: ``(B, M)`` class ids; `IGNORE_INDEX` drops the position.
+
+    Returns:
+        The sum, a scalar that has a gradient graph even when nothing is kept, and the number of
+        kept positions.
+
+    Example:
+        >>> total, count = multiclass_loss(torch.zeros(1, 2, 4), torch.tensor([[3, -100]]))
+        >>> round(float(total / count), 4), int(count)
+        (1.3863, 1)
+    """
+    logits = _at_least_float32(logits)
+    total = F.cross_entropy(
+        logits.flatten(0, 1), labels.flatten().long(), ignore_index=IGNORE_INDEX, reduction="sum"
+    )
+    return total, (labels != IGNORE_INDEX).sum()
+
+
+def mean_loss(
+    total: torch.Tensor, count: torch.Tensor, num_items_in_batch: torch.Tensor | float | None
+) -> torch.Tensor:
+    """Divide the sum by the count of the optimizer step where it is known, else by its own.
+
+    Args:
+        total: scalar sum over kept elements.
+        count: number of kept elements.
+        num_items_in_batch: kept elements over all micro-batches and ranks, as the `Trainer` counts
+            them: a number, a scalar tensor, or one value per device under `DataParallel`.
+
+    Example:
+        >>> float(mean_loss(torch.tensor(6.0), torch.tensor(2), None))
+        3.0
+        >>> float(mean_loss(torch.tensor(6.0), torch.tensor(2), 4))
+        1.5
+    """
+    if num_items_in_batch is not None:
+        if not isinstance(num_items_in_batch, torch.Tensor):
+            return total / max(num_items_in_batch, 1)
+        count = num_items_in_batch.to(total.device).flatten()[0]
+    return total / count.clamp(min=1)
+
+
+def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

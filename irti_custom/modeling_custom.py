@@ -1,0 +1,288 @@
+"""An encoder, a gather and a head: one pass scores every position asked for.
+
+    input_ids (B, T) ──▶ encoder ──▶ hidden states (B, T, H)
+                                            │ mask_indices (B, M)
+                                            ▼
+                                  (B, M, H) ──▶ head ──▶ logits (B, M, L)
+
+Where weights come from is `loading`'s business; which encoders fit, `encoders`'.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import MaskedLMOutput
+
+from .checks import check_attr_name, check_inputs, check_labels, check_positions
+from .configuration_custom import MaskedSeqModelingConfig, attr_name_of
+from .encoders import (
+    accepted_arguments,
+    check_encoder,
+    find_encoder_class,
+    freeze_pooler,
+    hidden_width,
+    without_pooler,
+)
+from .loading import MaskedSeqPreTrainedModel
+from .losses import mean_loss, multiclass_loss, multilabel_loss
+from .self_test import run
+
+
+class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
+    """Any encoder-only Transformer, scoring the positions in `mask_indices`.
+
+    Args:
+        config: `base_model_config` in it describes the encoder.
+        encoder: the encoder itself, loaded; its config replaces `base_model_config`. Without it
+            one is built from the config, with random weights.
+        encoder_class: the class to build it from, for an encoder of remote code.
+
+    Raises:
+        ValueError: no encoder is described, it is not an encoder, or `base_model_attr_name`
+            cannot name an attribute.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> encoder = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
+        ...     intermediate_size=8, vocab_size=10)
+        >>> config = MaskedSeqModelingConfig(num_labels=3, base_model_config=encoder)
+        >>> model = AutoModelForMaskedSeqModeling(config)
+        >>> ids, positions = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 2]])
+        >>> tuple(model(ids, torch.ones_like(ids), positions).logits.shape)
+        (1, 2, 3)
+    """
+
+    # The `Trainer` then passes `num_items_in_batch`, which makes accumulated gradients exact.
+    accepts_loss_kwargs = True
+    # The encoder refuses what it cannot do; here everything passes, to reach it.
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(
+        self,
+        config: MaskedSeqModelingConfig,
+        encoder: PreTrainedModel | None = None,
+        encoder_class: type[PreTrainedModel] | None = None,
+    ) -> None:
+        super().__init__(config)
+        loaded = encoder is not None
+        if encoder is None:
+            encoder = self._build_encoder(config, encoder_class)
+        else:
+            check_encoder(encoder.config)
+            for module in encoder.modules():  # `post_init` leaves these weights as they are
+                module._is_hf_initialized = True
+        # The same object, so that resizing, dtype and attention settings are saved by themselves.
+        config.base_model_config = encoder.config
+        config.base_model_type = encoder.config.model_type
+        name = config.base_model_attr_name or attr_name_of(config.base_model_type)
+        reserved = name == "head" or name in vars(self) or hasattr(type(self), name)
+        check_attr_name(name, reserved)
+        config.base_model_attr_name = name
+        # Names the child that holds the encoder's weights; loading relies on it.
+        self.base_model_prefix = name
+        setattr(self, name, encoder)
+        self._adopt(encoder)
+        width = hidden_width(encoder.config)
+        self.head = nn.Sequential(
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.LayerNorm(width),
+            nn.Linear(width, config.num_labels),
+        )
+        self.post_init()
+        weight = next(p for p in encoder.parameters() if p.is_floating_point())
+        self.head.to(weight.dtype)
+        if loaded and weight.device.type != "meta":  # else the loader places both
+            self.head.to(weight.device)
+
+    @staticmethod
+    def _build_encoder(
+        config: MaskedSeqModelingConfig, encoder_class: type[PreTrainedModel] | None
+    ) -> PreTrainedModel:
+        if config.base_model_config is None:
+            raise ValueError(
+                "`config.base_model_config` must describe an encoder, got None. Use "
+                "from_pretrained(base, num_labels=...), or pass base_model_config=BertConfig(...)."
+            )
+        check_encoder(config.base_model_config)
+        found = encoder_class or find_encoder_class(config.base_model_config)
+        return found(config.base_model_config, **without_pooler(found))
+
+    def _adopt(self, encoder: PreTrainedModel) -> None:
+        """Take over what Transformers asks the outermost model about."""
+        self.supports_gradient_checkpointing = getattr(
+            encoder, "supports_gradient_checkpointing", False
+        )
+        self._no_split_modules = getattr(encoder, "_no_split_modules", None)
+        self._encoder_arguments = accepted_arguments(encoder)
+        freeze_pooler(encoder)
+
+    @property
+    def encoder(self) -> PreTrainedModel:
+        """The encoder, whatever its attribute is called."""
+        return getattr(self, self.base_model_prefix)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the encoder's token embeddings."""
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the encoder's token embeddings."""
+        self.encoder.set_input_embeddings(value)
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """Resize the encoder's token embeddings; arguments as in Transformers."""
+        return self.encoder.resize_token_embeddings(*args, **kwargs)
+
+    def set_attn_implementation(self, attn_implementation: str | dict, **kwargs: Any) -> None:
+        """Choose the encoder's attention implementation; arguments as in Transformers."""
+        self.encoder.set_attn_implementation(attn_implementation, **kwargs)
+        self.config._attn_implementation_internal = self.encoder.config._attn_implementation
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        mask_indices: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> MaskedLMOutput | tuple[torch.Tensor, ...]:
+        """Score the tokens that `mask_indices` points at.
+
+        Args:
+            input_ids: ``(B, T)`` long.
+            attention_mask: ``(B, T)``, 1 for real tokens. Encoders without a mask (FNet) go
+                without.
+            mask_indices: ``(B, M)`` long, each in ``[0, T)``; padded slots hold any index in
+                bounds.
+            labels: ``(B, M)`` class ids for "multiclass", ``(B, M, L)`` of 0/1 for "multilabel".
+                `IGNORE_INDEX` drops a position from the loss; with "multilabel" in channel 0 the
+                position, in another channel that element.
+            token_type_ids: ``(B, T)``; encoders without segments ignore it.
+            position_ids: ``(B, T)``.
+            inputs_embeds: ``(B, T, H)``, in place of `input_ids`.
+            output_attentions: also return the encoder's attentions.
+            output_hidden_states: also return the encoder's hidden states, for all T tokens.
+            return_dict: False for a plain tuple; default: `config.return_dict`.
+            num_items_in_batch: label elements that count, over the whole optimizer step. The
+                `Trainer` passes it; the loss is then the sum over this count, else the mean.
+            **kwargs: whatever else the encoder's own forward takes.
+
+        Returns:
+            ``logits`` ``(B, M, L)``; ``loss`` scalar, or None without labels; ``hidden_states`` and
+            ``attentions`` of the encoder where asked for.
+
+        Raises:
+            ValueError: shapes or dtypes that disagree; on the CPU also values out of range.
+            TypeError: an argument that the encoder does not take.
+        """
+        inputs = check_inputs(input_ids, inputs_embeds)
+        mask_indices = check_positions(mask_indices, inputs)
+        outputs = self._encode(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            **kwargs,
+        )
+        hidden = outputs.last_hidden_state
+        if hidden.shape[:2] != inputs.shape[:2]:
+            raise ValueError(
+                f"The encoder must return one hidden state per token, {tuple(inputs.shape[:2])}, "
+                f"got {tuple(hidden.shape[:2])}: positions would point at other tokens."
+            )
+        index = mask_indices.to(hidden.device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+        logits = self.head(hidden.gather(1, index))
+        loss = None
+        if labels is not None:
+            loss = self._loss(logits, labels, num_items_in_batch)
+        output = MaskedLMOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=getattr(outputs, "hidden_states", None),
+            attentions=getattr(outputs, "attentions", None),
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+    def _encode(self, **arguments: Any) -> Any:
+        """Call the encoder with what it takes, and refuse the rest by name."""
+        for name in ("output_attentions", "output_hidden_states"):
+            if arguments[name] is None:
+                arguments[name] = getattr(self.config, name, None) or None
+        given = {name: value for name, value in arguments.items() if value is not None}
+        given["return_dict"] = True
+        accepted = self._encoder_arguments
+        if accepted is not None:
+            for name in ("token_type_ids", "attention_mask", "return_dict"):
+                if name not in accepted:
+                    given.pop(name, None)
+            refused = sorted(given.keys() - accepted)
+            if refused:
+                raise TypeError(
+                    f"{type(self.encoder).__name__}.forward does not take {refused}. It takes "
+                    f"{sorted(accepted)}."
+                )
+        return self.encoder(**given)
+
+    def _loss(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None,
+    ) -> torch.Tensor:
+        check_labels(labels, self.config.task, logits.shape)
+        summed = multilabel_loss if self.config.task == "multilabel" else multiclass_loss
+        total, count = summed(logits, labels.to(logits.device))
+        return mean_loss(total, count, num_items_in_batch)
+
+    def predict_proba(self, logits: torch.Tensor) -> torch.Tensor:
+        """Turn logits ``(..., L)`` into probabilities of the same shape, in float32 or better.
+
+        Independent ones per label for "multilabel" (sigmoid); for "multiclass" they sum to 1 over
+        the last axis (softmax).
+        """
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits.sigmoid() if self.config.task == "multilabel" else logits.softmax(-1)
+
+    @classmethod
+    def run_self_test(
+        cls,
+        base: str,
+        trust_remote_code: bool = False,
+        task: str = "multilabel",
+        num_labels: int = 3,
+    ) -> dict[str, Any]:
+        """Try one base encoder through: load, forward, loss, gradient, save, reload.
+
+        Args:
+            base: folder or Hub id of an encoder.
+            trust_remote_code: permit this call to run code that comes with the encoder.
+            task: "multilabel" or "multiclass".
+            num_labels: L of the head to try.
+
+        Returns:
+            What was seen: ``base``, ``model_type``, ``task``, ``logits_shape``, ``loss``,
+            ``parameters``.
+
+        Raises:
+            RuntimeError: naming the step that failed; the cause is chained.
+        """
+        return run(cls, base, trust_remote_code, task, num_labels)

@@ -1,0 +1,139 @@
+"""The config: labels derive each other, contradictions raise, and JSON holds everything."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from transformers import AutoConfig, BertConfig
+
+from irti_custom import MaskedSeqModelingConfig
+from irti_custom.configuration_custom import OpaqueEncoderConfig, attr_name_of
+from tests.tiny import tiny_config
+
+NAMES = {0: "person", 1: "place", 2: "thing"}
+IDS = {"person": 0, "place": 1, "thing": 2}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"id2label": NAMES},
+        {"label2id": IDS},
+        {"id2label": NAMES, "label2id": IDS, "num_labels": 3},
+        {"id2label": {"2": "thing", "0": "person", "1": "place"}},
+    ],
+)
+def test_either_label_map_derives_the_other_and_the_count(given):
+    config = MaskedSeqModelingConfig(**given)
+    assert (config.id2label, config.label2id, config.num_labels) == (NAMES, IDS, 3)
+    assert list(config.id2label) == [0, 1, 2]
+
+
+CONTRADICTIONS = {
+    "maps": ({"id2label": NAMES, "label2id": {"person": 1, "place": 0, "thing": 2}}, "inverse"),
+    "sizes": ({"id2label": NAMES, "label2id": {"person": 0}}, "inverse"),
+    "count": ({"id2label": NAMES, "num_labels": 2}, "`num_labels` is 2, but .* 3 labels"),
+    "gap": ({"id2label": {0: "a", 2: "b"}}, r"0..L-1 without gaps, got \[0, 2\]"),
+    "one id twice": ({"label2id": {"a": 0, "b": 0}}, "inverse|without gaps"),
+    "one name twice": ({"id2label": {0: "a", 1: "a"}}, "must differ"),
+    "no labels": ({"num_labels": 0}, "at least 1, got 0"),
+    "empty map": ({"id2label": {}}, "without gaps"),
+    "task": ({"task": "regression"}, r"`task` must be one of .* got 'regression'"),
+    "problem": ({"task": "multiclass", "problem_type": "multi_label_classification"}, "follows"),
+    "one class": ({"task": "multiclass", "num_labels": 1}, "at least 2 labels"),
+    "type": ({"base_model_config": BertConfig(), "base_model_type": "roberta"}, "describes 'bert'"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_contradictions_raise(given, message):
+    with pytest.raises(ValueError, match=message):
+        MaskedSeqModelingConfig(**given)
+
+
+def test_config_without_arguments_stands():
+    config = MaskedSeqModelingConfig()
+    assert (config.num_labels, config.task, config.base_model_config) == (2, "multilabel", None)
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_json_holds_what_a_reader_looks_for(task, tmp_path):
+    encoder = tiny_config("xlm-roberta")
+    MaskedSeqModelingConfig(
+        task=task, num_labels=2, base_model_config=encoder, base_model_name_or_path="org/base"
+    ).save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved["model_type"] == "irti_masked_seq_modeling"
+    assert saved["num_labels"] == 2
+    assert saved["task"] == task
+    assert saved["problem_type"].endswith("label_classification")
+    assert saved["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}
+    assert saved["label2id"] == {"LABEL_0": 0, "LABEL_1": 1}
+    assert saved["base_model_type"] == "xlm-roberta"
+    assert saved["base_model_attr_name"] == "xlm_roberta"
+    assert saved["base_model_name_or_path"] == "org/base"
+    encoders = encoder.to_dict()
+    for name in ("hidden_size", "vocab_size", "layer_norm_eps", "model_type"):
+        assert saved["base_model_config"][name] == encoders[name]
+
+
+def test_saving_what_was_loaded_writes_the_same_file(tmp_path):
+    config = MaskedSeqModelingConfig(id2label=NAMES, base_model_config=tiny_config("deberta-v2"))
+    config.save_pretrained(tmp_path / "one")
+    AutoConfig.from_pretrained(tmp_path / "one").save_pretrained(tmp_path / "two")
+    one, two = ((tmp_path / name / "config.json").read_text() for name in ("one", "two"))
+    assert one == two
+
+
+def test_encoder_of_unknown_type_is_kept_as_data(tmp_path):
+    code = {"AutoModel": "m.M"}
+    settings = {"model_type": "new-encoder", "width": 7, "auto_map": code}
+    config = MaskedSeqModelingConfig(num_labels=2, base_model_config=settings)
+    assert isinstance(config.base_model_config, OpaqueEncoderConfig)
+    config.save_pretrained(tmp_path)
+    again = MaskedSeqModelingConfig.from_pretrained(tmp_path).base_model_config
+    assert (again.model_type, again.width, again.auto_map) == (
+        "new-encoder",
+        7,
+        {"AutoModel": "m.M"},
+    )
+
+
+def test_encoder_without_a_type_is_refused():
+    with pytest.raises(ValueError, match="must name its `model_type`"):
+        MaskedSeqModelingConfig(base_model_config={"hidden_size": 8})
+
+
+def test_overrides_replace_what_the_dict_says_of_labels_and_task():
+    saved = MaskedSeqModelingConfig(id2label=NAMES).to_dict()
+    assert MaskedSeqModelingConfig.from_dict(dict(saved), num_labels=3).id2label == NAMES
+    assert MaskedSeqModelingConfig.from_dict(dict(saved), num_labels=5).num_labels == 5
+    two = MaskedSeqModelingConfig.from_dict(dict(saved), id2label={0: "a", 1: "b"})
+    assert two.label2id == {"a": 0, "b": 1}
+    other = MaskedSeqModelingConfig.from_dict(dict(saved), task="multiclass")
+    assert other.problem_type == "single_label_classification"
+    assert other.id2label == NAMES
+    with pytest.raises(ValueError, match="but the label maps name 2"):
+        MaskedSeqModelingConfig.from_dict(dict(saved), num_labels=3, id2label={0: "a", 1: "b"})
+
+
+def test_a_file_cannot_say_what_only_the_caller_may():
+    saved = MaskedSeqModelingConfig(base_model_config=tiny_config()).to_dict()
+    saved.update(trust_remote_code=True, attn_implementation="someone/kernel")
+    saved["base_model_config"].update(trust_remote_code=True, _attn_implementation="x/kernel")
+    config = MaskedSeqModelingConfig.from_dict(saved)
+    for part in (config, config.base_model_config):
+        assert not hasattr(part, "trust_remote_code")
+        assert part._attn_implementation is None
+    chosen = MaskedSeqModelingConfig.from_dict(saved, attn_implementation="eager")
+    assert chosen.base_model_config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name"),
+    [("bert", "bert"), ("data2vec-text", "data2vec_text"), ("3-D", "m_3_d"), ("--", "encoder")],
+)
+def test_attribute_name_is_an_identifier(model_type, name):
+    assert attr_name_of(model_type) == name
+    assert name.isidentifier()
