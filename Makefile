@@ -1,0 +1,27 @@
+# make demo: fine-tune a real encoder and look at what it learned.
+# make test: lint, types and tests.
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+
+.PHONY: demo test test-oldest
+
+demo: $(VENV)/.demo
+	$(VENV)/bin/python examples/demo.py
+
+test: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest -n auto
+
+# The same tests on the oldest supported versions.
+test-oldest:
+	$(MAKE) .venv-oldest/.test VENV=.venv-oldest CONSTRAINTS=.ci/constraints-oldest.txt
+	.venv-oldest/bin/python -m pytest -n auto
+
+# $(VENV)/.demo and $(VENV)/.test mark what is installed: the package with that extra.
+$(VENV)/.%: setup.cfg pyproject.toml $(CONSTRAINTS)
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[$*]"
+	touch $@

@@ -1,0 +1,26 @@
+"""Classify several positions of a sequence in one encoder pass.
+
+    rows ──▶ DataCollatorForMaskedSeq ──▶ AutoModelForMaskedSeqModeling ──▶ make_compute_metrics
+
+Importing this package registers the model with Transformers' Auto classes, and does nothing else.
+"""
+
+from transformers import AutoConfig, AutoModel
+
+from .configuration_custom import IGNORE_INDEX, MaskedSeqModelingConfig
+from .data_collator import DataCollatorForMaskedSeq
+from .metrics import make_compute_metrics
+from .modeling_custom import AutoModelForMaskedSeqModeling
+
+__version__ = "0.2.0"
+
+__all__ = [
+    "IGNORE_INDEX",
+    "AutoModelForMaskedSeqModeling",
+    "DataCollatorForMaskedSeq",
+    "MaskedSeqModelingConfig",
+    "make_compute_metrics",
+]
+
+AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)
+AutoModel.register(MaskedSeqModelingConfig, AutoModelForMaskedSeqModeling, exist_ok=True)

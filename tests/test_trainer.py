@@ -1,0 +1,183 @@
+"""The stock Trainer: trains, accumulates exactly, evaluates, predicts, saves and resumes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from irti_custom import (
+    AutoModelForMaskedSeqModeling,
+    DataCollatorForMaskedSeq,
+    make_compute_metrics,
+)
+from tests.tiny import tiny_model, word_tokenizer
+
+TASKS = ("multilabel", "multiclass")
+
+
+def make_rows(task: str, count: int = 16, seed: int = 0) -> list[dict]:
+    """Rows of 3 to 14 tokens and 0 to 5 positions; the label follows from the token."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        ids = rng.integers(5, 18, rng.integers(3, 15))
+        positions = rng.integers(0, len(ids), rng.integers(0, 6))
+        classes = ids[positions] % 4
+        labels = classes if task == "multiclass" else np.eye(4)[classes]
+        row = {"input_ids": ids, "mask_indices": positions, "labels": labels}
+        rows.append({name: values.tolist() for name, values in row.items()})
+    return rows
+
+
+def make_trainer(task, folder, model=None, rows=None, **kwargs) -> Trainer:
+    settings = {
+        "output_dir": str(folder),
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 5,
+        "learning_rate": 5e-3,
+        "max_steps": 4,
+        **kwargs,
+    }
+    return Trainer(
+        model=model or tiny_model(task=task),
+        args=TrainingArguments(**settings),
+        train_dataset=rows or make_rows(task),
+        eval_dataset=make_rows(task, 13, seed=1),
+        data_collator=DataCollatorForMaskedSeq(word_tokenizer(), num_labels=4, task=task),
+        compute_metrics=make_compute_metrics(task),
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_training_learns(task, tmp_path):
+    trainer = make_trainer(task, tmp_path, rows=make_rows(task, 64), max_steps=60)
+    before = trainer.evaluate()
+    trainer.train()
+    after = trainer.evaluate()
+    measure = "eval_micro_f1" if task == "multilabel" else "eval_accuracy"
+    assert after[measure] > max(0.9, before[measure])
+    assert after["eval_loss"] < before["eval_loss"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_gradient_does_not_depend_on_how_a_batch_is_cut(task, tmp_path):
+    start = tiny_model(task=task).state_dict()
+    ends = {}
+    for size, steps in ((16, 1), (8, 2), (4, 4), (2, 8)):
+        model = tiny_model(task=task)
+        model.load_state_dict(start)
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+            if hasattr(module, "dropout_prob"):
+                module.dropout_prob = 0.0
+        model.config.base_model_config.attention_probs_dropout_prob = 0.0
+        trainer = make_trainer(
+            task,
+            tmp_path,
+            model,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps,
+            optim="sgd",
+            max_grad_norm=0.0,
+            max_steps=1,
+            lr_scheduler_type="constant",
+            learning_rate=1.0,
+        )
+        trainer.train()
+        ends[size] = torch.cat([p.detach().flatten() for p in model.parameters()])
+    first = torch.cat([start[name].flatten() for name, _ in model.named_parameters()])
+    update = (ends[16] - first).abs().max()
+    for size in (8, 4, 2):
+        assert (ends[size] - ends[16]).abs().max() < 1e-5 * update
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_prediction_keeps_rows_and_positions(task, tmp_path):
+    trainer = make_trainer(task, tmp_path)
+    rows = trainer.eval_dataset
+    output = trainer.predict(rows)
+    widest = max(len(row["mask_indices"]) for row in rows)
+    assert output.predictions.shape == (13, widest, 4)
+    with torch.no_grad():
+        for row, logits in zip(rows, output.predictions):
+            ids = torch.tensor([row["input_ids"]])
+            positions = torch.tensor([row["mask_indices"]], dtype=torch.long)
+            alone = trainer.model(ids, torch.ones_like(ids), positions.view(1, -1)).logits[0]
+            found = torch.tensor(logits)[: positions.numel()]
+            torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_prediction_needs_no_labels(tmp_path):
+    trainer = make_trainer("multilabel", tmp_path)
+    bare = [{k: v for k, v in row.items() if k != "labels"} for row in trainer.eval_dataset]
+    output = trainer.predict(bare)
+    assert output.label_ids is None
+    np.testing.assert_allclose(
+        output.predictions, trainer.predict(trainer.eval_dataset).predictions, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rows_of_a_dataset_train_alike(task, tmp_path):
+    rows = make_rows(task)
+    losses = []
+    for data in (rows, Dataset.from_list(rows), Dataset.from_list(rows).with_format("numpy")):
+        torch.manual_seed(0)
+        trainer = make_trainer(task, tmp_path, rows=data, seed=3)
+        losses.append(trainer.train().training_loss)
+    assert losses[0] == losses[1] == losses[2]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_checkpoint_of_the_trainer_reloads_and_resumes(task, tmp_path):
+    torch.manual_seed(0)
+    whole = make_trainer(task, tmp_path / "whole", save_steps=2)
+    whole.train()
+    torch.manual_seed(1)
+    resumed = make_trainer(task, tmp_path / "resumed", save_steps=2)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
+    saved = AutoModelForMaskedSeqModeling.from_pretrained(tmp_path / "whole" / "checkpoint-4")
+    for (name, one), two, three in zip(
+        whole.model.named_parameters(), resumed.model.parameters(), saved.parameters()
+    ):
+        assert torch.equal(one, two), name
+        assert torch.equal(one, three), name
+
+
+def test_best_model_is_loaded_at_the_end(tmp_path):
+    class Spoil(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            if state.global_step > 20:
+                torch.nn.init.zeros_(model.head[3].weight)
+
+    trainer = make_trainer(
+        "multiclass",
+        tmp_path,
+        rows=make_rows("multiclass", 64),
+        max_steps=40,
+        eval_strategy="steps",
+        eval_steps=20,
+        save_strategy="steps",
+        save_steps=20,
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        greater_is_better=True,
+    )
+    trainer.add_callback(Spoil())
+    trainer.train()
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-20")
+    assert trainer.model.head[3].weight.abs().sum() > 0
+
+
+def test_rows_without_any_position_train_and_evaluate(tmp_path):
+    rows = [{"input_ids": [5, 6], "mask_indices": [], "labels": []} for _ in range(8)]
+    trainer = make_trainer("multilabel", tmp_path, rows=rows, max_steps=1)
+    assert trainer.train().training_loss == 0
+    assert trainer.evaluate(rows)["eval_num_positions"] == 0
