@@ -213,7 +213,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             base_model_attr_name=base_model_attr_name,
             **outputs,
         )
-        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+        hub = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "code_revision") if name in kwargs}
         base = kwargs.get("config")
         if not isinstance(base, PretrainedConfig):
             base = AutoConfig.from_pretrained(

@@ -181,3 +181,26 @@ def test_rows_without_any_position_train_and_evaluate(tmp_path):
     trainer = make_trainer("multilabel", tmp_path, rows=rows, max_steps=1)
     assert trainer.train().training_loss == 0
     assert trainer.evaluate(rows)["eval_num_positions"] == 0
+
+
+# The option's name, and its values for grouped and for plain order.
+GROUPING = (
+    ("train_sampling_strategy", "group_by_length", "random")
+    if "train_sampling_strategy" in TrainingArguments.__dataclass_fields__
+    else ("group_by_length", True, False)
+)
+
+
+def test_grouping_by_length_pads_less_and_is_switched_off_for_predictions_in_order(tmp_path):
+    option, grouped, plain = GROUPING
+    rows = make_rows("multilabel", 64)
+    rows = Dataset.from_list([{**row, "length": len(row["input_ids"])} for row in rows])
+    shares = []
+    for value in (plain, grouped):
+        trainer = make_trainer("multilabel", tmp_path, rows=rows, **{option: value})
+        masks = [batch["attention_mask"] for batch in trainer.get_train_dataloader()]
+        shares.append(sum(m.sum() for m in masks) / sum(m.numel() for m in masks))
+    assert shares[1] > shares[0]
+    setattr(trainer.args, option, plain)  # the Trainer groups its evaluation by the same option
+    counts = (trainer.predict(rows).label_ids[..., 0] != -100).sum(1)
+    assert counts.tolist() == [len(positions) for positions in rows["mask_indices"]]
