@@ -224,16 +224,18 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
 
     def _encode(self, **arguments: Any) -> Any:
         """Call the encoder with what it takes, and refuse the rest by name."""
-        for name in ("output_attentions", "output_hidden_states"):
+        outputs = ("output_attentions", "output_hidden_states")
+        for name in outputs:
             if arguments[name] is None:
                 arguments[name] = getattr(self.config, name, None) or None
         given = {name: value for name, value in arguments.items() if value is not None}
         given["return_dict"] = True
         accepted = self._encoder_arguments
         if accepted is not None:
-            for name in ("token_type_ids", "attention_mask", "return_dict"):
-                if name not in accepted:
-                    given.pop(name, None)
+            spare = {name for name in outputs if given.get(name) is False}
+            spare |= {"attention_mask", "token_type_ids", "return_dict"}
+            for name in spare - accepted:
+                given.pop(name, None)
             refused = sorted(given.keys() - accepted)
             if refused:
                 raise TypeError(

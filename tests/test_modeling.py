@@ -112,6 +112,11 @@ def test_outputs_asked_for_by_config_are_returned():
     assert len(model(**tiny_batch()).hidden_states) == 3
 
 
+def test_an_output_that_is_not_wanted_need_not_be_known_to_the_encoder():
+    fnet = tiny_model("fnet")  # has no attentions to return
+    assert_same_logits(fnet, lambda **batch: fnet(**batch, output_attentions=False))
+
+
 def test_inputs_embeds_stand_in_for_input_ids():
     model, batch = tiny_model(), tiny_batch()
     embeds = model.get_input_embeddings()(batch.pop("input_ids"))

@@ -1,0 +1,82 @@
+"""Each example runs: two steps on a tiny encoder."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import save_base
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+FAST = ["--max_steps", "2", "--report_to", "none", "--use_cpu", "True"]
+
+
+def run(script: str, folder: Path, *flags: str, ok: bool = True) -> str:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *flags],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+    )
+    assert (done.returncode == 0) is ok, done.stderr[-2000:]
+    return done.stdout if ok else done.stderr
+
+
+def write_texts(path: Path, labels: list[list[str]]) -> str:
+    spans = [(0, 3), (13, 18), (19, 24)]
+    record = {
+        "text": "Ann likes the Paris dog in Rome",
+        "spans": [
+            {"start": start, "end": end, "labels": names}
+            for (start, end), names in zip(spans, labels)
+        ],
+    }
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wt") as file:
+        for _ in range(8):
+            file.write(json.dumps(record) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [("multiclass", [["a"], ["b"], ["c"]]), ("multilabel", [["a", "b"], [], ["c"]])],
+)
+def test_finetune_trains_saves_and_reports(task, labels, tmp_path):
+    files = {
+        f"--{split}_file": write_texts(tmp_path / f"{split}{suffix}", labels)
+        for split, suffix in (("train", ".jsonl.gz"), ("validation", ".jsonl"), ("test", ".jsonl"))
+    }
+    flags = [part for pair in files.items() for part in pair]
+    base = save_base(tmp_path / "base")
+    out = tmp_path / "out"
+    flags += ["--task", task, "--model_name_or_path", base, "--output_dir", str(out), *FAST]
+    printed = run("finetune.py", tmp_path, *flags, "--max_length", "7")
+    assert "8 spans of test lie beyond --max_length 7" in printed
+    results = json.loads((out / "test_results.json").read_text())
+    assert results["test_num_positions"] == 16
+    assert results["test_spans_left_out"] == 8
+    assert results["floor_lookup_micro_f1"] == 1.0
+    assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in out.iterdir()}
+
+
+def test_finetune_refuses_several_labels_for_one_class(tmp_path):
+    file = write_texts(tmp_path / "texts.jsonl", [["a", "b"], ["a"], ["a"]])
+    flags = ["--train_file", file, "--validation_file", file, "--test_file", file]
+    base = save_base(tmp_path / "base")
+    error = run(
+        "finetune.py",
+        tmp_path,
+        *flags,
+        *("--task", "multiclass", "--model_name_or_path", base, *FAST),
+        ok=False,
+    )
+    assert "needs one label per span, got ['a', 'b'] in train" in error
