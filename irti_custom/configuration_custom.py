@@ -152,6 +152,10 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                 config_dict[name] = value
         return super().from_dict(config_dict, **kwargs)
 
+    def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
+        """Return the encoder's config: special tokens, widths and the like are its own."""
+        return self if self.base_model_config is None else self.base_model_config
+
     def to_dict(self) -> dict[str, Any]:
         """Return all settings as plain data, `num_labels` included."""
         output = super().to_dict()

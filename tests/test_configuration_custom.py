@@ -100,6 +100,13 @@ def test_encoder_of_unknown_type_is_kept_as_data(tmp_path):
     )
 
 
+def test_text_settings_are_the_encoders():
+    encoder = tiny_config()
+    assert MaskedSeqModelingConfig(base_model_config=encoder).get_text_config() is encoder
+    empty = MaskedSeqModelingConfig()
+    assert empty.get_text_config() is empty
+
+
 def test_encoder_without_a_type_is_refused():
     with pytest.raises(ValueError, match="must name its `model_type`"):
         MaskedSeqModelingConfig(base_model_config={"hidden_size": 8})
