@@ -11,6 +11,7 @@ from .configuration_custom import IGNORE_INDEX, MaskedSeqModelingConfig
 from .data_collator import DataCollatorForMaskedSeq
 from .metrics import make_compute_metrics
 from .modeling_custom import AutoModelForMaskedSeqModeling
+from .weights import balanced_weights
 
 __version__ = "0.2.0"
 
@@ -19,6 +20,7 @@ __all__ = [
     "AutoModelForMaskedSeqModeling",
     "DataCollatorForMaskedSeq",
     "MaskedSeqModelingConfig",
+    "balanced_weights",
     "make_compute_metrics",
 ]
 

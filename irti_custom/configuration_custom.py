@@ -10,7 +10,9 @@ A config is data. Nothing in it grants permission to run code: that comes from t
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
@@ -33,6 +35,8 @@ _NOT_FOR_A_FILE_TO_SAY = (
     "_attn_implementation_internal",
 )
 _LABEL_KEYS = ("num_labels", "id2label", "label2id")
+LOSS_SETTINGS = ("pos_weight", "class_weight", "focal_gamma")
+_OWN_KEYS = ("task", "problem_type", "base_model_attr_name", *LOSS_SETTINGS)
 
 
 class OpaqueEncoderConfig(PretrainedConfig):
@@ -59,6 +63,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         id2label: label names by id ``0..L-1``; derived from `label2id` where that is given alone.
         label2id: ids by label name; derived from `id2label` where that is given alone.
         problem_type: Transformers' name of the task; follows from `task`.
+        pos_weight: L factors on the positive part of the multi-label loss.
+        class_weight: L factors on the positions of each class, "multiclass" only.
+        focal_gamma: focuses the loss on what is missed (Lin et al. 2017); 0 is the plain loss.
         base_model_config: the encoder's config, or the dict it was saved as.
         base_model_name_or_path: where the encoder came from. Provenance only: a checkpoint loads
             without it.
@@ -87,6 +94,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         id2label: dict[int, str] | None = None,
         label2id: dict[str, int] | None = None,
         problem_type: str | None = None,
+        pos_weight: Sequence[float] | None = None,
+        class_weight: Sequence[float] | None = None,
+        focal_gamma: float = 0.0,
         base_model_config: PretrainedConfig | dict[str, Any] | None = None,
         base_model_name_or_path: str | None = None,
         base_model_type: str | None = None,
@@ -106,6 +116,12 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                 f"task='multiclass' needs at least 2 labels, got {list(id2label.values())}. A "
                 "single yes-or-no label is task='multilabel'."
             )
+        size = len(id2label)
+        self.pos_weight = _check_weights("pos_weight", pos_weight, size, task == "multilabel")
+        self.class_weight = _check_weights("class_weight", class_weight, size, task == "multiclass")
+        if not 0 <= focal_gamma < math.inf:
+            raise ValueError(f"`focal_gamma` must be at least 0, got {focal_gamma!r}.")
+        self.focal_gamma = float(focal_gamma)
         # Set first: Transformers spreads dtype and attention settings over the sub-configs.
         self.base_model_config = _as_config(base_model_config)
         self.task = task
@@ -146,7 +162,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             config_dict.pop("problem_type", None)
         # None means "as saved". Without these, Transformers would set the attributes one by one,
         # past the checks of `__init__`.
-        for name in (*_LABEL_KEYS, "task", "problem_type", "base_model_attr_name"):
+        for name in (*_LABEL_KEYS, *_OWN_KEYS):
             value = kwargs.pop(name, None)
             if value is not None:
                 config_dict[name] = value
@@ -230,6 +246,25 @@ def resolve_labels(
             f"{list(names.values())}. Leave `num_labels` out: it follows from the maps."
         )
     return {index: names[index] for index in sorted(names)}
+
+
+def _check_weights(
+    name: str, weights: Sequence[float] | None, num_labels: int, allowed: bool
+) -> list[float] | None:
+    if weights is None:
+        return None
+    values = [float(weight) for weight in weights]
+    if not allowed:
+        raise ValueError(
+            f"`{name}` does not fit the task: 'multilabel' takes `pos_weight`, 'multiclass' takes "
+            "`class_weight`."
+        )
+    if len(values) != num_labels or not all(0 <= value < math.inf for value in values):
+        raise ValueError(
+            f"`{name}` must hold {num_labels} finite factors of at least 0, one per label, got "
+            f"{values}. `balanced_weights` computes them from labels."
+        )
+    return values
 
 
 def _as_config(value: PretrainedConfig | dict[str, Any] | None) -> PretrainedConfig | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
-from .configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
+from .configuration_custom import LOSS_SETTINGS, MaskedSeqModelingConfig, OpaqueEncoderConfig
 from .encoders import (
     HUB_ARGUMENTS,
     check_encoder,
@@ -35,7 +35,12 @@ _LOADER_ARGUMENTS = (
     "_commit_hash",
 )
 # Beside a base encoder, these are settings of the wrapper.
-_OUTPUT_SETTINGS = ("output_attentions", "output_hidden_states", "return_dict")
+_WRAPPER_SETTINGS = (
+    *LOSS_SETTINGS,
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+)
 
 
 class MaskedSeqPreTrainedModel(PreTrainedModel):
@@ -75,9 +80,10 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             trust_remote_code: permit this call to run code that comes with the encoder.
             strict_mlm_check: demand that the encoder's architecture has a masked-LM class.
             base_model_attr_name: the attribute that holds the encoder; default: its model type.
-            **kwargs: as in Transformers: `dtype`, `device_map`, `attn_implementation`, `revision`,
-                `subfolder`, `token`, `cache_dir`, `output_loading_info`,
-                `ignore_mismatched_sizes`, ...
+            **kwargs: settings of the loss (`pos_weight`, `class_weight`, `focal_gamma`, see
+                `MaskedSeqModelingConfig`); else as in Transformers: `dtype`, `device_map`,
+                `attn_implementation`, `revision`, `subfolder`, `token`, `cache_dir`,
+                `output_loading_info`, `ignore_mismatched_sizes`, ...
 
         Returns:
             The model in eval mode; with ``output_loading_info=True`` a pair of it and a dict.
@@ -203,7 +209,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 f"{str(path)!r} is a base encoder, so its head needs a size: pass `num_labels`, or "
                 "names as `id2label`. To load a trained model, give the folder it was saved to."
             )
-        outputs = {name: kwargs.pop(name) for name in _OUTPUT_SETTINGS if name in kwargs}
+        settings = {name: kwargs.pop(name) for name in _WRAPPER_SETTINGS if name in kwargs}
         config = MaskedSeqModelingConfig(
             num_labels=num_labels,
             task=task,
@@ -211,7 +217,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             label2id=label2id,
             base_model_name_or_path=str(path),
             base_model_attr_name=base_model_attr_name,
-            **outputs,
+            **settings,
         )
         hub = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "code_revision") if name in kwargs}
         base = kwargs.get("config")

@@ -15,7 +15,10 @@ from .configuration_custom import IGNORE_INDEX
 
 
 def multilabel_loss(
-    logits: torch.Tensor, labels: torch.Tensor
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    pos_weight: torch.Tensor | None = None,
+    focal_gamma: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum the binary cross-entropy over all labels of all kept positions.
 
@@ -23,6 +26,9 @@ def multilabel_loss(
         logits: ``(B, M, L)``, any floating dtype; computed in float32 or better.
         labels: ``(B, M, L)`` in ``[0, 1]``. `IGNORE_INDEX` in channel 0 drops the position,
             elsewhere the element.
+        pos_weight: ``(L,)`` factors on the positive part, as in `torch.nn.BCEWithLogitsLoss`.
+        focal_gamma: the focal loss of Lin et al. 2017 multiplies each element by
+            ``(1 - p_t) ** gamma``; 0 leaves it out.
 
     Returns:
         The sum, a scalar that has a gradient graph even when nothing is kept, and the number of
@@ -37,33 +43,49 @@ def multilabel_loss(
     keep = (labels != IGNORE_INDEX) & (labels[..., :1] != IGNORE_INDEX)
     logits = _at_least_float32(logits)
     targets = torch.where(keep, labels.to(logits.dtype), 0.0)
-    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    losses = F.binary_cross_entropy_with_logits(
+        logits, targets, pos_weight=pos_weight, reduction="none"
+    )
+    if focal_gamma:
+        probabilities = logits.sigmoid()
+        missed = probabilities * (1 - targets) + (1 - probabilities) * targets
+        losses = losses * _power(missed, focal_gamma)
     return torch.where(keep, losses, 0.0).sum(), keep.sum()
 
 
 def multiclass_loss(
-    logits: torch.Tensor, labels: torch.Tensor
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    focal_gamma: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum the cross-entropy over all kept positions.
 
     Args:
         logits: ``(B, M, L)``, any floating dtype; computed in float32 or better.
         labels: ``(B, M)`` class ids; `IGNORE_INDEX` drops the position.
+        weight: ``(L,)`` factors on the positions of each class.
+        focal_gamma: see `multilabel_loss`.
 
     Returns:
-        The sum, a scalar that has a gradient graph even when nothing is kept, and the number of
-        kept positions.
+        The sum, a scalar that has a gradient graph even when nothing is kept, and what
+        `torch.nn.CrossEntropyLoss` divides it by: the number of kept positions or, with `weight`,
+        the sum of their weights.
 
     Example:
         >>> total, count = multiclass_loss(torch.zeros(1, 2, 4), torch.tensor([[3, -100]]))
         >>> round(float(total / count), 4), int(count)
         (1.3863, 1)
     """
-    logits = _at_least_float32(logits)
-    total = F.cross_entropy(
-        logits.flatten(0, 1), labels.flatten().long(), ignore_index=IGNORE_INDEX, reduction="sum"
-    )
-    return total, (labels != IGNORE_INDEX).sum()
+    logits, targets = _at_least_float32(logits).flatten(0, 1), labels.flatten().long()
+    losses = F.cross_entropy(logits, targets, ignore_index=IGNORE_INDEX, reduction="none")
+    if focal_gamma:
+        losses = losses * _power(-torch.expm1(-losses), focal_gamma)
+    keep = targets != IGNORE_INDEX
+    if weight is None:
+        return losses.sum(), keep.sum()
+    weights = torch.where(keep, weight.to(losses.dtype)[targets.clamp(min=0)], 0.0)
+    return (weights * losses).sum(), weights.sum()
 
 
 def mean_loss(
@@ -73,7 +95,7 @@ def mean_loss(
 
     Args:
         total: scalar sum over kept elements.
-        count: number of kept elements.
+        count: what to divide by on its own; 0 where nothing is kept.
         num_items_in_batch: kept elements over all micro-batches and ranks, as the `Trainer` counts
             them: a number, a scalar tensor, or one value per device under `DataParallel`.
 
@@ -87,7 +109,12 @@ def mean_loss(
         if not isinstance(num_items_in_batch, torch.Tensor):
             return total / max(num_items_in_batch, 1)
         count = num_items_in_batch.to(total.device).flatten()[0]
-    return total / count.clamp(min=1)
+    return total / torch.where(count > 0, count, 1)
+
+
+def _power(missed: torch.Tensor, gamma: float) -> torch.Tensor:
+    # Away from 0, where a gamma below 1 has an infinite slope.
+    return missed.clamp(min=torch.finfo(missed.dtype).tiny) ** gamma
 
 
 def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:

@@ -250,9 +250,14 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         labels: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None,
     ) -> torch.Tensor:
-        check_labels(labels, self.config.task, logits.shape)
-        summed = multilabel_loss if self.config.task == "multilabel" else multiclass_loss
-        total, count = summed(logits, labels.to(logits.device))
+        config = self.config
+        check_labels(labels, config.task, logits.shape)
+        multilabel = config.task == "multilabel"
+        weight = config.pos_weight if multilabel else config.class_weight
+        if weight is not None:
+            weight = torch.tensor(weight).to(logits.device, non_blocking=True)
+        summed = multilabel_loss if multilabel else multiclass_loss
+        total, count = summed(logits, labels.to(logits.device), weight, config.focal_gamma)
         return mean_loss(total, count, num_items_in_batch)
 
     def predict_proba(self, logits: torch.Tensor) -> torch.Tensor:

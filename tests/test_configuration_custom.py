@@ -144,3 +144,27 @@ def test_a_file_cannot_say_what_only_the_caller_may():
 def test_attribute_name_is_an_identifier(model_type, name):
     assert attr_name_of(model_type) == name
     assert name.isidentifier()
+
+
+def test_loss_settings_are_saved_with_the_checkpoint(tmp_path):
+    MaskedSeqModelingConfig(
+        num_labels=2, pos_weight=[1, 2.5], focal_gamma=2, base_model_config=tiny_config()
+    ).save_pretrained(tmp_path)
+    again = MaskedSeqModelingConfig.from_pretrained(tmp_path)
+    assert (again.pos_weight, again.class_weight, again.focal_gamma) == ([1.0, 2.5], None, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pos_weight": [1.0]}, r"`pos_weight` must hold 2 finite factors .* got \[1.0\]"),
+        ({"pos_weight": [1.0, float("nan")]}, "finite"),
+        ({"pos_weight": [1.0, -1.0]}, "at least 0"),
+        ({"class_weight": [1.0, 1.0]}, "'multiclass' takes `class_weight`"),
+        ({"task": "multiclass", "pos_weight": [1.0, 1.0]}, "'multilabel' takes `pos_weight`"),
+        ({"focal_gamma": -1}, "`focal_gamma` must be at least 0, got -1"),
+    ],
+)
+def test_loss_settings_that_do_not_fit_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        MaskedSeqModelingConfig(**{"num_labels": 2, **given})

@@ -18,7 +18,7 @@ PACKAGE = Path(irti_custom.__file__).parent
 # A room imports only rooms of the floors below its own.
 FLOORS = [
     {"configuration_custom"},
-    {"checks", "encoders", "losses", "measures", "positions", "ragged", "self_test"},
+    {"checks", "encoders", "losses", "measures", "positions", "ragged", "self_test", "weights"},
     {"data_collator", "loading", "metrics"},
     {"evaluate_metric", "modeling_custom"},
     {"__init__"},

@@ -113,3 +113,64 @@ def test_sum_is_divided_by_the_trainers_count_in_every_form_it_takes(items):
 @pytest.mark.parametrize("items", [0, torch.tensor(0), None])
 def test_a_count_of_zero_divides_by_one(items):
     assert mean_loss(torch.tensor(0.0), torch.tensor(0), items).item() == 0
+
+
+def test_positive_weights_are_pytorchs():
+    logits, labels, weight = torch.randn(2, 3, 4), tiny_labels("multilabel"), torch.rand(4) * 5
+    total, count = multilabel_loss(logits, labels, pos_weight=weight)
+    kept = labels[..., 0] != -100
+    wanted = torch.nn.BCEWithLogitsLoss(pos_weight=weight)(logits[kept], labels[kept].float())
+    torch.testing.assert_close(total / count, wanted)
+
+
+def test_class_weights_are_pytorchs_for_a_single_batch():
+    logits, labels, weight = torch.randn(2, 3, 4), tiny_labels("multiclass"), torch.rand(4) * 5
+    wanted = torch.nn.CrossEntropyLoss(weight=weight)(logits.flatten(0, 1), labels.flatten())
+    torch.testing.assert_close(mean_loss(*multiclass_loss(logits, labels, weight), None), wanted)
+
+
+def test_class_weights_below_one_still_divide_by_their_sum():
+    logits, labels, weight = torch.randn(1, 2, 2), torch.tensor([[0, -100]]), torch.full((2,), 0.01)
+    wanted = torch.nn.functional.cross_entropy(logits[0, :1], labels[0, :1])
+    torch.testing.assert_close(mean_loss(*multiclass_loss(logits, labels, weight), None), wanted)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_loss_matches_a_loop(gamma):
+    logits = torch.randn(2, 3, 4)
+    labels = tiny_labels("multilabel")
+    wanted = 0.0
+    for position, targets in zip(logits.double().view(-1, 4), labels.view(-1, 4).tolist()):
+        for score, target in zip(position.tolist(), targets):
+            if targets[0] != -100:
+                p = 1 / (1 + math.exp(-score if target else score))
+                wanted -= (1 - p) ** gamma * math.log(p)
+    assert multilabel_loss(logits, labels, focal_gamma=gamma)[0].item() == pytest.approx(wanted)
+    classes = tiny_labels("multiclass")
+    wanted = 0.0
+    for scores, target in zip(logits.double().softmax(-1).view(-1, 4), classes.view(-1).tolist()):
+        if target != -100:
+            p = scores[target].item()
+            wanted -= (1 - p) ** gamma * math.log(p)
+    assert multiclass_loss(logits, classes, focal_gamma=gamma)[0].item() == pytest.approx(
+        wanted, rel=1e-5
+    )
+
+
+def test_focal_gamma_zero_is_the_plain_loss():
+    logits = torch.randn(2, 3, 4)
+    for loss, task in ((multilabel_loss, "multilabel"), (multiclass_loss, "multiclass")):
+        assert loss(logits, tiny_labels(task), None, 0.0) == loss(logits, tiny_labels(task))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("size", [0.0, 1e4])
+def test_focal_gradients_are_never_nan(gamma, size):
+    logits = torch.tensor([[[size, -size], [-size, size]]], requires_grad=True)
+    for loss, labels in (
+        (multilabel_loss, [[[1.0, 0.0], [-100.0, -100.0]]]),
+        (multiclass_loss, [[0, -100]]),
+    ):
+        total, _ = loss(logits, torch.tensor(labels), None, gamma)
+        assert torch.isfinite(total)
+        assert torch.isfinite(torch.autograd.grad(total, logits)[0]).all()

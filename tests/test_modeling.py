@@ -267,7 +267,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(model_type):
 
 
 def test_gradient_checkpointing_is_refused_where_the_encoder_has_none():
-    with pytest.raises(ValueError, match="does not support .* checkpointing"):
+    with pytest.raises(ValueError, match=r"does not support .* checkpointing"):
         tiny_model("mpnet").gradient_checkpointing_enable()
 
 
