@@ -10,7 +10,7 @@ difference of a parameter from the uncut step, relative to the largest change of
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -87,6 +87,13 @@ def stock(_: str) -> torch.nn.Module:
     return AutoModelForTokenClassification.from_config(bert_config(num_labels=NUM_LABELS))
 
 
+RUNS = (
+    ("ours", "multiclass", ours, DataCollatorForMaskedSeq),
+    ("ours", "multilabel", ours, DataCollatorForMaskedSeq),
+    ("stock token classification", "multiclass", stock, DataCollatorForTokenClassification),
+)
+
+
 def step(model, rows, collator, size: int, accumulation: int) -> tuple[torch.Tensor, dict]:
     """Train one step and return the parameters after it, and what the Trainer logged."""
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +122,8 @@ def flat(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten().clone() for p in model.parameters()])
 
 
-def measure(name: str, task: str, build: Callable[[str], torch.nn.Module], collator) -> None:
+def measure(task: str, build: Callable[[str], torch.nn.Module], collator) -> Iterator[tuple]:
+    """Yield (cut, logged loss, gradient norm, error) for each way to cut the step."""
     torch.manual_seed(0)
     start = build(task).state_dict()
     whole = update = None
@@ -127,10 +135,7 @@ def measure(name: str, task: str, build: Callable[[str], torch.nn.Module], colla
         if whole is None:
             whole, update = after, (after - before).abs().max()
         error = float((after - whole).abs().max() / update)
-        print(
-            f"| {name} | {task} | {size}×{accumulation} | {log['loss']:.4f} "
-            f"| {log['grad_norm']:.3f} | {error:.1e} |"
-        )
+        yield f"{size}×{accumulation}", log["loss"], log["grad_norm"], error
 
 
 def main() -> None:
@@ -138,11 +143,9 @@ def main() -> None:
     disable_progress_bar()
     print("| head | task | batch × accumulation | logged loss | gradient norm | error |")
     print("|---|---|---|---|---|---|")
-    words = tokenizer()
-    for task in ("multiclass", "multilabel"):
-        measure("ours", task, ours, DataCollatorForMaskedSeq(words))
-    token_classes = DataCollatorForTokenClassification(words)
-    measure("stock token classification", "multiclass", stock, token_classes)
+    for name, task, build, collate in RUNS:
+        for cut, loss, norm, error in measure(task, build, collate(tokenizer())):
+            print(f"| {name} | {task} | {cut} | {loss:.4f} | {norm:.3f} | {error:.1e} |")
 
 
 if __name__ == "__main__":

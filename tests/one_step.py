@@ -1,0 +1,103 @@
+"""Train one SGD step on 16 ragged rows, in one process or under a launcher, and save the result.
+
+    python -m tests.one_step OUT TASK BATCH ACCUMULATION [OPTION ...]
+
+Options: left, multiple, checkpointing, ignored, uneven (evaluate 13 rows, too).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import numpy as np
+import torch
+from transformers import Trainer, TrainingArguments
+
+from irti_custom import (
+    AutoModelForMaskedSeqModeling,
+    DataCollatorForMaskedSeq,
+    MaskedSeqModelingConfig,
+    make_compute_metrics,
+)
+from tests.tiny import tiny_config, word_tokenizer
+
+
+def ragged_rows(task: str, count: int = 16, ignored: bool = False) -> list[dict]:
+    """Rows of 3 to 14 tokens and 0 to 5 positions; with `ignored`, the first six rows whole."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for row in range(count):
+        ids = rng.integers(5, 18, rng.integers(3, 15))
+        positions = rng.integers(0, len(ids), rng.integers(0, 6))
+        classes = rng.integers(0, 4, len(positions))
+        labels = classes if task == "multiclass" else np.eye(4)[classes]
+        if ignored and row < 6:
+            labels = np.full_like(labels, -100)
+        columns = {"input_ids": ids, "mask_indices": positions, "labels": labels}
+        rows.append({name: values.tolist() for name, values in columns.items()})
+    return rows
+
+
+def build(task: str, model_type: str = "bert") -> AutoModelForMaskedSeqModeling:
+    torch.manual_seed(0)
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "pad_token_id": 0}
+    encoder = tiny_config(model_type, **still)
+    config = MaskedSeqModelingConfig(task=task, num_labels=4, base_model_config=encoder)
+    return AutoModelForMaskedSeqModeling(config).double()  # what differs is no rounding
+
+
+def train(folder, task: str, size: int, accumulation: int, options=(), model=None) -> Trainer:
+    tokenizer = word_tokenizer(padding_side="left" if "left" in options else "right")
+    multiple = 8 if "multiple" in options else None
+    model = model or build(task)
+    if "checkpointing" in options:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(folder),
+            per_device_train_batch_size=size,
+            per_device_eval_batch_size=2,
+            gradient_accumulation_steps=accumulation,
+            max_steps=1,
+            learning_rate=1.0,
+            optim="sgd",
+            lr_scheduler_type="constant",
+            max_grad_norm=1e9,  # measured, never clipped
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+        ),
+        train_dataset=ragged_rows(task, ignored="ignored" in options),
+        eval_dataset=ragged_rows(task, 13),
+        data_collator=DataCollatorForMaskedSeq(tokenizer, multiple, task, 4),
+        compute_metrics=make_compute_metrics(task),
+    )
+    trainer.train()
+    return trainer
+
+
+def parameters(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def main() -> None:
+    out, task, size, accumulation, *options = sys.argv[1:]
+    trainer = train(out, task, int(size), int(accumulation), options)
+    log = {**trainer.state.log_history[0], "processes": trainer.args.world_size}
+    if "uneven" in options:
+        log.update(trainer.evaluate())
+    if trainer.is_world_process_zero():
+        torch.save(parameters(trainer.accelerator.unwrap_model(trainer.model)), f"{out}/after.pt")
+        with open(f"{out}/log.json", "w") as file:
+            json.dump(log, file)
+
+
+if __name__ == "__main__":
+    main()
