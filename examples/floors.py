@@ -1,0 +1,138 @@
+"""Two floors that need no model, and the scores to compare a model with them.
+
+    floor_scores(train, test)  ->  {"floor_majority_micro_f1": 0.37, "floor_lookup_micro_f1": 0.74}
+    score_table(metrics, labels, train, test)  ->  a model's scores per label beside the floors'
+
+Records are `{"text": str, "spans": [{"start": int, "end": int, "labels": [str, ...]}]}`. Label
+sets come one per span, in the order of records and spans.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
+
+
+def label_sets(records: Iterable[dict]) -> list[frozenset[str]]:
+    """Return the true label set of every span.
+
+    Example:
+        >>> label_sets([{"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}])
+        [frozenset({'city'})]
+    """
+    return [frozenset(span["labels"]) for record in records for span in record["spans"]]
+
+
+def majority_floor(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[str]]:
+    """Predict the most frequent label set of the training spans for every test span.
+
+    Example:
+        >>> row = {"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}
+        >>> majority_floor([row], [row])
+        [frozenset({'city'})]
+    """
+    counts = Counter(label_sets(train))
+    majority = max(counts, key=counts.__getitem__, default=frozenset())
+    return [majority for _ in label_sets(test)]
+
+
+def lookup_floor(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[str]]:
+    """Predict by a span's lower-cased string as seen in training, else by `majority_floor`.
+
+    A label is predicted if at least half of the string's training spans carry it; the most
+    frequent one (of equals the first in the alphabet) always is, and it alone if all training
+    spans have exactly one label.
+
+    Example:
+        >>> row = {"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}
+        >>> lookup_floor([row], [{**row, "text": "ULM"}])
+        [frozenset({'city'})]
+    """
+    train, test = list(train), list(test)
+    truth = label_sets(train)
+    multiclass = all(len(labels) == 1 for labels in truth)
+    seen: Counter[str] = Counter()
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for string, labels in zip(_strings(train), truth):
+        seen[string] += 1
+        votes[string].update(labels)
+
+    def look_up(string: str) -> frozenset[str]:
+        counts = votes[string]
+        top = sorted(counts, key=lambda label: (-counts[label], label))[:1]
+        half = [] if multiclass else [name for name in counts if 2 * counts[name] >= seen[string]]
+        return frozenset(half or top)
+
+    fallbacks = majority_floor(train, test)
+    return [
+        look_up(string) if string in seen else fallback
+        for string, fallback in zip(_strings(test), fallbacks)
+    ]
+
+
+def micro_f1(
+    truth: Iterable[Set[str]], predicted: Iterable[Set[str]], label: str | None = None
+) -> float:
+    """Return F1 over all decisions, or over those on one label; 0 where there is no positive.
+
+    Example:
+        >>> micro_f1([{"city"}, {"name", "direct"}], [{"city"}, {"city"}])
+        0.4
+        >>> micro_f1([{"city"}, {"name", "direct"}], [{"city"}, {"city"}], label="city")
+        0.6666666666666666
+    """
+    hits = total = 0
+    for true, guess in zip(truth, predicted):
+        if label is not None:
+            true, guess = true & {label}, guess & {label}
+        hits += len(true & guess)
+        total += len(true) + len(guess)
+    return 2 * hits / total if total else 0.0
+
+
+def floor_scores(train: Iterable[dict], test: Iterable[dict]) -> dict[str, float]:
+    """Return the micro-F1 of both floors on `test`.
+
+    Example:
+        >>> row = {"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}
+        >>> floor_scores([row], [row])
+        {'floor_majority_micro_f1': 1.0, 'floor_lookup_micro_f1': 1.0}
+    """
+    train, test = list(train), list(test)
+    truth = label_sets(test)
+    return {
+        "floor_majority_micro_f1": micro_f1(truth, majority_floor(train, test)),
+        "floor_lookup_micro_f1": micro_f1(truth, lookup_floor(train, test)),
+    }
+
+
+def score_table(
+    metrics: Mapping[str, float], labels: Iterable[str], train: Iterable[dict], test: Iterable[dict]
+) -> str:
+    """Lay out what `make_compute_metrics(..., per_label=True)` measured beside both floors.
+
+    Args:
+        metrics: the measures of a model on `test`, without a prefix.
+        labels: the lines of the table; one of micro averages follows.
+        train: the records that the floors learn from.
+        test: the records to score.
+    """
+    train, test = list(train), list(test)
+    truth = label_sets(test)
+    floors = [majority_floor(train, test), lookup_floor(train, test)]
+    names = ("label", "support", "precision", "recall", "F1", "majority F1", "look-up F1")
+    lines = ["{:20}{:>9}{:>11}{:>8}{:>8}{:>14}{:>12}".format(*names)]
+    for label in [*labels, None]:
+        name = label or "micro"
+        support = sum(len(true if label is None else true & {label}) for true in truth)
+        scores = [metrics[f"{name}_{score}"] for score in ("precision", "recall", "f1")]
+        scores += [micro_f1(truth, floor, label) for floor in floors]
+        row = "{:20}{:9}{:11.3f}{:8.3f}{:8.3f}{:14.3f}{:12.3f}"
+        lines.append(row.format(name, support, *scores))
+    return "\n".join(lines)
+
+
+def _strings(records: Iterable[dict]) -> Iterator[str]:
+    for record in records:
+        for span in record["spans"]:
+            yield record["text"][span["start"] : span["end"]].lower()
