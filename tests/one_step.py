@@ -2,7 +2,7 @@
 
     python -m tests.one_step OUT TASK BATCH ACCUMULATION [OPTION ...]
 
-Options: left, multiple, checkpointing, ignored, uneven (evaluate 13 rows, too).
+Options: left, multiple, checkpointing, compiled, ignored, uneven (evaluate 13 rows, too).
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def train(folder, task: str, size: int, accumulation: int, options=(), model=Non
             per_device_train_batch_size=size,
             per_device_eval_batch_size=2,
             gradient_accumulation_steps=accumulation,
+            torch_compile_backend="aot_eager" if "compiled" in options else None,
             max_steps=1,
             learning_rate=1.0,
             optim="sgd",

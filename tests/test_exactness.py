@@ -23,7 +23,9 @@ def assert_cuts_agree(folder, task, options=(), model=build):
             assert cut.state.log_history[0][name] == pytest.approx(log[name], rel=1e-3)
 
 
-@pytest.mark.parametrize("options", [(), ("multiple",), ("checkpointing",), ("ignored",)])
+@pytest.mark.parametrize(
+    "options", [(), ("multiple",), ("checkpointing",), ("compiled",), ("ignored",)]
+)
 @pytest.mark.parametrize("task", TASKS)
 def test_cuts_agree(task, options, tmp_path):
     assert_cuts_agree(tmp_path, task, options)

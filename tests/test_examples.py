@@ -19,6 +19,7 @@ FAST = ["--max_steps", "2", "--report_to", "none", "--use_cpu", "True"]
 
 def run(script: str, folder: Path, *flags: str, ok: bool = True) -> str:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
+    environment["PYTHONPATH"] = str(EXAMPLES.parent)
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / script), *flags],
         capture_output=True,
@@ -31,7 +32,7 @@ def run(script: str, folder: Path, *flags: str, ok: bool = True) -> str:
 
 
 def write_texts(path: Path, labels: list[list[str]]) -> str:
-    spans = [(0, 3), (13, 18), (19, 24)]
+    spans = [(0, 3), (14, 19), (20, 23)]
     record = {
         "text": "Ann likes the Paris dog in Rome",
         "spans": [
@@ -59,8 +60,8 @@ def test_finetune_trains_saves_and_reports(task, labels, tmp_path):
     base = save_base(tmp_path / "base")
     out = tmp_path / "out"
     flags += ["--task", task, "--model_name_or_path", base, "--output_dir", str(out), *FAST]
-    printed = run("finetune.py", tmp_path, *flags, "--max_length", "7")
-    assert "8 spans of test lie beyond --max_length 7" in printed
+    printed = run("finetune.py", tmp_path, *flags, "--max_length", "6")
+    assert "8 spans of test lie beyond --max_length 6" in printed
     results = json.loads((out / "test_results.json").read_text())
     assert results["test_num_positions"] == 16
     assert results["test_spans_left_out"] == 8
@@ -80,3 +81,47 @@ def test_finetune_refuses_several_labels_for_one_class(tmp_path):
         ok=False,
     )
     assert "needs one label per span, got ['a', 'b'] in train" in error
+
+
+def test_demo_trains_and_prints_scores_beside_floors(tmp_path):
+    pytest.importorskip("faker")
+    base = save_base(tmp_path / "base", max_position_embeddings=512)
+    sizes = ["--num_train_rows", "16", "--num_validation_rows", "4", "--num_test_rows", "8"]
+    out = tmp_path / "out"
+    printed = run(
+        "demo.py",
+        tmp_path,
+        *("--model_name_or_path", base, "--output_dir", str(out), *sizes, *FAST),
+    )
+    for part in ("look-up", "person_name", "sensitive", "micro", str(out)):
+        assert part in printed
+    assert (out / "model.safetensors").exists()
+
+
+def test_demo_data_is_the_same_each_time_and_its_test_is_unlike_its_training():
+    pytest.importorskip("faker")
+    script = (
+        "from demo_data import make_rows\n"
+        "import hashlib, json\n"
+        "one, two = make_rows('train', 50), make_rows('train', 50)\n"
+        "assert one == two\n"
+        "test = make_rows('test', 50)\n"
+        "for row in one + test:\n"
+        "    for span in row['spans']:\n"
+        "        value = row['text'][span['start']:span['end']]\n"
+        "        assert value and value == value.strip() and span['labels'], (row, span)\n"
+        "assert not {r['text'] for r in one} & {r['text'] for r in test}\n"
+        "print(hashlib.sha256(json.dumps([one, test]).encode()).hexdigest())\n"
+    )
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            cwd=EXAMPLES,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(hashes) == 1
