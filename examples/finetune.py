@@ -14,16 +14,17 @@ import json
 import os
 from dataclasses import dataclass, field
 
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import load_dataset
 from floors import floor_scores, label_sets
+from span_rows import check_one_label, encode, left_out
 from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
     DataCollatorForMaskedSeq,
+    get_lora_model,
     make_compute_metrics,
 )
-from irti_custom.positions import encode_spans
 
 
 @dataclass
@@ -35,34 +36,7 @@ class ScriptArguments:
     task: str = field(default="multilabel", metadata={"choices": ["multilabel", "multiclass"]})
     max_length: int = 512
     trust_remote_code: bool = False
-
-
-def encode(batch: dict, tokenizer, label2id: dict[str, int], task: str, max_length: int) -> dict:
-    """Turn texts with spans into rows of tokens, positions and labels."""
-    columns = encode_spans(tokenizer, batch["text"], batch["spans"], max_length)
-    columns["labels"] = []
-    for spans, kept in zip(batch["spans"], columns["span_ids"]):
-        sets = [{label2id[name] for name in spans[index]["labels"]} for index in kept]
-        if task == "multiclass":
-            columns["labels"].append([ids.pop() for ids in sets])
-        else:
-            rows = [[float(index in ids) for index in range(len(label2id))] for ids in sets]
-            columns["labels"].append(rows)
-    return columns
-
-
-def check_one_label(texts: DatasetDict) -> None:
-    for split, rows in texts.items():
-        odd = next((sorted(names) for names in label_sets(rows) if len(names) != 1), None)
-        if odd is not None:
-            raise ValueError(f"--task multiclass needs one label per span, got {odd} in {split}.")
-
-
-def left_out(texts: Dataset, rows: Dataset, split: str, max_length: int) -> int:
-    count = sum(map(len, texts["spans"])) - sum(map(len, rows["span_ids"]))
-    if count:
-        print(f"{count} spans of {split} lie beyond --max_length {max_length} and are left out.")
-    return count
+    lora: bool = False  # train adapters of rank 8 and the head; wants a higher --learning_rate
 
 
 def main() -> None:
@@ -103,6 +77,8 @@ def main() -> None:
     model = AutoModelForMaskedSeqModeling.from_pretrained(
         script.model_name_or_path, label2id=label2id, task=script.task, **code
     )
+    if script.lora:
+        model = get_lora_model(model, r=8)
 
     # 4. Train.
     trainer = Trainer(
@@ -122,6 +98,8 @@ def main() -> None:
     results = trainer.predict(rows["test"]).metrics
     results.update(floor_scores(texts["train"], texts["test"]))
     results["test_spans_left_out"] = missed["test"]
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    results["trained_share"] = trained / sum(p.numel() for p in model.parameters())
     trainer.save_model()
     with open(os.path.join(training.output_dir, "test_results.json"), "w") as file:
         json.dump(results, file, indent=2)

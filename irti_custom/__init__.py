@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModel
 
 from .configuration_custom import IGNORE_INDEX, MaskedSeqModelingConfig
 from .data_collator import DataCollatorForMaskedSeq
+from .lora import get_lora_model
 from .metrics import make_compute_metrics
 from .modeling_custom import AutoModelForMaskedSeqModeling
 from .weights import balanced_weights
@@ -21,6 +22,7 @@ __all__ = [
     "DataCollatorForMaskedSeq",
     "MaskedSeqModelingConfig",
     "balanced_weights",
+    "get_lora_model",
     "make_compute_metrics",
 ]
 

@@ -1,6 +1,7 @@
 """Where weights come from and go to: base encoders, and checkpoints that need no base.
 
     from_pretrained(path) ─┬─ model_type is ours ──▶ checkpoint: config, encoder class, weights
+                           ├─ ... with an adapter ─▶ `peft_model`: one of the others, adapted
                            └─ any other ───────────▶ from_encoder: a loaded encoder, a new head
 
 Permission to run remote code is an argument of the call and travels as one; no file can grant it.
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from typing import Any
 
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
+from .adapters import find_adapter, origin_of
 from .configuration_custom import LOSS_SETTINGS, MaskedSeqModelingConfig, OpaqueEncoderConfig
 from .encoders import (
     HUB_ARGUMENTS,
@@ -34,6 +37,7 @@ _LOADER_ARGUMENTS = (
     "quantization_config",
     "_commit_hash",
 )
+_WEIGHTS_FILE = re.compile(r"(pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?")
 # Beside a base encoder, these are settings of the wrapper.
 _WRAPPER_SETTINGS = (
     *LOSS_SETTINGS,
@@ -65,10 +69,10 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         base_model_attr_name: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Load a base encoder under a new head, or a checkpoint of this class.
+        """Load a base encoder under a new head, a checkpoint of this class, or an adapter of one.
 
-        Which of the two it is, the `model_type` in its ``config.json`` says, for a folder and a
-        Hub id alike.
+        Which it is, the files say, for a folder and a Hub id alike: the `model_type` in its
+        ``config.json``, and whether it holds an ``adapter_config.json``.
 
         Args:
             pretrained_model_name_or_path: folder or Hub id.
@@ -85,8 +89,12 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 `attn_implementation`, `revision`, `subfolder`, `token`, `cache_dir`,
                 `output_loading_info`, `ignore_mismatched_sizes`, ...
 
+                For an adapter also `is_trainable`, to train on, and `base_model_name_or_path`,
+                where its base is now.
+
         Returns:
-            The model in eval mode; with ``output_loading_info=True`` a pair of it and a dict.
+            The model in eval mode, for an adapter a PEFT model around it; with
+            ``output_loading_info=True`` a pair of it and a dict.
 
         Raises:
             ValueError: missing or contradicting arguments, not an encoder, code that is needed but
@@ -104,6 +112,8 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             return super().from_pretrained(None, *model_args, **overrides, **kwargs)
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
         settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
+        if not settings:
+            raise OSError(f"{str(path)!r} holds no config.json. Was it saved whole?")
         config = kwargs.pop("config", None)
         ours = settings.get("model_type") == MaskedSeqModelingConfig.model_type
         if config is not None and isinstance(config, MaskedSeqModelingConfig) != ours:
@@ -122,6 +132,8 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 **({} if config is None else {"config": config}),
                 **kwargs,
             )
+        adapter = find_adapter(path, hub)
+        moved = kwargs.pop("base_model_name_or_path", None) if adapter else None
         if config is None or overrides:
             own = {k: kwargs.pop(k) for k in list(kwargs) if k not in _LOADER_ARGUMENTS}
             config, unused = MaskedSeqModelingConfig.from_dict(
@@ -136,8 +148,13 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 f"The weights in {str(path)!r} are named {config.base_model_attr_name!r}, so "
                 f"`base_model_attr_name` cannot be {base_model_attr_name!r}. Leave it out."
             )
+        if adapter:
+            from .peft_model import load_adapted
+
+            checks = (trust_remote_code, strict_mlm_check)
+            return load_adapted(cls, path, adapter, moved, config, *checks, hub, kwargs)
         return cls._from_checkpoint(
-            path, config, model_args, trust_remote_code, strict_mlm_check, kwargs
+            path, config, trust_remote_code, strict_mlm_check, kwargs, *model_args
         )
 
     @classmethod
@@ -145,10 +162,10 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         cls,
         path: str | os.PathLike,
         config: MaskedSeqModelingConfig,
-        model_args: tuple[Any, ...],
         trust_remote_code: bool,
         strict_mlm_check: bool,
         kwargs: dict[str, Any],
+        *model_args: Any,
     ) -> Any:
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
         source = os.path.join(path, kwargs.get("subfolder") or "") if os.path.isdir(path) else path
@@ -175,6 +192,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 "Was it saved whole? Loading it would leave these at random."
             )
         freeze_pooler(model.encoder)  # loading may have replaced its parameters
+        model._loaded_from = origin_of(path, hub)
         return (model, info) if wants_info else model
 
     @classmethod
@@ -219,8 +237,21 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             base_model_attr_name=base_model_attr_name,
             **settings,
         )
+        return cls._with_encoder(path, config, trust_remote_code, strict_mlm_check, kwargs)
+
+    @classmethod
+    def _with_encoder(
+        cls,
+        path: str | os.PathLike,
+        config: MaskedSeqModelingConfig,
+        trust_remote_code: bool,
+        strict_mlm_check: bool,
+        kwargs: dict[str, Any],
+    ) -> Any:
         hub = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "code_revision") if name in kwargs}
         base = kwargs.get("config")
+        if isinstance(base, OpaqueEncoderConfig):
+            base = kwargs["config"] = remote_config(base, trust_remote_code, path, **hub)
         if not isinstance(base, PretrainedConfig):
             base = AutoConfig.from_pretrained(
                 base or path, trust_remote_code=bool(trust_remote_code), **hub
@@ -244,16 +275,36 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         )
         config.base_model_config = encoder.config
         model = cls(config, encoder=encoder).eval()
+        model._loaded_from = origin_of(path, hub)
         return (model, _with_head(info, model)) if wants_info else model
 
     def save_pretrained(
         self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs: Any
     ) -> Any:
-        """Save weights and config, and the code of a remote encoder; as in Transformers."""
+        """Save weights and config, and the code of a remote encoder; as in Transformers.
+
+        Raises:
+            ValueError: the folder holds an adapter, which would be loaded on top.
+        """
+        attached = getattr(self, "_hf_peft_config_loaded", False)
+        if not attached and os.path.exists(os.path.join(save_directory, "adapter_config.json")):
+            raise ValueError(
+                f"{str(save_directory)!r} holds an adapter, which would be loaded on top of this "
+                "model. Save to another folder, or remove the adapter first."
+            )
         if is_main_process and not os.path.isfile(save_directory):
             os.makedirs(save_directory, exist_ok=True)
+            if not kwargs.get("variant"):
+                _remove_weights(save_directory)
             save_remote_code(self.encoder, save_directory)
         return super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+
+
+def _remove_weights(folder: str | os.PathLike) -> None:
+    """Remove an earlier save's weights: killed on the way, a new one would pass for whole."""
+    for name in os.listdir(folder):
+        if _WEIGHTS_FILE.fullmatch(name):
+            os.remove(os.path.join(folder, name))
 
 
 def _with_head(info: dict[str, Any], model: Any) -> dict[str, Any]:

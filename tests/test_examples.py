@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from irti_custom import AutoModelForMaskedSeqModeling
 from tests.tiny import save_base
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -67,6 +68,17 @@ def test_finetune_trains_saves_and_reports(task, labels, tmp_path):
     assert results["test_spans_left_out"] == 8
     assert results["floor_lookup_micro_f1"] == 1.0
     assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in out.iterdir()}
+
+
+def test_finetune_with_lora_leaves_an_adapter_that_loads(tmp_path):
+    file = write_texts(tmp_path / "texts.jsonl", [["a"], ["b"], ["a"]])
+    flags = ["--train_file", file, "--validation_file", file, "--test_file", file, "--lora"]
+    base, out = save_base(tmp_path / "base"), tmp_path / "out"
+    flags += ["--task", "multiclass", "--model_name_or_path", base, "--output_dir", str(out)]
+    run("finetune.py", tmp_path, *flags, *FAST)
+    assert json.loads((out / "test_results.json").read_text())["trained_share"] < 0.5
+    model = AutoModelForMaskedSeqModeling.from_pretrained(out)
+    assert model.config.id2label == {0: "a", 1: "b"}
 
 
 def test_finetune_refuses_several_labels_for_one_class(tmp_path):

@@ -18,9 +18,20 @@ PACKAGE = Path(irti_custom.__file__).parent
 # A room imports only rooms of the floors below its own.
 FLOORS = [
     {"configuration_custom"},
-    {"checks", "encoders", "losses", "measures", "positions", "ragged", "self_test", "weights"},
-    {"data_collator", "loading", "metrics"},
-    {"evaluate_metric", "modeling_custom"},
+    {
+        "adapters",
+        "checks",
+        "encoders",
+        "losses",
+        "measures",
+        "positions",
+        "ragged",
+        "self_test",
+        "weights",
+    },
+    {"data_collator", "metrics", "peft_model"},
+    {"loading"},
+    {"evaluate_metric", "lora", "modeling_custom"},
     {"__init__"},
 ]
 FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
