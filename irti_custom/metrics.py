@@ -199,6 +199,19 @@ def _batches(eval_pred: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield to_numpy(scores[0] if isinstance(scores, tuple) else scores), to_numpy(targets)
 
 
+def logits_only(logits: Any, labels: Any) -> Any:
+    """Keep what the metrics read: for ``Trainer(preprocess_logits_for_metrics=logits_only)``.
+
+    A model that also returns hidden states or attentions would have them gathered for the whole
+    evaluation set. The config of this package leaves them out by default already.
+
+    Example:
+        >>> logits_only(("logits", "hidden states"), "labels")
+        'logits'
+    """
+    return logits[0] if isinstance(logits, (tuple, list)) else logits
+
+
 def to_numpy(value: Any) -> np.ndarray:
     """Turn a tensor, an array or nested lists into an array, half precision into float32.
 
