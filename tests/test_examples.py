@@ -98,7 +98,7 @@ def test_finetune_refuses_several_labels_for_one_class(tmp_path):
 def test_demo_trains_and_prints_scores_beside_floors(tmp_path):
     pytest.importorskip("faker")
     base = save_base(tmp_path / "base", max_position_embeddings=512)
-    sizes = ["--num_train_rows", "16", "--num_validation_rows", "4", "--num_test_rows", "8"]
+    sizes = ["--num_train_rows", "16", "--num_test_rows", "8"]
     out = tmp_path / "out"
     printed = run(
         "demo.py",
