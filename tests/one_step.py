@@ -98,6 +98,9 @@ def main() -> None:
         torch.save(parameters(trainer.accelerator.unwrap_model(trainer.model)), f"{out}/after.pt")
         with open(f"{out}/log.json", "w") as file:
             json.dump(log, file)
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()  # else a rank may abort while it exits
 
 
 if __name__ == "__main__":
