@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import gradient_exactness as benchmark
+from irti_custom import get_lora_model
 from tests.one_step import build, parameters, train
 
 TASKS = ("multilabel", "multiclass")
@@ -65,3 +66,8 @@ def test_a_stock_head_does_depend_on_the_cut(name, task, head, collate):
         assert max(errors) < 1e-5  # rounding, in float32
     else:
         assert min(errors[1:]) > 0.01
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_cuts_agree_with_lora(task, tmp_path):
+    assert_cuts_agree(tmp_path, task, model=lambda task: get_lora_model(build(task)).double())
