@@ -13,12 +13,12 @@ test: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -n auto
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 # The same tests on the oldest supported versions.
 test-oldest:
 	$(MAKE) .venv-oldest/.test VENV=.venv-oldest CONSTRAINTS=.ci/constraints-oldest.txt
-	.venv-oldest/bin/python -m pytest -n auto
+	.venv-oldest/bin/python -m pytest -n auto --dist worksteal
 
 # $(VENV)/.demo and $(VENV)/.test mark what is installed: the package with that extra.
 $(VENV)/.%: setup.cfg pyproject.toml $(CONSTRAINTS)

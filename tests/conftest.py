@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 
 # Read when Transformers is imported: no hub, and remote code of tests apart from the user's.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -33,3 +34,11 @@ def base(tmp_path) -> str:
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
     return word_tokenizer()
+
+
+@pytest.fixture
+def compiler() -> Iterator[None]:
+    """Forget what was compiled: a frame that was given up on once would not be compiled again."""
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()

@@ -213,7 +213,7 @@ def test_probabilities_are_sigmoid_or_softmax():
 
 
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])
-def test_compiles_whole(task):
+def test_compiles_whole(task, compiler):
     model, batch, labels = tiny_model(task=task), tiny_batch(), tiny_labels(task)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(
