@@ -1,6 +1,7 @@
 """Classify several positions of a sequence in one encoder pass.
 
-    rows ──▶ DataCollatorForMaskedSeq ──▶ AutoModelForMaskedSeqModeling ──▶ make_compute_metrics
+    texts ──▶ MaskedSeqProcessor ──▶ DataCollatorForMaskedSeq ──▶ AutoModelForMaskedSeqModeling
+          rows of plain lists        padded tensors               logits ──▶ make_compute_metrics
 
 Importing this package registers the model with Transformers' Auto classes, and does nothing else.
 """
@@ -12,6 +13,7 @@ from .data_collator import DataCollatorForMaskedSeq
 from .lora import get_lora_model
 from .metrics import make_compute_metrics
 from .modeling_custom import AutoModelForMaskedSeqModeling
+from .positions import MaskedSeqProcessor
 from .weights import balanced_weights
 
 __version__ = "0.2.0"
@@ -21,6 +23,7 @@ __all__ = [
     "AutoModelForMaskedSeqModeling",
     "DataCollatorForMaskedSeq",
     "MaskedSeqModelingConfig",
+    "MaskedSeqProcessor",
     "balanced_weights",
     "get_lora_model",
     "make_compute_metrics",

@@ -20,6 +20,9 @@ from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 IGNORE_INDEX = -100
 """Label of a position, or of one element of it, that counts neither in the loss nor in a metric."""
 
+BOOKKEEPING = ("example_ids", "span_ids", "num_spans", "length")
+"""Columns of prepared rows that are for the way back and for sampling, not for the model."""
+
 PROBLEM_TYPES = {
     "multilabel": "multi_label_classification",
     "multiclass": "single_label_classification",

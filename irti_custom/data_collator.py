@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .configuration_custom import IGNORE_INDEX, TASKS
+from .configuration_custom import BOOKKEEPING, IGNORE_INDEX, TASKS
 from .ragged import check_lengths, columns_of, flat_integers, refuse, row_error, scatter, sequence
 
 if TYPE_CHECKING:
@@ -39,11 +39,14 @@ class DataCollatorForMaskedSeq:
     that are not -100. Rows, and whole batches, may have no position at all.
 
     Args:
-        tokenizer: only `pad_token_id`, `pad_token_type_id` and `padding_side` are read.
+        tokenizer: a tokenizer or a `MaskedSeqProcessor`; only `pad_token_id`,
+            `pad_token_type_id` and `padding_side` are read.
         pad_to_multiple_of: round T up to a multiple of this; the longest input makes T constant.
-        task: "multilabel" or "multiclass"; by default the labels' dimensions tell.
-        num_labels: L, to check the labels against. A batch without any position shows neither its
-            task nor L: where that can happen, pass `task`, and `num_labels` for "multilabel".
+        task: "multilabel" or "multiclass"; by default the processor's, where it has `label2id`,
+            else the labels' dimensions tell.
+        num_labels: L, to check the labels against; by default the processor's. A batch without any
+            position shows neither its task nor L: where that can happen, pass `task`, and
+            `num_labels` for "multilabel".
 
     Example:
         >>> from types import SimpleNamespace
@@ -57,12 +60,15 @@ class DataCollatorForMaskedSeq:
         ([[1, 2], [0, 0]], [[0, 2], [1, -100]])
     """
 
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase | Any
     pad_to_multiple_of: int | None = None
     task: str | None = None
     num_labels: int | None = None
 
     def __post_init__(self) -> None:
+        if getattr(self.tokenizer, "label2id", None):  # a processor knows more than a tokenizer
+            self.task = self.task or self.tokenizer.task
+            self.num_labels = self.num_labels or len(self.tokenizer.label2id)
         if self.tokenizer.pad_token_id is None:
             raise ValueError(
                 "`tokenizer` must have a pad token, got pad_token_id=None. Set `pad_token` on it."
@@ -82,7 +88,8 @@ class DataCollatorForMaskedSeq:
                 in ``[0, T_i)``. Optional: `attention_mask`, `token_type_ids`, `position_ids`
                 ``(T_i,)``; `labels`, class ids ``(M_i,)`` or ``(M_i, L)`` in [0, 1], where -100 is
                 ignored (in channel 0 with the whole position); other numeric columns
-                ``(T_i, ...)``, padded with 0. A value of None counts as missing.
+                ``(T_i, ...)``, padded with 0. A value of None counts as missing; what the processor
+                adds for the way back is left out.
 
         Returns:
             `input_ids`, `attention_mask` (always there) and other columns ``(B, T, ...)``,
@@ -94,6 +101,8 @@ class DataCollatorForMaskedSeq:
                 that `attention_mask` hides; columns that cannot be padded.
         """
         columns = columns_of(features)
+        for name in BOOKKEEPING:
+            columns.pop(name, None)
         input_ids, lengths = flat_integers("input_ids", columns.pop("input_ids"))
         if not lengths.all():
             # A sequence that is all padding turns some attention kernels into NaN.
