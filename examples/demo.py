@@ -20,9 +20,9 @@ from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArgum
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
     DataCollatorForMaskedSeq,
+    MaskedSeqProcessor,
     make_compute_metrics,
 )
-from irti_custom.positions import encode_spans
 
 
 def default_encoder() -> str:
@@ -47,16 +47,16 @@ def grouped(on: bool) -> dict:
     return {"group_by_length": on}
 
 
-def encode(records: list[dict], tokenizer) -> Dataset:
+def encode(records: list[dict], processor: MaskedSeqProcessor) -> Dataset:
     """Turn records into rows of tokens, positions and 0/1 labels."""
     texts, spans = [row["text"] for row in records], [row["spans"] for row in records]
-    labels = [[[float(name in span["labels"]) for name in LABELS] for span in row] for row in spans]
-    return Dataset.from_dict({**encode_spans(tokenizer, texts, spans), "labels": labels})
+    labels = [[span["labels"] for span in row] for row in spans]
+    return Dataset.from_dict(processor.encode_spans(texts, spans, labels))
 
 
-def print_row(record: dict, probabilities: torch.Tensor) -> None:
+def print_row(record: dict, probabilities: list[list[float]]) -> None:
     print(f"\n{record['text']!r}")
-    for span, scores in zip(record["spans"], probabilities.tolist()):
+    for span, scores in zip(record["spans"], probabilities):
         found = [(name, score) for name, score in zip(LABELS, scores) if score >= 0.5]
         right = {name for name, _ in found} == set(span["labels"])
         labels = ", ".join(f"{name} {score:.2f}" for name, score in found) or "none"
@@ -76,27 +76,30 @@ def main() -> None:
     set_seed(training.seed)
     print(f"Encoder: {script.model_name_or_path}, by default all-MiniLM-L6-v2 from PyPI or hub")
 
-    # 2. Data. Validation rows are like training rows; test rows are not.
+    # 2. Data. Test rows are unlike the others; by length, they need little padding in this order.
     train = make_rows("train", script.num_train_rows)
     validation = make_rows("validation", script.num_test_rows // 2)
-    # Sorted by length, test batches need little padding in the order they have.
     test = sorted(make_rows("test", script.num_test_rows), key=lambda row: len(row["text"]))
-    tokenizer = AutoTokenizer.from_pretrained(script.model_name_or_path)
+    label2id = {name: index for index, name in enumerate(LABELS)}
+    processor = MaskedSeqProcessor(
+        AutoTokenizer.from_pretrained(script.model_name_or_path), label2id=label2id
+    )
+    test_rows = encode(test, processor)
 
     # 3. Model.
     model = AutoModelForMaskedSeqModeling.from_pretrained(
-        script.model_name_or_path, id2label=dict(enumerate(LABELS)), task="multilabel"
+        script.model_name_or_path, label2id=label2id, task="multilabel"
     )
 
     # 4. Train.
     trainer = Trainer(
         model=model,
         args=training,
-        train_dataset=encode(train, tokenizer),
-        eval_dataset=encode(validation, tokenizer),
-        data_collator=DataCollatorForMaskedSeq(tokenizer),
+        train_dataset=encode(train, processor),
+        eval_dataset=encode(validation, processor),
+        data_collator=DataCollatorForMaskedSeq(processor),
         compute_metrics=make_compute_metrics("multilabel"),
-        processing_class=tokenizer,
+        processing_class=processor,
     )
     trainer.train()
     trainer.save_model()
@@ -104,15 +107,17 @@ def main() -> None:
     # 5. Test score, saved beside the model. Grouping would shuffle the predictions, too.
     for name, value in grouped(False).items():
         setattr(trainer.args, name, value)
-    logits, labels, _ = trainer.predict(encode(test, tokenizer))
+    logits, labels, _ = trainer.predict(test_rows)
     measure = make_compute_metrics("multilabel", model.config.id2label, per_label=True)
     metrics = measure((logits, labels))
     trainer.save_metrics("test", metrics, combined=False)
     print(f"\n{score_table(metrics, LABELS, train, test)}")
+    probabilities = model.predict_proba(torch.from_numpy(logits)).tolist()
+    probabilities = processor.decode(test_rows, probabilities)
     for kind in ("health_condition", "username", "product"):
         rows = [i for i, row in enumerate(test) if any(kind in s["labels"] for s in row["spans"])]
         for index in rows[len(rows) // 2 :][:1]:  # the one of middle length, right or wrong
-            print_row(test[index], model.predict_proba(torch.from_numpy(logits[index])))
+            print_row(test[index], probabilities[index])
     print(f"\nModel, tokenizer and test_results.json lie in {training.output_dir}")
 
 

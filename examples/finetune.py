@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 
 from datasets import load_dataset
 from floors import floor_scores, label_sets
-from span_rows import check_one_label, encode, left_out
 from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
     DataCollatorForMaskedSeq,
+    MaskedSeqProcessor,
     get_lora_model,
     make_compute_metrics,
 )
@@ -34,7 +34,9 @@ class ScriptArguments:
     test_file: str
     model_name_or_path: str = "sentence-transformers/all-MiniLM-L6-v2"
     task: str = field(default="multilabel", metadata={"choices": ["multilabel", "multiclass"]})
+    read: str = field(default="start", metadata={"choices": ["start", "end", "mask", "marker"]})
     max_length: int = 512
+    on_overflow: str = field(default="window", metadata={"choices": ["window", "error", "drop"]})
     trust_remote_code: bool = False
     lora: bool = False  # train adapters of rank 8 and the head; wants a higher --learning_rate
 
@@ -61,24 +63,30 @@ def main() -> None:
     # 2. Data.
     files = {"train": script.train_file, "validation": script.validation_file}
     texts = load_dataset("json", data_files={**files, "test": script.test_file})
-    if script.task == "multiclass":
-        check_one_label(texts)
     names = set().union(*(labels for rows in texts.values() for labels in label_sets(rows)))
     label2id = {name: index for index, name in enumerate(sorted(names))}
     code = {"trust_remote_code": script.trust_remote_code}
     tokenizer = AutoTokenizer.from_pretrained(script.model_name_or_path, **code)
-    settings = {"tokenizer": tokenizer, "label2id": label2id, "task": script.task}
-    settings["max_length"] = script.max_length
+    settings = (script.read, script.max_length, script.on_overflow, label2id, script.task)
+    processor = MaskedSeqProcessor(tokenizer, *settings)
+
+    def encode(batch: dict, ids: list[int]) -> dict:
+        labels = [[span["labels"] for span in spans] for spans in batch["spans"]]
+        return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
+
     raw = texts["train"].column_names
-    rows = texts.map(encode, batched=True, fn_kwargs=settings, remove_columns=raw)
-    missed = {name: left_out(texts[name], rows[name], name, script.max_length) for name in texts}
+    rows = texts.map(encode, batched=True, with_indices=True, remove_columns=raw)
+    counts = {name: processor.stats(split) for name, split in rows.items()}
+    print(json.dumps(counts, indent=2))
 
     # 3. Model.
     model = AutoModelForMaskedSeqModeling.from_pretrained(
         script.model_name_or_path, label2id=label2id, task=script.task, **code
     )
+    if processor.new_tokens:
+        model.resize_token_embeddings(len(tokenizer))
     if script.lora:
-        model = get_lora_model(model, r=8)
+        model = get_lora_model(model, r=8, new_tokens=processor.new_tokens)
 
     # 4. Train.
     trainer = Trainer(
@@ -86,18 +94,16 @@ def main() -> None:
         args=training,
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
-        data_collator=DataCollatorForMaskedSeq(
-            tokenizer, task=script.task, num_labels=len(label2id)
-        ),
+        data_collator=DataCollatorForMaskedSeq(processor),
         compute_metrics=make_compute_metrics(script.task, id2label=model.config.id2label),
-        processing_class=tokenizer,
+        processing_class=processor,
     )
     trainer.train()
 
     # 5. Test score beside two floors, saved with the model.
     results = trainer.predict(rows["test"]).metrics
     results.update(floor_scores(texts["train"], texts["test"]))
-    results["test_spans_left_out"] = missed["test"]
+    results.update({f"test_{name}": count for name, count in counts["test"].items()})
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     results["trained_share"] = trained / sum(p.numel() for p in model.parameters())
     trainer.save_model()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from irti_custom import AutoModelForMaskedSeqModeling
+from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqProcessor
 from tests.tiny import save_base
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -61,24 +61,28 @@ def test_finetune_trains_saves_and_reports(task, labels, tmp_path):
     base = save_base(tmp_path / "base")
     out = tmp_path / "out"
     flags += ["--task", task, "--model_name_or_path", base, "--output_dir", str(out), *FAST]
-    printed = run("finetune.py", tmp_path, *flags, "--max_length", "6")
-    assert "8 spans of test lie beyond --max_length 6" in printed
-    results = json.loads((out / "test_results.json").read_text())
-    assert results["test_num_positions"] == 16
-    assert results["test_spans_left_out"] == 8
+    for overflow, dropped in (("window", 0), ("drop", 8)):
+        run("finetune.py", tmp_path, *flags, "--max_length", "6", "--on_overflow", overflow)
+        results = json.loads((out / "test_results.json").read_text())
+        assert results["test_num_positions"] == results["test_positions"] == 24 - dropped
+        assert results["test_dropped"] == dropped
     assert results["floor_lookup_micro_f1"] == 1.0
     assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in out.iterdir()}
+    assert MaskedSeqProcessor.from_pretrained(out).task == task
 
 
 def test_finetune_with_lora_leaves_an_adapter_that_loads(tmp_path):
     file = write_texts(tmp_path / "texts.jsonl", [["a"], ["b"], ["a"]])
     flags = ["--train_file", file, "--validation_file", file, "--test_file", file, "--lora"]
+    flags += ["--read", "marker"]
     base, out = save_base(tmp_path / "base"), tmp_path / "out"
     flags += ["--task", "multiclass", "--model_name_or_path", base, "--output_dir", str(out)]
     run("finetune.py", tmp_path, *flags, *FAST)
     assert json.loads((out / "test_results.json").read_text())["trained_share"] < 0.5
     model = AutoModelForMaskedSeqModeling.from_pretrained(out)
     assert model.config.id2label == {0: "a", 1: "b"}
+    words = MaskedSeqProcessor.from_pretrained(out)
+    assert model.get_input_embeddings().num_embeddings > max(words.new_tokens)
 
 
 def test_finetune_refuses_several_labels_for_one_class(tmp_path):
@@ -92,7 +96,7 @@ def test_finetune_refuses_several_labels_for_one_class(tmp_path):
         *("--task", "multiclass", "--model_name_or_path", base, *FAST),
         ok=False,
     )
-    assert "needs one label per span, got ['a', 'b'] in train" in error
+    assert "Span 0 of example 0 must have one class for task='multiclass'" in error
 
 
 def test_demo_trains_and_prints_scores_beside_floors(tmp_path):

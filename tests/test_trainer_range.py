@@ -15,9 +15,12 @@ from accelerate.state import AcceleratorState
 from datasets import Dataset, IterableDataset
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
-from irti_custom import AutoModelForMaskedSeqModeling, DataCollatorForMaskedSeq
+from irti_custom import (
+    AutoModelForMaskedSeqModeling,
+    DataCollatorForMaskedSeq,
+    MaskedSeqProcessor,
+)
 from irti_custom.metrics import logits_only
-from irti_custom.positions import encode_spans
 from tests.test_trainer import make_rows, make_trainer
 from tests.tiny import tiny_model, word_tokenizer
 
@@ -94,9 +97,9 @@ def test_dataloader_workers_change_nothing(tmp_path):
 
 
 def encode(batch: dict, tokenizer) -> dict:
-    columns = encode_spans(tokenizer, batch["text"], batch["spans"])
-    columns["labels"] = [[0] * len(positions) for positions in columns["mask_indices"]]
-    return columns
+    processor = MaskedSeqProcessor(tokenizer, label2id={"a": 0, "b": 1}, task="multiclass")
+    labels = [["a"] * len(spans) for spans in batch["spans"]]
+    return processor.encode_spans(batch["text"], batch["spans"], labels)
 
 
 def test_rows_come_from_parallel_map_and_from_streams_alike(tmp_path):
