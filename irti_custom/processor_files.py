@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from transformers import AutoTokenizer
-from transformers.utils import cached_file
+from transformers.utils import PushToHubMixin, cached_file
 
 FILE_NAME = "masked_seq_processor.json"
 _SETTINGS = (
@@ -31,10 +31,11 @@ _HUB_ARGUMENTS = (
 )
 
 
-class ProcessorFiles:
+class ProcessorFiles(PushToHubMixin):
     """Saving and loading; `positions` adds the work.
 
     Serves as `processing_class` of a stock `Trainer`, and as `tokenizer` of the data collator.
+    `push_to_hub` is Transformers' own.
     """
 
     tokenizer: Any
@@ -113,4 +114,4 @@ class ProcessorFiles:
             )
         tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
         settings: dict[str, Any] = {**saved, **changed}
-        return cls(tokenizer, **settings)  # type: ignore[call-arg]
+        return cls(tokenizer, **settings)
