@@ -12,6 +12,7 @@ from .data_collator import DataCollatorForMaskedSeq
 from .lora import get_lora_model
 from .metrics import make_compute_metrics
 from .modeling_custom import AutoModelForMaskedSeqModeling
+from .thresholds import tune_thresholds
 from .weights import balanced_weights
 
 __version__ = "0.2.0"
@@ -24,6 +25,7 @@ __all__ = [
     "balanced_weights",
     "get_lora_model",
     "make_compute_metrics",
+    "tune_thresholds",
 ]
 
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)

@@ -19,6 +19,7 @@ from transformers.modeling_outputs import MaskedLMOutput
 
 from .checks import check_attr_name, check_inputs, check_labels, check_positions
 from .configuration_custom import MaskedSeqModelingConfig, attr_name_of
+from .decisions import decide, probabilities
 from .encoders import (
     accepted_arguments,
     check_encoder,
@@ -27,6 +28,7 @@ from .encoders import (
     hidden_width,
     without_pooler,
 )
+from .label_settings import check_thresholds
 from .loading import MaskedSeqPreTrainedModel
 from .losses import mean_loss, multiclass_loss, multilabel_loss
 from .self_test import run
@@ -266,8 +268,22 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         Independent ones per label for "multilabel" (sigmoid); for "multiclass" they sum to 1 over
         the last axis (softmax).
         """
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return logits.sigmoid() if self.config.task == "multilabel" else logits.softmax(-1)
+        return probabilities(logits, self.config.task)
+
+    def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        """Decide by ``config.thresholds``, or without them by 0.5 and by the largest logit.
+
+        Args:
+            logits: ``(B, M, L)``.
+
+        Returns:
+            "multilabel": bool ``(B, M, L)``, True for each label that holds. "multiclass": class
+            ids ``(B, M)`` long, `IGNORE_INDEX` where the top class is rejected.
+        """
+        config = self.config
+        names = [config.id2label[index] for index in range(config.num_labels)]
+        limits = check_thresholds(config.thresholds, config.task, names, config.num_labels)
+        return decide(logits, config.task, limits)
 
     @classmethod
     def run_self_test(

@@ -17,10 +17,12 @@ import irti_custom
 PACKAGE = Path(irti_custom.__file__).parent
 # A room imports only rooms of the floors below its own.
 FLOORS = [
+    {"label_settings"},
     {"configuration_custom"},
     {
         "adapters",
         "checks",
+        "decisions",
         "encoders",
         "losses",
         "measures",
@@ -30,8 +32,8 @@ FLOORS = [
         "weights",
     },
     {"data_collator", "metrics", "peft_model"},
-    {"loading"},
-    {"evaluate_metric", "lora", "modeling_custom"},
+    {"loading", "thresholds"},
+    {"callbacks", "evaluate_metric", "lora", "modeling_custom"},
     {"__init__"},
 ]
 FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
