@@ -22,11 +22,10 @@ from .configuration_custom import MaskedSeqModelingConfig, attr_name_of
 from .decisions import decide, probabilities
 from .encoders import (
     accepted_arguments,
+    build_encoder,
     check_encoder,
-    find_encoder_class,
     freeze_pooler,
     hidden_width,
-    without_pooler,
 )
 from .label_settings import check_thresholds
 from .loading import MaskedSeqPreTrainedModel
@@ -75,7 +74,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         super().__init__(config)
         loaded = encoder is not None
         if encoder is None:
-            encoder = self._build_encoder(config, encoder_class)
+            encoder = build_encoder(config.base_model_config, encoder_class)
         else:
             check_encoder(encoder.config)
             for module in encoder.modules():  # `post_init` leaves these weights as they are
@@ -103,19 +102,6 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         self.head.to(weight.dtype)
         if loaded and weight.device.type != "meta":  # else the loader places both
             self.head.to(weight.device)
-
-    @staticmethod
-    def _build_encoder(
-        config: MaskedSeqModelingConfig, encoder_class: type[PreTrainedModel] | None
-    ) -> PreTrainedModel:
-        if config.base_model_config is None:
-            raise ValueError(
-                "`config.base_model_config` must describe an encoder, got None. Use "
-                "from_pretrained(base, num_labels=...), or pass base_model_config=BertConfig(...)."
-            )
-        check_encoder(config.base_model_config)
-        found = encoder_class or find_encoder_class(config.base_model_config)
-        return found(config.base_model_config, **without_pooler(found))
 
     def _adopt(self, encoder: PreTrainedModel) -> None:
         """Take over what Transformers asks the outermost model about."""
