@@ -162,7 +162,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                 tuned for another task or other labels than the caller's.
         """
         config_dict = _as_data(config_dict)
-        saved = config_dict
+        saved = dict(config_dict)
         given = {name: kwargs.pop(name) for name in _LABEL_KEYS if kwargs.get(name) is not None}
         if given and given != {"num_labels": _saved_num_labels(config_dict)}:
             config_dict = {k: v for k, v in config_dict.items() if k not in _LABEL_KEYS}

@@ -117,7 +117,9 @@ def _cuts(scores: np.ndarray, true: np.ndarray, min_positives: int, default: flo
         whole[-1] = True  # below all scores, however small they are
         cut = np.flatnonzero(whole)
         cut = cut[np.diff(found[cut], prepend=-1) > 0]
-        thresholds = np.append(thresholds, (upper[cut] + lower[cut]) / 2)
+        middle = (upper[cut] + lower[cut]) / 2
+        # float32 sigmoids become 0 down there, on some devices before the smallest float32.
+        thresholds = np.append(thresholds, np.where(middle < _SMALLEST / 2, 0, middle))
         hits, predicted = np.append(hits, found[cut]), np.append(predicted, cut)
     return Cuts(thresholds, hits, predicted, int(true.sum()), len(true))
 
