@@ -114,17 +114,17 @@ def test_the_trainer_is_as_it_was(options, tmp_path):
     def double(logits, labels):
         return logits * 2
 
-    trainer = make_trainer("multilabel", tmp_path, eval_strategy="steps", eval_steps=2, **options)
+    trainer = make_trainer("multilabel", tmp_path, **options)
     trainer.preprocess_logits_for_metrics = double
     compute_metrics = trainer.compute_metrics
     arguments = trainer.args.to_dict()
-    torch.manual_seed(0)
     tuned(trainer, min_positives=1)
     assert trainer.model.dtype == torch.float32
     assert trainer.model.training
     assert trainer.compute_metrics is compute_metrics
     assert trainer.preprocess_logits_for_metrics is double
     assert trainer.args.to_dict() == arguments
+    assert trainer.callback_handler.eval_dataloader is None
     assert not trainer.is_in_train
     assert compute_metrics._running is None
 
@@ -145,10 +145,7 @@ def test_training_is_the_same_with_and_without_the_callback(tmp_path):
 
 
 def test_one_of_several_evaluation_sets_is_named(tmp_path):
-    sets = {
-        "small": make_rows("multilabel", 6, seed=2),
-        "large": make_rows("multilabel", 20, seed=3),
-    }
+    sets = {name: make_rows("multilabel", n, seed=n) for name, n in (("small", 6), ("large", 20))}
     trainer = make_trainer("multilabel", tmp_path)
     trainer.eval_dataset = sets
     tuned(trainer, eval_dataset="large", min_positives=1)
