@@ -11,6 +11,7 @@ from .configuration_custom import IGNORE_INDEX, MaskedSeqModelingConfig
 from .data_collator import DataCollatorForMaskedSeq
 from .lora import get_lora_model
 from .metrics import make_compute_metrics
+from .model_card import write_model_card
 from .modeling_custom import AutoModelForMaskedSeqModeling
 from .weights import balanced_weights
 
@@ -24,6 +25,7 @@ __all__ = [
     "balanced_weights",
     "get_lora_model",
     "make_compute_metrics",
+    "write_model_card",
 ]
 
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)

@@ -154,6 +154,8 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             ValueError: settings that contradict each other.
         """
         config_dict = _as_data(config_dict)
+        if not _is_remote(cls):  # a checkpoint's copy of this code is for processes without it
+            config_dict.pop("auto_map", None)
         given = {name: kwargs.pop(name) for name in _LABEL_KEYS if kwargs.get(name) is not None}
         if given and given != {"num_labels": _saved_num_labels(config_dict)}:
             config_dict = {k: v for k, v in config_dict.items() if k not in _LABEL_KEYS}
