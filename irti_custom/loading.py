@@ -112,7 +112,7 @@ class MaskedSeqPreTrainedModel(MaskedSeqSaving):
         settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
         if not settings:
             raise OSError(f"{str(path)!r} holds no config.json. Was it saved whole?")
-        config = kwargs.pop("config", None)
+        config = _of_this_code(kwargs.pop("config", None))
         ours = settings.get("model_type") == MaskedSeqModelingConfig.model_type
         if config is not None and isinstance(config, MaskedSeqModelingConfig) != ours:
             raise ValueError(
@@ -275,6 +275,14 @@ class MaskedSeqPreTrainedModel(MaskedSeqSaving):
         model = cls(config, encoder=encoder).eval()
         model._loaded_from = origin_of(path, hub)
         return (model, _with_head(info, model)) if wants_info else model
+
+
+def _of_this_code(config: Any) -> Any:
+    """Rebuild a config that another copy of this code made: Transformers keeps several."""
+    same_type = getattr(config, "model_type", None) == MaskedSeqModelingConfig.model_type
+    if same_type and not isinstance(config, MaskedSeqModelingConfig):
+        return MaskedSeqModelingConfig.from_dict(config.to_dict())
+    return config
 
 
 def _with_head(info: dict[str, Any], model: Any) -> dict[str, Any]:

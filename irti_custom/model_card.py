@@ -36,7 +36,7 @@ import torch
 from transformers import {auto_class}AutoTokenizer
 {import_line}
 name = {name!r}
-tokenizer = AutoTokenizer.from_pretrained(name)
+tokenizer = AutoTokenizer.from_pretrained(name{tokenizer_permission})
 model = {model_class}.from_pretrained(name{permission})
 
 text, spans = "Ann lives in Rome", [(0, 3), (13, 17)]
@@ -136,6 +136,8 @@ def snippet(name: str, trust_remote_code: bool = False, without_package: bool = 
         import_line="" if without_package else package,
         model_class="AutoModel" if without_package else "AutoModelForMaskedSeqModeling",
         name=name,
+        # Without the package, the tokenizer's class is looked up through the model's code too.
+        tokenizer_permission=", trust_remote_code=True" if without_package else "",
         permission=", trust_remote_code=True" if permitted else "",
     )
 
