@@ -281,7 +281,10 @@ def _of_this_code(config: Any) -> Any:
     """Rebuild a config that another copy of this code made: Transformers keeps several."""
     same_type = getattr(config, "model_type", None) == MaskedSeqModelingConfig.model_type
     if same_type and not isinstance(config, MaskedSeqModelingConfig):
-        return MaskedSeqModelingConfig.from_dict(config.to_dict())
+        own = MaskedSeqModelingConfig.from_dict(config.to_dict())
+        if config._attn_implementation:  # the caller's choice, which is not part of the dict
+            own._attn_implementation = config._attn_implementation
+        return own
     return config
 
 

@@ -19,9 +19,8 @@ import irti_custom
 from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqModelingConfig, write_model_card
 from irti_custom.model_card import is_own_card
 from tests.bare import run_bare
-from tests.test_remote_code import CONFIGURATION
+from tests.test_remote_code import CONFIGURATION, remote, trace  # noqa: F401 (fixtures)
 from tests.test_remote_code import checkpoint as remote_checkpoint  # noqa: F401 (a fixture)
-from tests.test_remote_code import remote, trace  # noqa: F401 (fixtures)
 from tests.tiny import assert_same_logits, tiny_batch, tiny_model
 
 load = AutoModelForMaskedSeqModeling.from_pretrained
@@ -77,6 +76,16 @@ for refused in (AutoConfig, AutoModel):
         print("trust_remote_code" in str(error))
 """
     assert run_bare(script, coded, tmp_path).split() == ["True", "True"]
+
+
+def test_loading_arguments_are_honoured_without_the_package(coded, tmp_path):
+    script = """
+options = {"attn_implementation": "eager", "dtype": torch.float64, "task": "multiclass"}
+model = AutoModel.from_pretrained(folder, trust_remote_code=True, **options)
+kinds = {p.dtype for p in model.parameters()}
+print(model.encoder.config._attn_implementation, kinds, model.config.task)
+"""
+    assert run_bare(script, coded, tmp_path).strip() == "eager {torch.float64} multiclass"
 
 
 def test_a_process_without_the_package_trains_saves_and_reloads(coded, tmp_path):
