@@ -35,7 +35,7 @@ _SNIPPET = """\
 import torch
 from transformers import {auto_class}AutoTokenizer
 {import_line}
-name = {name!r}
+name = "{name}"
 tokenizer = AutoTokenizer.from_pretrained(name{tokenizer_permission})
 model = {model_class}.from_pretrained(name{permission})
 
@@ -86,7 +86,7 @@ def write_model_card(
         ValueError: the folder holds another kind of model.
     """
     path = Path(folder, CARD_NAME)
-    if not overwrite and path.exists() and not is_own_card(path.read_text(encoding="utf-8")):
+    if not overwrite and path.exists() and not is_own_card(_read(path)):
         raise FileExistsError(
             f"{str(path)!r} was not written by this function, or was edited since, so it is left "
             "alone. Pass overwrite=True to replace it."
@@ -135,7 +135,7 @@ def snippet(name: str, trust_remote_code: bool = False, without_package: bool = 
         auto_class="AutoModel, " if without_package else "",
         import_line="" if without_package else package,
         model_class="AutoModel" if without_package else "AutoModelForMaskedSeqModeling",
-        name=name,
+        name=name.replace("\\", "\\\\").replace('"', '\\"'),
         # Without the package, the tokenizer's class is looked up through the model's code too.
         tokenizer_permission=", trust_remote_code=True" if without_package else "",
         permission=", trust_remote_code=True" if permitted else "",
@@ -164,6 +164,10 @@ def hub_id_of(name_or_path: str | None) -> str | None:
     first = name.partition("/")[0]
     is_id = _HUB_ID.fullmatch(name) and not os.path.exists(name) and not os.path.exists(first)
     return name if is_id else None
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _read_config(folder: str | os.PathLike) -> MaskedSeqModelingConfig:

@@ -97,4 +97,4 @@ def _card_on_hub(
     if not api.file_exists(repo_id, CARD_NAME, revision=revision, token=token):
         return None
     path = api.hf_hub_download(repo_id, CARD_NAME, revision=revision, token=token)
-    return Path(path).read_text(encoding="utf-8")
+    return Path(path).read_text(encoding="utf-8", errors="replace")

@@ -19,8 +19,8 @@ import irti_custom
 from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqModelingConfig, write_model_card
 from irti_custom.model_card import is_own_card
 from tests.bare import run_bare
-from tests.test_remote_code import CONFIGURATION, remote, trace  # noqa: F401 (fixtures)
 from tests.test_remote_code import checkpoint as remote_checkpoint  # noqa: F401 (a fixture)
+from tests.test_remote_code import remote, trace  # noqa: F401 (fixtures)
 from tests.tiny import assert_same_logits, tiny_batch, tiny_model
 
 load = AutoModelForMaskedSeqModeling.from_pretrained
@@ -133,8 +133,6 @@ def test_file_names_that_clash_are_refused_before_anything_is_written(
     tmp_path,
 ):
     base = Path(remote)
-    # Transformers 5 reuses the model class of an earlier load with the same configuration code.
-    (base / "configuration_remote.py").write_text(f"{CONFIGURATION}# of this test\n")
     (base / "mixing.py").rename(base / "losses.py")
     code = (base / "modeling_remote.py").read_text().replace(".mixing", ".losses")
     (base / "modeling_remote.py").write_text(code)
@@ -294,7 +292,7 @@ def test_a_push_uploads_weights_code_and_card_in_one_commit(hub, tmp_path):
     model.push_to_hub("model", metrics=metrics, data="Forty texts.", tags=["pii"], **settings)
     names = {"README.md", "config.json", "model.safetensors"}
     assert set(os.listdir(hub.folder)) - scripts(hub.folder) == names
-    for part in ("from_pretrained(name)", "name = 'me/model'", "Forty texts.", "0.5", "- pii"):
+    for part in ("from_pretrained(name)", 'name = "me/model"', "Forty texts.", "0.5", "- pii"):
         assert part in hub.card()
     assert [name for name, _, _ in hub.calls] == ["create_repo", "upload_folder"]
     expected = {"private": True, "token": "t", "exist_ok": True}
@@ -344,7 +342,7 @@ def test_save_and_push_in_one_call_uploads_what_was_saved(hub, tmp_path):
     model = tiny_model()
     model.save_pretrained(folder, push_to_hub=True, repo_id="you/model", token="t")
     assert saved(hub.folder)["auto_map"] == AUTO_MAP
-    assert "name = 'me/model'" in hub.card()
+    assert 'name = "me/model"' in hub.card()
     assert not (hub.folder / "optimizer.pt").exists()
     assert hub.arguments("upload_folder")["token"] == "t"
     model.save_pretrained(folder, push_to_hub=True, with_code=False)
