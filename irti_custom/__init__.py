@@ -12,6 +12,7 @@ from .configuration_custom import IGNORE_INDEX, MaskedSeqModelingConfig
 from .data_collator import DataCollatorForMaskedSeq
 from .lora import get_lora_model
 from .metrics import make_compute_metrics
+from .model_card import write_model_card
 from .modeling_custom import AutoModelForMaskedSeqModeling
 from .positions import MaskedSeqProcessor
 from .thresholds import tune_thresholds
@@ -29,6 +30,7 @@ __all__ = [
     "get_lora_model",
     "make_compute_metrics",
     "tune_thresholds",
+    "write_model_card",
 ]
 
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)

@@ -9,6 +9,8 @@ from typing import Any
 from transformers import AutoTokenizer
 from transformers.utils import PushToHubMixin, cached_file
 
+from .configuration_custom import HUB_ARGUMENTS
+
 FILE_NAME = "masked_seq_processor.json"
 _SETTINGS = (
     "read",
@@ -19,15 +21,6 @@ _SETTINGS = (
     "stride",
     "markers",
     "column_tokens",
-)
-_HUB_ARGUMENTS = (
-    "cache_dir",
-    "force_download",
-    "local_files_only",
-    "proxies",
-    "revision",
-    "subfolder",
-    "token",
 )
 
 
@@ -92,7 +85,7 @@ class ProcessorFiles(PushToHubMixin):
             ValueError: a file that is damaged, or settings out of range.
         """
         path = pretrained_model_name_or_path
-        hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
         changed = {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
         try:
             file_name = cached_file(path, FILE_NAME, **hub)
