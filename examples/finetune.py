@@ -25,6 +25,7 @@ from irti_custom import (
     get_lora_model,
     make_compute_metrics,
 )
+from irti_custom.callbacks import ThresholdTuningCallback
 
 
 @dataclass
@@ -38,6 +39,7 @@ class ScriptArguments:
     max_length: int = 512
     on_overflow: str = field(default="window", metadata={"choices": ["window", "error", "drop"]})
     trust_remote_code: bool = False
+    tune_thresholds: bool = False  # on the validation set, after training; saved with the model
     lora: bool = False  # train adapters of rank 8 and the head; wants a higher --learning_rate
 
 
@@ -49,10 +51,9 @@ def main() -> None:
     parser.set_defaults(warmup_steps=50, logging_steps=50, eval_strategy="epoch", report_to="none")
     parser.set_defaults(save_strategy="epoch", save_total_limit=1, load_best_model_at_end=True)
     # Rows of similar length share a batch. The option's name changed with Transformers 5.
-    if "train_sampling_strategy" in TrainingArguments.__dataclass_fields__:
-        parser.set_defaults(train_sampling_strategy="group_by_length")
-    else:
-        parser.set_defaults(group_by_length=True)
+    new = "train_sampling_strategy" in TrainingArguments.__dataclass_fields__
+    grouped = {"train_sampling_strategy": "group_by_length"} if new else {"group_by_length": True}
+    parser.set_defaults(**grouped)
     script, training = parser.parse_args_into_dataclasses()
     if training.metric_for_best_model in (None, "loss"):
         multiclass = script.task == "multiclass"
@@ -74,10 +75,10 @@ def main() -> None:
         labels = [[span["labels"] for span in spans] for spans in batch["spans"]]
         return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
 
-    raw = texts["train"].column_names
-    rows = texts.map(encode, batched=True, with_indices=True, remove_columns=raw)
+    options = {"batched": True, "with_indices": True}
+    rows = texts.map(encode, remove_columns=texts["train"].column_names, **options)
     counts = {name: processor.stats(split) for name, split in rows.items()}
-    print(json.dumps(counts, indent=2))
+    print(json.dumps(counts))
 
     # 3. Model.
     model = AutoModelForMaskedSeqModeling.from_pretrained(
@@ -98,10 +99,15 @@ def main() -> None:
         compute_metrics=make_compute_metrics(script.task, id2label=model.config.id2label),
         processing_class=processor,
     )
+    if script.tune_thresholds:
+        trainer.add_callback(ThresholdTuningCallback(trainer))
     trainer.train()
 
     # 5. Test score beside two floors, saved with the model.
-    results = trainer.predict(rows["test"]).metrics
+    logits, labels, results = trainer.predict(rows["test"])
+    if script.tune_thresholds:
+        tuned = make_compute_metrics(script.task, thresholds=model.config.thresholds)
+        results.update({f"test_tuned_{k}": v for k, v in tuned((logits, labels)).items()})
     results.update(floor_scores(texts["train"], texts["test"]))
     results.update({f"test_{name}": count for name, count in counts["test"].items()})
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

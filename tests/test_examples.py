@@ -61,14 +61,18 @@ def test_finetune_trains_saves_and_reports(task, labels, tmp_path):
     base = save_base(tmp_path / "base")
     out = tmp_path / "out"
     flags += ["--task", task, "--model_name_or_path", base, "--output_dir", str(out), *FAST]
+    tune = ["--tune_thresholds", "true"]
     for overflow, dropped in (("window", 0), ("drop", 8)):
-        run("finetune.py", tmp_path, *flags, "--max_length", "6", "--on_overflow", overflow)
+        run("finetune.py", tmp_path, *flags, "--max_length", "6", "--on_overflow", overflow, *tune)
         results = json.loads((out / "test_results.json").read_text())
         assert results["test_num_positions"] == results["test_positions"] == 24 - dropped
         assert results["test_dropped"] == dropped
     assert results["floor_lookup_micro_f1"] == 1.0
     assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in out.iterdir()}
     assert MaskedSeqProcessor.from_pretrained(out).task == task
+    thresholds = AutoModelForMaskedSeqModeling.from_pretrained(out).config.thresholds
+    assert thresholds is not None
+    assert "test_tuned_macro_f1" in results
 
 
 def test_finetune_with_lora_leaves_an_adapter_that_loads(tmp_path):
