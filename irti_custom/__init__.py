@@ -14,6 +14,7 @@ from .lora import get_lora_model
 from .metrics import make_compute_metrics
 from .modeling_custom import AutoModelForMaskedSeqModeling
 from .positions import MaskedSeqProcessor
+from .thresholds import tune_thresholds
 from .weights import balanced_weights
 
 __version__ = "0.2.0"
@@ -27,6 +28,7 @@ __all__ = [
     "balanced_weights",
     "get_lora_model",
     "make_compute_metrics",
+    "tune_thresholds",
 ]
 
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .configuration_custom import resolve_labels
+from .label_settings import resolve_labels
 from .label_ids import LabelIds
 from .processor_files import ProcessorFiles
 from .rows import OVERFLOWS, RowWriter

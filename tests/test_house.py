@@ -17,10 +17,12 @@ import irti_custom
 PACKAGE = Path(irti_custom.__file__).parent
 # A room imports only rooms of the floors below its own.
 FLOORS = [
+    {"label_settings"},
     {"configuration_custom"},
     {
         "adapters",
         "checks",
+        "decisions",
         "encoders",
         "label_ids",
         "losses",
@@ -35,8 +37,8 @@ FLOORS = [
         "windows",
     },
     {"data_collator", "metrics", "peft_model", "rows"},
-    {"loading", "tables"},
-    {"evaluate_metric", "lora", "modeling_custom", "positions"},
+    {"loading", "tables", "thresholds"},
+    {"callbacks", "evaluate_metric", "lora", "modeling_custom", "positions"},
     {"__init__"},
 ]
 FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
