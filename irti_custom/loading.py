@@ -37,7 +37,10 @@ _LOADER_ARGUMENTS = (
     "quantization_config",
     "_commit_hash",
 )
-_WEIGHTS_FILE = re.compile(r"(pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?")
+_WEIGHTS_FILE = re.compile(
+    r"(pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
+    r"|model(_int8)?\.onnx(\.data)?"
+)
 # Beside a base encoder, these are settings of the wrapper.
 _WRAPPER_SETTINGS = (
     *LOSS_SETTINGS,
