@@ -9,9 +9,11 @@ from transformers import AutoConfig, AutoModel
 
 from .configuration_custom import IGNORE_INDEX, MaskedSeqModelingConfig
 from .data_collator import DataCollatorForMaskedSeq
+from .export import export_onnx
 from .lora import get_lora_model
 from .metrics import make_compute_metrics
 from .modeling_custom import AutoModelForMaskedSeqModeling
+from .onnx_model import OnnxMaskedSeqModel
 from .weights import balanced_weights
 
 __version__ = "0.2.0"
@@ -21,7 +23,9 @@ __all__ = [
     "AutoModelForMaskedSeqModeling",
     "DataCollatorForMaskedSeq",
     "MaskedSeqModelingConfig",
+    "OnnxMaskedSeqModel",
     "balanced_weights",
+    "export_onnx",
     "get_lora_model",
     "make_compute_metrics",
 ]

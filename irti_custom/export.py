@@ -13,6 +13,7 @@ import copy
 import logging
 import os
 import re
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _GRAPH_FILE = re.compile(r"model(_int8)?\.onnx(\.data)?")
 _PYTORCH_FILE = re.compile(r"(pytorch_|adapter_)?model(-\d+-of-\d+)?\.(safetensors|bin)")
+_SCRATCH = ".onnx-"
 _ON_CPU = (None, "eager", "sdpa")  # attention that any machine computes
 _TRACED = (2, 13, 3)  # B, T, M; none of the sizes of the check
 
@@ -109,7 +111,7 @@ def export_onnx(
     _check_folder(directory)
     expected = references(copied) if check else []
     plain = _eager(_merged(copied))
-    with tempfile.TemporaryDirectory(prefix=".onnx-", dir=directory) as scratch:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=directory) as scratch:
         plain.config.save_pretrained(scratch)
         _write_graph(plain, scratch, opset)
         exported = OnnxMaskedSeqModel.from_pretrained(scratch)
@@ -219,6 +221,8 @@ def _write_graph(model: Any, folder: str, opset: int | None) -> None:
             **settings,
         )
         assert program is not None  # the type is of the older exporter
+        for node in program.model.graph.all_nodes():  # stack traces, with this machine's paths
+            node.metadata_props.clear()
         program.save(os.path.join(folder, ONNX_FILE))
 
 
@@ -269,8 +273,11 @@ def _size_of(folder: str, name: str) -> int:
 def _publish(scratch: str, directory: str | os.PathLike, *companions: Any) -> None:
     """Move the files to where they belong, the one that makes a folder load last."""
     for name in os.listdir(directory):
+        path = os.path.join(directory, name)
         if _GRAPH_FILE.fullmatch(name):
-            os.remove(os.path.join(directory, name))
+            os.remove(path)
+        elif name.startswith(_SCRATCH) and name != os.path.basename(scratch):
+            shutil.rmtree(path)  # of an export that was killed
     for companion in companions:
         if companion is not None:
             companion.save_pretrained(directory)

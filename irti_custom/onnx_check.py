@@ -51,8 +51,7 @@ def random_batch(
     lengths = random.integers(1, tokens + 1, (batch, 1))
     lengths[0] = tokens
     real = np.arange(tokens) < lengths
-    embeddings = model.get_input_embeddings()
-    vocabulary = getattr(embeddings, "num_embeddings", 256)  # CANINE hashes code points
+    vocabulary = getattr(model.config.base_model_config, "vocab_size", None) or 256
     ids = random.integers(0, vocabulary, real.shape)
     arrays = {"input_ids": np.where(real, ids, pads_of(model).pad_token_id)}
     if "attention_mask" in names:
@@ -99,7 +98,8 @@ def base_of(model: Any) -> Any:
 
 def _max_tokens(model: Any) -> int:
     """Find how many tokens the encoder has positions for."""
-    limit = getattr(model.config.base_model_config, "max_position_embeddings", None) or 512
+    limit = getattr(model.config.base_model_config, "max_position_embeddings", None) or 0
+    limit = limit if limit > 0 else 512  # some count positions relatively and say so with -1
     for name, module in model.encoder.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             skipped = module.padding_idx  # RoBERTa counts on from the pad token
