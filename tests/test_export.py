@@ -172,7 +172,7 @@ def test_lora_is_merged_into_a_copy(tmp_path):
     assert not [weight.name for weight in graph.initializer if "lora" in weight.name]
 
 
-class Seen(Exception):
+class SeenError(Exception):
     """Ends an export where the graph would be written."""
 
 
@@ -182,11 +182,11 @@ def test_model_keeps_mode_dtype_attention_and_random_state(monkeypatch, tmp_path
     model.encoder.config._attn_implementation = "flash_attention_2"  # nothing the CPU has
 
     def seen(plain, folder, opset):
-        raise Seen(plain)
+        raise SeenError(plain)
 
     monkeypatch.setattr(room, "_write_graph", seen)
     state = torch.get_rng_state()
-    with pytest.raises(Seen) as raised:
+    with pytest.raises(SeenError) as raised:
         export_onnx(model, tmp_path)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
@@ -194,7 +194,7 @@ def test_model_keeps_mode_dtype_attention_and_random_state(monkeypatch, tmp_path
     assert model.encoder.config._attn_implementation == "flash_attention_2"
     (plain,) = raised.value.args
     assert plain.encoder.config._attn_implementation == "eager"
-    assert plain.config.dtype == torch.float32
+    assert plain.dtype == torch.float32
     model.encoder.config._attn_implementation = chosen
     assert_same_logits(model.float().eval(), plain, atol=1e-4)
     assert list(tmp_path.iterdir()) == []
