@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from .configuration_custom import MaskedSeqModelingConfig
-from .onnx_check import base_of, compare, input_names, pads_of, random_batch, references
+from .onnx_check import Reference, base_of, compare, input_names, pads_of, random_batch, references
 from .onnx_int8 import Int8Report, measure, quantize
 from .onnx_model import INT8_FILE, ONNX_FILE, OnnxMaskedSeqModel, import_extra
 
@@ -109,8 +109,7 @@ def export_onnx(
     copied = _copy_of(model)
     os.makedirs(directory, exist_ok=True)
     _check_folder(directory)
-    expected = references(copied) if check else []
-    plain = _eager(_merged(copied))
+    plain, expected = _prepare(copied, check)
     with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=directory) as scratch:
         plain.config.save_pretrained(scratch)
         _write_graph(plain, scratch, opset)
@@ -138,14 +137,18 @@ def _copy_of(model: Any) -> Any:
             f"{type(model).__name__}."
         )
     copied = copy.deepcopy(model).to(device="cpu", dtype=torch.float32).eval()
-    base = base_of(copied)
-    if base.encoder.config._attn_implementation not in _ON_CPU:
-        base.set_attn_implementation("eager")
     return copied.requires_grad_(False)
 
 
-def _merged(model: Any) -> Any:
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+def _prepare(copied: Any, check: bool) -> tuple[Any, list[Reference]]:
+    """Merge the copy's adapters and change its attention; score batches with what it was before."""
+    on_cpu = base_of(copied).encoder.config._attn_implementation in _ON_CPU
+    expected = references(copied) if check and on_cpu else []
+    merged = copied.merge_and_unload() if hasattr(copied, "merge_and_unload") else copied
+    plain = _eager(merged)
+    if check and not on_cpu:  # flash attention, for one: nearest to it is what becomes the graph
+        expected = references(plain)
+    return plain, expected
 
 
 def _segments_unknown(model: Any) -> bool:
@@ -172,7 +175,7 @@ def _eager(model: Any) -> Any:
     eager.load_state_dict(model.state_dict())
     buffers = dict(model.named_buffers())
     for name, buffer in eager.named_buffers():  # those too that are in no state dict
-        buffer.copy_(buffers[name])
+        buffer.copy_(buffers.get(name, buffer))
     return eager.eval().requires_grad_(False)
 
 

@@ -15,6 +15,9 @@ from torch import nn
 
 from .onnx_model import OnnxMaskedSeqModel
 
+Reference = tuple[dict[str, torch.Tensor], torch.Tensor]
+"""A batch, and its logits."""
+
 # (B, T, M): one token, odd sizes, and beyond the local windows and the relative buckets that
 # encoders have.
 _SHAPES = ((1, 1, 1), (3, 5, 4), (1, 33, 2), (4, 64, 7), (2, 300, 3))
@@ -33,7 +36,7 @@ def input_names(model: Any) -> list[str]:
     return [*names, "mask_indices"]
 
 
-def references(model: Any) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+def references(model: Any) -> list[Reference]:
     """Score random batches with PyTorch."""
     random = np.random.default_rng(0)
     batches = [random_batch(base_of(model), shape, random) for shape in _SHAPES]
@@ -64,7 +67,7 @@ def random_batch(
 
 def compare(
     exported: OnnxMaskedSeqModel,
-    expected: Sequence[tuple[dict[str, torch.Tensor], torch.Tensor]],
+    expected: Sequence[Reference],
     atol: float,
 ) -> float:
     """Return the largest difference of a logit.
