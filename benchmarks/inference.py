@@ -2,9 +2,10 @@
 
     python benchmarks/inference.py --threads 1
 
-all-MiniLM-L6-v2 with a random head on ragged random rows, interleaved, in one process; what each
-changes of the decisions of eager float32 beside it. A trained head is surer of its decisions than a
-random one, so read those shares as an upper end, and measure your own: `export_onnx(..., rows=...)`.
+all-MiniLM-L6-v2 with a random head on ragged random rows, interleaved, in one process; beside it
+what each changes of the decisions of eager float32. A random head is unsure of everything, so read
+those shares as an upper end, and measure your own model on your own rows:
+`export_onnx(..., int8=True, rows=...)`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def medians(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, floa
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def in_one(logits: list[torch.Tensor], rows: list[dict], batch_size: int) -> torch.Tensor:
+def in_one(logits: list[torch.Tensor], rows: list[dict]) -> torch.Tensor:
     """Join the logits of all real positions, ``(N, L)``."""
     each = [row for batch in logits for row in batch]
     return torch.cat([found[: len(row["mask_indices"])] for found, row in zip(each, rows)])
@@ -111,22 +112,22 @@ def main() -> None:
         "ONNX Runtime float32": partial(in_runtime, exported, batches),
         "ONNX Runtime int8": partial(in_runtime, int8, batches),
     }
-    found = {name: in_one(call(), rows, args.batch_size) for name, call in calls.items()}
+    found = {name: in_one(call(), rows) for name, call in calls.items()}
     times = medians(calls, args.repeats)
 
     exact = "eager float32"
     print(
-        f"{args.rows} rows, {args.tokens:g} tokens on average, sorted by length, batches of ",
-        end="",
+        f"{args.rows} rows, {args.tokens:g} tokens on average, sorted by length, batches of "
+        f"{args.batch_size}, {args.threads} thread(s), {len(found[exact])} positions"
     )
-    print(f"{args.batch_size}, {args.threads} thread(s), {len(found[exact])} positions")
     print(f"int8 file: {report.int8.size_ratio:.2f} of the float32 one")
     print(f"{'':26}{'speed':>8}{'decisions changed':>20}{'positions':>12}{'largest change':>16}")
     for name, logits in found.items():
         changes = compare_decisions(found[exact], logits, model.config)
+        shares = (100 * changes.changed_decisions, 100 * changes.changed_positions)
         print(
-            f"{name:26}{times[exact] / times[name]:>7.2f}×{100 * changes.changed_decisions:>18.2f} %"
-            f"{100 * changes.changed_positions:>10.2f} %{changes.max_probability_difference:>16.1e}"
+            f"{name:26}{times[exact] / times[name]:>7.2f}×{shares[0]:>18.2f} %{shares[1]:>10.2f} %"
+            f"{changes.max_probability_difference:>16.1e}"
         )
 
 
