@@ -332,6 +332,26 @@ def test_half_written_graph_is_refused(bert, keep, tmp_path):
         OnnxMaskedSeqModel.from_pretrained(tmp_path)
 
 
+def test_weights_beside_the_graph_move_with_it(bert, monkeypatch, tmp_path):
+    def written(model, folder, opset):  # as the exporter does beyond 2 GB
+        graph = onnx.load(bert.folder / "model.onnx")
+        beside = {"location": "model.onnx.data", "size_threshold": 1024}
+        onnx.save(graph, Path(folder, "model.onnx"), save_as_external_data=True, **beside)
+
+    monkeypatch.setattr(room, "_write_graph", written)
+    report = export_onnx(bert.model, tmp_path, int8=True, rows=bert.rows, batch_size=8)
+    graphs = ["model.onnx", "model.onnx.data", INT8_FILE, f"{INT8_FILE}.data"]
+    assert sorted(path.name for path in tmp_path.glob("model*")) == sorted(graphs)
+    sizes = [os.path.getsize(tmp_path / name) for name in graphs]
+    assert report.num_bytes == sum(sizes[:2])
+    assert report.int8.size_ratio == sum(sizes[2:]) / sum(sizes[:2])
+    assert report.int8.changed_decisions == bert.report.int8.changed_decisions
+    exported = OnnxMaskedSeqModel.from_pretrained(tmp_path)
+    assert difference(bert.model, exported, **tiny_batch()) < 1e-4
+    bert.model.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.glob("model*")] == ["model.safetensors"]
+
+
 def test_other_folders_are_refused(bert, base, tmp_path):
     with pytest.raises(OSError, match=r"holds no model.onnx"):
         OnnxMaskedSeqModel.from_pretrained(tmp_path / "nowhere")
