@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from .adapters import vocabulary
-from .configuration_custom import MaskedSeqModelingConfig
-from .encoders import HUB_ARGUMENTS
+from .configuration_custom import HUB_ARGUMENTS, MaskedSeqModelingConfig
 from .modeling_custom import AutoModelForMaskedSeqModeling
 from .onnx_model import OnnxMaskedSeqModel, is_onnx_folder
 from .positions import MaskedSeqProcessor
