@@ -19,7 +19,10 @@ from .encoders import save_remote_code
 from .own_code import check_code, copy_code, named_code, remove_code
 from .upload import upload, write_card
 
-_WEIGHTS_FILE = re.compile(r"(pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?")
+_WEIGHTS_FILE = re.compile(
+    r"(pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
+    r"|model(_int8)?\.onnx(\.data)?"
+)
 _FOR_THE_HUB = (
     "repo_id",
     "private",
