@@ -89,11 +89,11 @@ def quantize(source: str, target: str) -> None:
     shapes = import_extra("onnxruntime.quantization.shape_inference")
     large = os.path.exists(f"{source}.data")  # beyond what one file of protobuf can hold
     with tempfile.TemporaryDirectory(dir=os.path.dirname(target) or ".") as scratch:
-        prepared = os.path.join(scratch, "prepared.onnx")
-        shapes.quant_pre_process(
-            source, prepared, skip_symbolic_shape=True, save_as_external_data=large
-        )
-        tools.quantize_dynamic(prepared, target, per_channel=True, use_external_data_format=large)
+        if not large:  # which ONNX Runtime prepares in its newer versions only
+            prepared = os.path.join(scratch, "prepared.onnx")
+            shapes.quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            source = prepared
+        tools.quantize_dynamic(source, target, per_channel=True, use_external_data_format=large)
 
 
 def logits_of_rows(
