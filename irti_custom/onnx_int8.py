@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .configuration_custom import IGNORE_INDEX, MaskedSeqModelingConfig
+from .configuration_custom import MaskedSeqModelingConfig
 from .data_collator import DataCollatorForMaskedSeq
+from .decisions import decide, probabilities
 from .onnx_model import OnnxMaskedSeqModel, import_extra
 
 _COLUMNS = ("input_ids", "attention_mask", "token_type_ids", "mask_indices")
@@ -73,12 +74,14 @@ def compare_decisions(exact: Any, other: Any, config: MaskedSeqModelingConfig) -
     pair = [torch.as_tensor(np.asarray(logits), dtype=torch.float64) for logits in (exact, other)]
     if not len(pair[0]):
         raise ValueError("`rows` must hold a position to compare decisions on, got none.")
-    one, two = (_scores(logits, config) for logits in pair)
-    changed = _decided(one, config) != _decided(two, config)
+    one, two = (probabilities(logits, config.task) for logits in pair)
+    decided = [decide(logits, config.task, config.thresholds) for logits in pair]
+    changed = decided[0] != decided[1]
+    by_position = changed.any(-1) if config.task == "multilabel" else changed
     return Changes(
         num_positions=len(one),
         changed_decisions=float(changed.double().mean()),
-        changed_positions=float(changed.any(-1).double().mean()),
+        changed_positions=float(by_position.double().mean()),
         max_probability_difference=float((one - two).abs().max()),
     )
 
@@ -133,16 +136,3 @@ def measure(
     one, two = (logits_of_rows(model, rows, tokenizer, batch_size) for model in (exact, int8))
     changes = compare_decisions(one, two, exact.config)
     return Int8Report(**vars(changes), size_ratio=size_ratio)
-
-
-def _scores(logits: torch.Tensor, config: MaskedSeqModelingConfig) -> torch.Tensor:
-    return logits.sigmoid() if config.task == "multilabel" else logits.softmax(-1)
-
-
-def _decided(scores: torch.Tensor, config: MaskedSeqModelingConfig) -> torch.Tensor:
-    """``(N, L)`` of bools for "multilabel", ``(N, 1)`` of ids for "multiclass"."""
-    thresholds = getattr(config, "thresholds", None)
-    if config.task == "multilabel":
-        return scores >= torch.tensor(0.5 if thresholds is None else thresholds).double()
-    best, ids = scores.max(-1, keepdim=True)
-    return torch.where(best >= (thresholds or 0.0), ids, IGNORE_INDEX)

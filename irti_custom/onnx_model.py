@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -20,6 +20,7 @@ from transformers.utils import CONFIG_NAME
 
 from .checks import check_inputs, check_positions
 from .configuration_custom import MaskedSeqModelingConfig
+from .decisions import decide, probabilities
 
 ONNX_FILE = "model.onnx"
 INT8_FILE = "model_int8.onnx"
@@ -166,10 +167,12 @@ class OnnxMaskedSeqModel:
         Independent ones per label for "multilabel" (sigmoid); for "multiclass" they sum to 1 over
         the last axis (softmax). Arrays for arrays, tensors for tensors.
         """
-        tensor = logits if isinstance(logits, torch.Tensor) else torch.tensor(logits)
-        tensor = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-        found = tensor.sigmoid() if self.config.task == "multilabel" else tensor.softmax(-1)
-        return found if isinstance(logits, torch.Tensor) else found.numpy()
+        return _as_given(logits, lambda tensor: probabilities(tensor, self.config.task))
+
+    def predict(self, logits: Any) -> Any:
+        """Decide by `config.thresholds`, as the PyTorch model does; see `decisions.decide`."""
+        config = self.config
+        return _as_given(logits, lambda tensor: decide(tensor, config.task, config.thresholds))
 
 
 def is_onnx_folder(path: str | os.PathLike) -> bool:
@@ -196,6 +199,13 @@ def import_extra(name: str) -> ModuleType:
             'install this package as "irti_custom[onnx]".',
             name=error.name,
         ) from error
+
+
+def _as_given(values: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """Call a function of a tensor: an array for an array, a tensor for a tensor."""
+    if isinstance(values, torch.Tensor):
+        return function(values)
+    return function(torch.as_tensor(np.asarray(values))).numpy()
 
 
 def _integers(name: str, value: Any) -> torch.Tensor:
