@@ -96,7 +96,7 @@ def code_files(part: Any) -> set[str]:
     Example:
         >>> from irti_custom import MaskedSeqModelingConfig
         >>> sorted(code_files(MaskedSeqModelingConfig()))
-        ['configuration_custom.py']
+        ['configuration_custom.py', 'label_settings.py']
     """
     file = getattr(sys.modules[type(part).__module__], "__file__", None)
     return {Path(path).name for path in (file, *get_relative_import_files(file))} if file else set()
