@@ -1,0 +1,116 @@
+"""Score a million rows: JSON lines or Parquet in, Parquet with a column `predictions` out.
+
+    python examples/score_dataset.py --model out/finetune --input "texts/*.jsonl.gz" \
+        --output out/scored --num_workers 4
+    accelerate launch --multi_gpu examples/score_dataset.py --model ...     # one process per GPU
+
+A row has `text` and `spans` ({"start", "end"} or [start, end]); its other columns are kept. The
+command resumes: run it again after a kill, and it scores the chunks that are not there yet.
+`_job.json` in the output says "complete": true when all are.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing import get_context, parent_process
+from typing import Any
+
+import pyarrow as pa
+import torch
+from accelerate import PartialState
+from chunks import PartReader, open_job, write_part
+from scorer import Scorer
+from tqdm import tqdm
+from transformers import HfArgumentParser
+
+
+@dataclass
+class ScriptArguments:
+    model: str
+    input: str  # a file, or a pattern in quotes
+    output: str
+    batch_size: int = 32  # texts per forward pass
+    chunk_size: int = 1000  # rows per part of the output, the most that a kill costs a process
+    num_workers: int = 1  # processes, on each GPU or on the CPU
+
+
+_scorer: Scorer | None = None  # one per process
+
+
+def load(model: str, batch_size: int, device: torch.device, threads: int | None = None) -> None:
+    """Load the model into this process."""
+    global _scorer
+    if threads is not None:
+        torch.set_num_threads(threads)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    _scorer = Scorer(model, batch_size, device)
+
+
+def _end_with_parent() -> None:
+    """End a worker whose parent was killed; it would wait for work forever."""
+    parent_process().join()
+    os._exit(1)
+
+
+def score(output: str, name: str, place: str, table: pa.Table) -> int:
+    """Write the part of a chunk; return its number of rows."""
+    try:
+        return write_part(output, name, _scorer(table))
+    except ValueError as error:
+        raise ValueError(f"Of {place}, counted from 0: {error}") from error
+
+
+def score_all(chunks: Iterable[tuple], output: str, workers: int, *model: Any) -> Iterator[int]:
+    """Score chunks in this process, or as they come in several; yield numbers of rows."""
+    if workers == 1:
+        load(*model)
+        yield from (score(output, *chunk) for chunk in chunks)
+        return
+    settings = (*model, max(1, (os.cpu_count() or 1) // workers))
+    with ProcessPoolExecutor(workers, get_context("spawn"), load, settings) as pool:
+        waiting = set()
+        for chunk in chunks:
+            waiting.add(pool.submit(score, output, *chunk))
+            if len(waiting) > 2 * workers:  # reading stays this far ahead of scoring
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in as_completed(waiting))
+
+
+def main() -> None:
+    # 1. Settings.
+    (args,) = HfArgumentParser(ScriptArguments).parse_args_into_dataclasses()
+    state = PartialState(timeout=timedelta(days=30))  # some processes may end long before others
+
+    # 2. Data. One process checks all rows; each takes every n-th part, and reads on as it scores.
+    with state.main_process_first():
+        job = open_job(args.input, args.model, args.output, args.chunk_size)
+    sizes, missing, reader = job.parts, set(job.missing()), PartReader(job)
+    mine = list(sizes)[state.process_index :: state.num_processes]
+    todo = [name for name in mine if name in missing]
+    chunks = ((name, job.place(name), reader(name)) for name in todo)
+
+    # 3. Model, loaded once per process.  4. Predictions, chunk by chunk.
+    model = (args.model, args.batch_size, state.device)
+    total, left = (sum(sizes[name] for name in names) for names in (mine, todo))
+    with tqdm(total=total, initial=total - left, unit="row", position=state.process_index) as bar:
+        try:
+            for rows in score_all(chunks, args.output, args.num_workers, *model) if todo else ():
+                bar.update(rows)
+        except BrokenProcessPool as error:
+            raise SystemExit("A worker died. Run the command again for what is left.") from error
+
+    # 5. The last process to end marks the job as complete.
+    if job.finish():
+        print(f"{sum(sizes.values())} rows in {len(sizes)} parts lie in {args.output}")
+    state.wait_for_everyone()
+
+
+if __name__ == "__main__":
+    main()
