@@ -3,17 +3,24 @@
     texts ──▶ MaskedSeqProcessor ──▶ DataCollatorForMaskedSeq ──▶ AutoModelForMaskedSeqModeling
           rows of plain lists        padded tensors               logits ──▶ make_compute_metrics
 
-Importing this package registers the model with Transformers' Auto classes, and does nothing else.
+Importing this package registers the model with Transformers' Auto classes and the pipeline with its
+`pipeline`, and does nothing else.
 """
 
 from transformers import AutoConfig, AutoModel
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_custom import IGNORE_INDEX, MaskedSeqModelingConfig
 from .data_collator import DataCollatorForMaskedSeq
+from .export import export_onnx
 from .lora import get_lora_model
 from .metrics import make_compute_metrics
 from .modeling_custom import AutoModelForMaskedSeqModeling
+from .onnx_model import OnnxMaskedSeqModel
+from .pipeline import TASK, MaskedSeqClassificationPipeline
+from .pipeline_parts import MaskedSeqModelLoader
 from .positions import MaskedSeqProcessor
+from .thresholds import tune_thresholds
 from .weights import balanced_weights
 
 __version__ = "0.2.0"
@@ -22,12 +29,22 @@ __all__ = [
     "IGNORE_INDEX",
     "AutoModelForMaskedSeqModeling",
     "DataCollatorForMaskedSeq",
+    "MaskedSeqClassificationPipeline",
     "MaskedSeqModelingConfig",
     "MaskedSeqProcessor",
+    "OnnxMaskedSeqModel",
     "balanced_weights",
+    "export_onnx",
     "get_lora_model",
     "make_compute_metrics",
+    "tune_thresholds",
 ]
 
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)
 AutoModel.register(MaskedSeqModelingConfig, AutoModelForMaskedSeqModeling, exist_ok=True)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK,
+    pipeline_class=MaskedSeqClassificationPipeline,
+    pt_model=MaskedSeqModelLoader,
+    type="text",
+)

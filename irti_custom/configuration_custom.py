@@ -17,6 +17,8 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
+from .label_settings import Thresholds, check_thresholds, check_weights, resolve_labels
+
 IGNORE_INDEX = -100
 """Label of a position, or of one element of it, that counts neither in the loss nor in a metric."""
 
@@ -39,7 +41,7 @@ _NOT_FOR_A_FILE_TO_SAY = (
 )
 _LABEL_KEYS = ("num_labels", "id2label", "label2id")
 LOSS_SETTINGS = ("pos_weight", "class_weight", "focal_gamma")
-_OWN_KEYS = ("task", "problem_type", "base_model_attr_name", *LOSS_SETTINGS)
+_OWN_KEYS = ("task", "problem_type", "base_model_attr_name", "thresholds", *LOSS_SETTINGS)
 
 
 class OpaqueEncoderConfig(PretrainedConfig):
@@ -69,6 +71,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         pos_weight: L factors on the positive part of the multi-label loss.
         class_weight: L factors on the positions of each class, "multiclass" only.
         focal_gamma: focuses the loss on what is missed (Lin et al. 2017); 0 is the plain loss.
+        thresholds: probabilities that `predict` decides by, see `tune_thresholds`. "multilabel":
+            one for all labels, L of them, or a dict by label name, kept as a list of L; None is
+            0.5. "multiclass": one, under which the top class is rejected; None rejects nothing.
         base_model_config: the encoder's config, or the dict it was saved as.
         base_model_name_or_path: where the encoder came from. Provenance only: a checkpoint loads
             without it.
@@ -100,6 +105,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         pos_weight: Sequence[float] | None = None,
         class_weight: Sequence[float] | None = None,
         focal_gamma: float = 0.0,
+        thresholds: Thresholds | None = None,
         base_model_config: PretrainedConfig | dict[str, Any] | None = None,
         base_model_name_or_path: str | None = None,
         base_model_type: str | None = None,
@@ -120,11 +126,12 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                 "single yes-or-no label is task='multilabel'."
             )
         size = len(id2label)
-        self.pos_weight = _check_weights("pos_weight", pos_weight, size, task == "multilabel")
-        self.class_weight = _check_weights("class_weight", class_weight, size, task == "multiclass")
+        self.pos_weight = check_weights("pos_weight", pos_weight, size, task == "multilabel")
+        self.class_weight = check_weights("class_weight", class_weight, size, task == "multiclass")
         if not 0 <= focal_gamma < math.inf:
             raise ValueError(f"`focal_gamma` must be at least 0, got {focal_gamma!r}.")
         self.focal_gamma = float(focal_gamma)
+        self.thresholds = check_thresholds(thresholds, task, list(id2label.values()), size)
         # Set first: Transformers spreads dtype and attention settings over the sub-configs.
         self.base_model_config = _as_config(base_model_config)
         self.task = task
@@ -154,9 +161,11 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         others; overriding `task` drops its `problem_type`. Permissions in the dict are dropped.
 
         Raises:
-            ValueError: settings that contradict each other.
+            ValueError: settings that contradict each other, or `thresholds` in the dict that were
+                tuned for another task or other labels than the caller's.
         """
         config_dict = _as_data(config_dict)
+        saved = dict(config_dict)
         given = {name: kwargs.pop(name) for name in _LABEL_KEYS if kwargs.get(name) is not None}
         if given and given != {"num_labels": _saved_num_labels(config_dict)}:
             config_dict = {k: v for k, v in config_dict.items() if k not in _LABEL_KEYS}
@@ -169,6 +178,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             value = kwargs.pop(name, None)
             if value is not None:
                 config_dict[name] = value
+        _check_thresholds_still_fit(saved, config_dict)
         return super().from_dict(config_dict, **kwargs)
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
@@ -203,71 +213,6 @@ def attr_name_of(model_type: str) -> str:
     """
     name = re.sub(r"[^a-z0-9]+", "_", model_type.lower()).strip("_") or "encoder"
     return f"m_{name}" if name[0].isdigit() else name
-
-
-def resolve_labels(
-    num_labels: int | None,
-    id2label: dict[int, str] | None,
-    label2id: dict[str, int] | None,
-) -> dict[int, str] | None:
-    """Derive `id2label` from whatever is known of the labels.
-
-    Returns:
-        Names by id, in the order of the ids; None where nothing is known.
-
-    Raises:
-        ValueError: ids that are not ``0..L-1``, a name used twice, or arguments that contradict.
-
-    Example:
-        >>> resolve_labels(None, None, {"place": 1, "person": 0})
-        {0: 'person', 1: 'place'}
-    """
-    if id2label is None and label2id is None:
-        if num_labels is None:
-            return None
-        if isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1:
-            raise ValueError(
-                f"`num_labels` must be a whole number of at least 1, got {num_labels!r}."
-            )
-        return {index: f"LABEL_{index}" for index in range(num_labels)}
-    by_id = None if id2label is None else {int(k): str(v) for k, v in id2label.items()}
-    by_name = None if label2id is None else {str(k): int(v) for k, v in label2id.items()}
-    names = by_id if by_id is not None else {v: k for k, v in (by_name or {}).items()}
-    pairs = {(name, index) for index, name in names.items()}
-    if by_name is not None and (pairs != set(by_name.items())):
-        raise ValueError(
-            f"`id2label` and `label2id` must be each other's inverse, got {id2label} and "
-            f"{label2id}. Give one of them: the other is derived."
-        )
-    if sorted(names) != list(range(len(names))) or not names:
-        raise ValueError(f"Label ids must be 0..L-1 without gaps, got {sorted(names)}.")
-    if len(set(names.values())) < len(names):
-        raise ValueError(f"Label names must differ from each other, got {list(names.values())}.")
-    if num_labels not in (None, len(names)):
-        raise ValueError(
-            f"`num_labels` is {num_labels}, but the label maps name {len(names)} labels: "
-            f"{list(names.values())}. Leave `num_labels` out: it follows from the maps."
-        )
-    return {index: names[index] for index in sorted(names)}
-
-
-def _check_weights(
-    name: str, weights: Sequence[float] | None, num_labels: int, allowed: bool
-) -> list[float] | None:
-    if weights is None:
-        return None
-    values = [float(weight) for weight in weights]
-    if not allowed:
-        raise ValueError(
-            f"`{name}` does not fit the task: 'multilabel' takes `pos_weight`, 'multiclass' takes "
-            "`class_weight`."
-        )
-    if len(values) != num_labels or not all(0 <= value < math.inf for value in values):
-        raise ValueError(
-            f"`{name}` must hold {num_labels} finite factors of at least 0, one per label, got "
-            f"{values}. `balanced_weights` computes them from labels."
-        )
-    return values
 
 
 def _as_config(value: PretrainedConfig | dict[str, Any] | None) -> PretrainedConfig | None:
@@ -311,3 +256,19 @@ def _as_data(config_dict: dict[str, Any]) -> dict[str, Any]:
 def _saved_num_labels(config_dict: dict[str, Any]) -> int | None:
     maps = config_dict.get("id2label") or config_dict.get("label2id")
     return len(maps) if maps else config_dict.get("num_labels")
+
+
+def _check_thresholds_still_fit(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse to decide about some labels by thresholds that were tuned for others."""
+    if saved.get("thresholds") is None or wanted["thresholds"] is not saved["thresholds"]:
+        return
+    before, after = (
+        (config.get("task") or "multilabel", resolve_labels(*map(config.get, _LABEL_KEYS)))
+        for config in (saved, wanted)
+    )
+    if before != after:
+        raise ValueError(
+            f"The saved `thresholds` are for task={before[0]!r} with the labels {before[1]}, got "
+            f"task={after[0]!r} with {after[1]}. Pass `thresholds` for these, too: 0.5 for "
+            "'multilabel', 0.0 for 'multiclass' is as if there were none."
+        )

@@ -131,6 +131,28 @@ def find_encoder_class(
     return found
 
 
+def build_encoder(
+    config: PretrainedConfig | None, encoder_class: type[PreTrainedModel] | None = None
+) -> PreTrainedModel:
+    """Build an encoder with random weights.
+
+    Args:
+        config: the encoder's.
+        encoder_class: the class to build, for an encoder of remote code.
+
+    Raises:
+        ValueError: no config, or not that of an encoder.
+    """
+    if config is None:
+        raise ValueError(
+            "`config.base_model_config` must describe an encoder, got None. Use "
+            "from_pretrained(base, num_labels=...), or pass base_model_config=BertConfig(...)."
+        )
+    check_encoder(config)
+    found = encoder_class or find_encoder_class(config)
+    return found(config, **without_pooler(found))
+
+
 def remote_config(
     config: OpaqueEncoderConfig,
     trust_remote_code: bool,

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import ComputeMetrics, Thresholds, make_compute_metrics, to_numpy
+from .label_settings import Thresholds
+from .metrics import ComputeMetrics, make_compute_metrics, to_numpy
 
 
 def load_metric(
     task: str,
     num_labels: int,
     id2label: Mapping[Any, str] | None = None,
-    thresholds: Thresholds = 0.5,
+    thresholds: Thresholds | None = None,
     per_label: bool = False,
     **kwargs: Any,
 ) -> Any:

@@ -37,10 +37,14 @@ _LOADER_ARGUMENTS = (
     "quantization_config",
     "_commit_hash",
 )
-_WEIGHTS_FILE = re.compile(r"(pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?")
+_WEIGHTS_FILE = re.compile(
+    r"(pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
+    r"|model(_int8)?\.onnx(\.data)?"
+)
 # Beside a base encoder, these are settings of the wrapper.
 _WRAPPER_SETTINGS = (
     *LOSS_SETTINGS,
+    "thresholds",
     "output_attentions",
     "output_hidden_states",
     "return_dict",
@@ -84,9 +88,9 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             trust_remote_code: permit this call to run code that comes with the encoder.
             strict_mlm_check: demand that the encoder's architecture has a masked-LM class.
             base_model_attr_name: the attribute that holds the encoder; default: its model type.
-            **kwargs: settings of the loss (`pos_weight`, `class_weight`, `focal_gamma`, see
-                `MaskedSeqModelingConfig`); else as in Transformers: `dtype`, `device_map`,
-                `attn_implementation`, `revision`, `subfolder`, `token`, `cache_dir`,
+            **kwargs: `thresholds` and settings of the loss (`pos_weight`, `class_weight`,
+                `focal_gamma`), see `MaskedSeqModelingConfig`; else as in Transformers: `dtype`,
+                `device_map`, `attn_implementation`, `revision`, `subfolder`, `token`, `cache_dir`,
                 `output_loading_info`, `ignore_mismatched_sizes`, ...
 
                 For an adapter also `is_trainable`, to train on, and `base_model_name_or_path`,

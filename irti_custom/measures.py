@@ -52,6 +52,8 @@ def add(left: Counts, right: Counts) -> Counts:
 def count(task: str, logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> Counts:
     """Sum over positions: logits ``(P, L)``, labels ``(P, L)`` or ``(P,)``, thresholds () or (L,).
 
+    For "multiclass" the threshold is one: a top class less probable than that is not predicted.
+
     Raises:
         ValueError: labels that are not 0/1 or not in ``[0, L - 1]``, logits that are not finite.
 
@@ -68,17 +70,17 @@ def count(task: str, logits: np.ndarray, labels: np.ndarray, thresholds: np.ndar
         if task == "multilabel":
             total = add(total, _count_multilabel(*chunk, thresholds))
         else:
-            total = add(total, _count_multiclass(*chunk))
+            total = add(total, _count_multiclass(*chunk, thresholds))
     return total
 
 
 def _count_multilabel(logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> Counts:
     kept = labels != IGNORE_INDEX
-    _check_values(logits[kept], labels[kept], [0, 1], "0 or 1")
+    check_values(logits[kept], labels[kept], [0, 1], "0 or 1")
     x, true = np.where(kept, logits, 0).astype(np.float64), labels == 1
     small = np.exp(-np.abs(x))  # never overflows
     loss = np.maximum(x, 0) - x * true + np.log1p(small)
-    predicted = (np.where(x >= 0, 1, small) / (1 + small) >= thresholds) & kept
+    predicted = (_sigmoid(x, small) >= thresholds) & kept
     return Counts(
         hits=(predicted & true).sum(axis=0),
         predicted=predicted.sum(axis=0),
@@ -90,22 +92,54 @@ def _count_multilabel(logits: np.ndarray, labels: np.ndarray, thresholds: np.nda
     )
 
 
-def _count_multiclass(logits: np.ndarray, labels: np.ndarray) -> Counts:
+def _count_multiclass(logits: np.ndarray, labels: np.ndarray, threshold: np.ndarray) -> Counts:
     num_labels = logits.shape[1]
-    _check_values(logits, labels, np.arange(num_labels), f"in [0, {num_labels - 1}]")
+    check_values(logits, labels, np.arange(num_labels), f"in [0, {num_labels - 1}]")
     true, predicted = labels.astype(np.int64), logits.argmax(axis=1)
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(true)), true]
-    hits = true[predicted == true]
+    shifted, total = _shifted(logits)
+    losses = np.log(total) - shifted[np.arange(len(true)), true]
+    answered = 1 / total >= threshold  # the rest is rejected: no class is predicted
+    hits = true[(predicted == true) & answered]
     return Counts(
         hits=np.bincount(hits, minlength=num_labels),
-        predicted=np.bincount(predicted, minlength=num_labels),
+        predicted=np.bincount(predicted[answered], minlength=num_labels),
         support=np.bincount(true, minlength=num_labels),
         correct=len(hits),
         positions=len(true),
         elements=len(true),
         loss=float(losses.sum()),
     )
+
+
+def scores_of(task: str, logits: np.ndarray) -> np.ndarray:
+    """Compute what is compared with a threshold, the same to the bit as `count` does.
+
+    Args:
+        task: "multilabel" for the sigmoid of logits of any shape; "multiclass" for the probability
+            of the top class, from logits ``(P, L)``.
+        logits: finite.
+
+    Returns:
+        float64, of the shape of the logits, or ``(P,)``.
+
+    Example:
+        >>> scores_of("multiclass", np.zeros((1, 4))).tolist()
+        [0.25]
+    """
+    if task == "multiclass":
+        return 1 / _shifted(logits)[1]
+    x = logits.astype(np.float64)
+    return _sigmoid(x, np.exp(-np.abs(x)))
+
+
+def _sigmoid(x: np.ndarray, small: np.ndarray) -> np.ndarray:
+    return np.where(x >= 0, 1, small) / (1 + small)
+
+
+def _shifted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take the largest logit off each row; also return the sum of the exponentials."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted, np.exp(shifted).sum(axis=1)
 
 
 def ratio(part: Any, whole: Any) -> np.ndarray:
@@ -142,7 +176,8 @@ def matthews_correlation(total: Counts) -> np.ndarray:
         1.0
     """
     n, predicted, true = float(total.positions), total.predicted.astype(float), total.support
-    spread = (n**2 - predicted @ predicted) * (n**2 - true.astype(float) @ true)
+    rejected = n - predicted.sum()  # predicted as a class of their own, which is never true
+    spread = (n**2 - predicted @ predicted - rejected**2) * (n**2 - true.astype(float) @ true)
     return ratio(n * total.correct - predicted @ true, np.sqrt(spread))
 
 
@@ -179,7 +214,12 @@ def ranking(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def _check_values(logits: np.ndarray, labels: np.ndarray, allowed: Any, rule: str) -> None:
+def check_values(logits: np.ndarray, labels: np.ndarray, allowed: Any, rule: str) -> None:
+    """Refuse labels that are not among `allowed`, and logits that are not finite.
+
+    Raises:
+        ValueError: see above.
+    """
     wrong = labels[~np.isin(labels, allowed)]
     if wrong.size:
         raise ValueError(

@@ -9,16 +9,15 @@ nor the filler that the Trainer writes into padded logits reaches a measure.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
 from .configuration_custom import IGNORE_INDEX, TASKS
+from .label_settings import Thresholds, check_thresholds
 from .measures import Counts, add, count, matthews_correlation, precision_recall_f1, ranking, ratio
-
-Thresholds = Union[float, Sequence[float], Mapping[str, float], np.ndarray]
 
 # With one of these as a label's name (the Trainer adds the prefix), two measures would share a key.
 _AVERAGES = ("micro", "macro", "macro_average", "weighted")
@@ -28,7 +27,7 @@ _TAKEN = {prefix + name for prefix in ("", "eval_", "test_") for name in _AVERAG
 def make_compute_metrics(
     task: str,
     id2label: Mapping[Any, str] | None = None,
-    thresholds: Thresholds = 0.5,
+    thresholds: Thresholds | None = None,
     per_label: bool = False,
 ) -> ComputeMetrics:
     """Build the `compute_metrics` of a stock `Trainer`.
@@ -44,7 +43,9 @@ def make_compute_metrics(
       labels; ``exact_match``; ``macro_average_precision`` and ``macro_roc_auc`` over the labels
       that have both classes.
     - "multiclass": ``accuracy``, ``macro_precision``, ``macro_recall``, ``macro_f1``,
-      ``weighted_f1``, ``matthews_correlation``; macro over classes that are true or predicted.
+      ``weighted_f1``, ``matthews_correlation``; macro over classes that are true or predicted. With
+      a threshold above 0, also ``coverage``, the share of positions that are not rejected, and
+      ``micro_precision``, ``micro_recall`` (the same as ``accuracy``) and ``micro_f1``.
 
     `IGNORE_INDEX` drops a class id, or a whole multilabel position where it is in channel 0. In
     another channel it drops that element: ``exact_match`` then asks for the remaining ones.
@@ -56,8 +57,11 @@ def make_compute_metrics(
     Args:
         task: "multilabel" or "multiclass".
         id2label: names of all labels, keys 0 to L - 1 (or strings of them, as in JSON).
-        thresholds: the probability from which a label counts as predicted, "multilabel" only: one
-            for all, a sequence of L, or a dict of all label names, which needs `id2label`.
+        thresholds: ``model.config.thresholds``, or others. "multilabel": the probability from which
+            a label counts as predicted, one for all, a sequence of L, or a dict of all label names,
+            which needs `id2label`; None is 0.5. "multiclass": the probability under which the top
+            class is rejected; such a position has no predicted class and counts as wrong, as -100
+            would in scikit-learn. None rejects nothing.
         per_label: adds ``<name>_precision``, ``<name>_recall``, ``<name>_f1`` and
             ``<name>_support`` for each label; without `id2label` the names are "0", "1", ...
 
@@ -81,7 +85,10 @@ def make_compute_metrics(
             f"Labels must not be called {sorted(_TAKEN)} with per_label=True, as their measures "
             f"would share a key with an average; got {sorted(taken)}. Rename them in `id2label`."
         )
-    return ComputeMetrics(task, names, _check_thresholds(task, names, thresholds), per_label)
+    checked = check_thresholds(thresholds, task, names)
+    if checked is None:
+        checked = 0.5 if task == "multilabel" else 0.0
+    return ComputeMetrics(task, names, np.array(checked), per_label)
 
 
 @dataclass(eq=False)
@@ -104,7 +111,7 @@ class ComputeMetrics:
         if compute_result is not None and self._running is not None:
             sums.append(self._running)
             self.reset()  # first, so that an error below leaves nothing for the next evaluation
-        kept = [self.keep(*batch) for batch in _batches(eval_pred)]
+        kept = [self.keep(*batch) for batch in batches(eval_pred)]
         total = functools.reduce(
             add, sums + [count(self.task, *part, self.thresholds) for part in kept]
         )
@@ -130,20 +137,7 @@ class ComputeMetrics:
         Returns:
             logits ``(P, L)`` and labels ``(P, L)`` or ``(P,)`` of the P positions that are kept.
         """
-        if logits.ndim != 3 or logits.shape[-1] == 0:
-            raise ValueError(
-                f"Logits must be (N, M, L) with L > 0, got {logits.shape}. Other outputs of the "
-                "model belong in its config's `keys_to_ignore_at_inference`."
-            )
-        multilabel = self.task == "multilabel"
-        expected = logits.shape if multilabel else logits.shape[:2]
-        if labels.shape != expected:
-            layout = "(N, M, L)" if multilabel else "(N, M)"
-            way_out = "One class: 'multiclass'" if multilabel else "Several labels: 'multilabel'"
-            raise ValueError(
-                f"Labels must be {layout} = {expected} for task={self.task!r}, got {labels.shape}. "
-                f"Which task fits? {way_out}."
-            )
+        kept = labelled(self.task, logits, labels)
         sizes = {"id2label": len(self.names or ())}
         sizes["thresholds"] = self.thresholds.size if self.thresholds.ndim else 0
         for name, size in sizes.items():
@@ -152,8 +146,7 @@ class ComputeMetrics:
                     f"`{name}` must have one entry per label, got {size} for logits {logits.shape}."
                     " Take both from the same model."
                 )
-        kept = (labels[..., 0] if multilabel else labels) != IGNORE_INDEX
-        return logits[kept], labels[kept]
+        return kept
 
     def _results(self, total: Counts) -> dict[str, float]:
         scores = precision_recall_f1(total.hits, total.predicted, total.support)
@@ -171,6 +164,10 @@ class ComputeMetrics:
             results["weighted_f1"] = ratio(weighted, total.positions)
             results["accuracy"] = correct
             results["matthews_correlation"] = matthews_correlation(total)
+            if self.thresholds > 0:
+                sums = total.correct, total.predicted.sum(), total.positions
+                results.update((f"micro_{key}", x) for key, x in precision_recall_f1(*sums).items())
+                results["coverage"] = ratio(total.predicted.sum(), total.positions)
         results["loss"] = ratio(total.loss, total.elements)
         results["num_positions"] = total.positions
         if self.per_label:
@@ -180,7 +177,45 @@ class ComputeMetrics:
         return {key: float(value) for key, value in results.items()}
 
 
-def _batches(eval_pred: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def labelled(task: str, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Drop the ignored positions, and check shapes; see `ComputeMetrics.keep`.
+
+    Raises:
+        ValueError: shapes that disagree.
+
+    Example:
+        >>> labelled("multiclass", np.zeros((1, 2, 3)), np.array([[1, -100]]))[0].shape
+        (1, 3)
+    """
+    if logits.ndim != 3 or logits.shape[-1] == 0:
+        raise ValueError(
+            f"Logits must be (N, M, L) with L > 0, got {logits.shape}. Other outputs of the "
+            "model belong in its config's `keys_to_ignore_at_inference`."
+        )
+    multilabel = task == "multilabel"
+    expected = logits.shape if multilabel else logits.shape[:2]
+    if labels.shape != expected:
+        layout = "(N, M, L)" if multilabel else "(N, M)"
+        way_out = "One class: 'multiclass'" if multilabel else "Several labels: 'multilabel'"
+        raise ValueError(
+            f"Labels must be {layout} = {expected} for task={task!r}, got {labels.shape}. "
+            f"Which task fits? {way_out}."
+        )
+    kept = (labels[..., 0] if multilabel else labels) != IGNORE_INDEX
+    return logits[kept], labels[kept]
+
+
+def batches(eval_pred: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Go through an `EvalPrediction` or a tuple (logits, labels), of arrays or of lists of them.
+
+    Raises:
+        TypeError: something else.
+        ValueError: lists of different lengths.
+
+    Example:
+        >>> [(x.shape, y.shape) for x, y in batches((np.zeros((1, 2, 3)), [[0, 1]]))]
+        [((1, 2, 3), (1, 2))]
+    """
     if hasattr(eval_pred, "predictions") and hasattr(eval_pred, "label_ids"):
         logits, labels = eval_pred.predictions, eval_pred.label_ids
     elif isinstance(eval_pred, tuple) and len(eval_pred) == 2:
@@ -236,30 +271,3 @@ def _label_names(id2label: Mapping[Any, str]) -> list[str]:
             f"{dict(id2label)}. `model.config.id2label` has this form."
         )
     return names
-
-
-def _check_thresholds(task: str, names: list[str] | None, thresholds: Thresholds) -> np.ndarray:
-    if isinstance(thresholds, Mapping):
-        if names is None or set(thresholds) != set(names):
-            raise ValueError(
-                f"`thresholds` by name must name each label of `id2label` ({names}), got "
-                f"{list(thresholds)}. One value, or a sequence of L, needs no names."
-            )
-        thresholds = [thresholds[name] for name in names]
-    values = np.array(thresholds, dtype=np.float64)
-    if task != "multilabel" and (values.ndim or values != 0.5):
-        raise ValueError(
-            f"`thresholds` is for task='multilabel', got {thresholds} with task={task!r}, where "
-            "the largest logit decides. Leave it out."
-        )
-    if values.ndim > 1 or not values.size or not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(
-            "`thresholds` must be probabilities in [0, 1], one or a flat sequence, got "
-            f"{thresholds}. For a threshold on logits pass its sigmoid."
-        )
-    if values.ndim and names is not None and len(values) != len(names):
-        raise ValueError(
-            f"`thresholds` must have one entry per label, got {len(values)} for the {len(names)} "
-            "labels of `id2label`."
-        )
-    return values

@@ -19,14 +19,15 @@ from transformers.modeling_outputs import MaskedLMOutput
 
 from .checks import check_attr_name, check_inputs, check_labels, check_positions
 from .configuration_custom import MaskedSeqModelingConfig, attr_name_of
+from .decisions import decide, probabilities
 from .encoders import (
     accepted_arguments,
+    build_encoder,
     check_encoder,
-    find_encoder_class,
     freeze_pooler,
     hidden_width,
-    without_pooler,
 )
+from .label_settings import check_thresholds
 from .loading import MaskedSeqPreTrainedModel
 from .losses import mean_loss, multiclass_loss, multilabel_loss
 from .self_test import run
@@ -73,7 +74,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         super().__init__(config)
         loaded = encoder is not None
         if encoder is None:
-            encoder = self._build_encoder(config, encoder_class)
+            encoder = build_encoder(config.base_model_config, encoder_class)
         else:
             check_encoder(encoder.config)
             for module in encoder.modules():  # `post_init` leaves these weights as they are
@@ -101,19 +102,6 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         self.head.to(weight.dtype)
         if loaded and weight.device.type != "meta":  # else the loader places both
             self.head.to(weight.device)
-
-    @staticmethod
-    def _build_encoder(
-        config: MaskedSeqModelingConfig, encoder_class: type[PreTrainedModel] | None
-    ) -> PreTrainedModel:
-        if config.base_model_config is None:
-            raise ValueError(
-                "`config.base_model_config` must describe an encoder, got None. Use "
-                "from_pretrained(base, num_labels=...), or pass base_model_config=BertConfig(...)."
-            )
-        check_encoder(config.base_model_config)
-        found = encoder_class or find_encoder_class(config.base_model_config)
-        return found(config.base_model_config, **without_pooler(found))
 
     def _adopt(self, encoder: PreTrainedModel) -> None:
         """Take over what Transformers asks the outermost model about."""
@@ -266,8 +254,22 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         Independent ones per label for "multilabel" (sigmoid); for "multiclass" they sum to 1 over
         the last axis (softmax).
         """
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return logits.sigmoid() if self.config.task == "multilabel" else logits.softmax(-1)
+        return probabilities(logits, self.config.task)
+
+    def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        """Decide by ``config.thresholds``, or without them by 0.5 and by the largest logit.
+
+        Args:
+            logits: ``(B, M, L)``.
+
+        Returns:
+            "multilabel": bool ``(B, M, L)``, True for each label that holds. "multiclass": class
+            ids ``(B, M)`` long, `IGNORE_INDEX` where the top class is rejected.
+        """
+        config = self.config
+        names = [config.id2label[index] for index in range(config.num_labels)]
+        limits = check_thresholds(config.thresholds, config.task, names, config.num_labels)
+        return decide(logits, config.task, limits)
 
     @classmethod
     def run_self_test(

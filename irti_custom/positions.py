@@ -12,8 +12,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .configuration_custom import resolve_labels
 from .label_ids import LabelIds
+from .label_settings import resolve_labels
 from .processor_files import ProcessorFiles
 from .rows import OVERFLOWS, RowWriter
 from .spans import Extent, SpanFinder, join_words, put_markers, put_masks

@@ -24,6 +24,24 @@ class Table(NamedTuple):
     columns: list[str]
 
 
+def table_headers(table: Any, name: str) -> list[str | None]:
+    """List the headers of a table's columns; None for a column without.
+
+    Args:
+        table: see `table_text`.
+        name: what errors call it.
+
+    Raises:
+        ValueError: see `table_text`.
+
+    Example:
+        >>> table_headers({"columns": [{"header": "city", "values": ["Rome"]}, [1, 2]]}, "table 0")
+        ['city', None]
+    """
+    _, headers, _ = _read(table, name)
+    return [header or None for header in headers]
+
+
 def table_text(table: Any, name: str, tokens: int | None) -> Table:
     """Write a table as text.
 
@@ -41,6 +59,14 @@ def table_text(table: Any, name: str, tokens: int | None) -> Table:
         >>> table_text([{"header": "city", "values": ["Rome", None, "Ulm"]}, [1, 2]], "table 0", 9)
         Table(title='', columns=['city: Rome, Ulm', '1, 2'])
     """
+    title, headers, values = _read(table, name)
+    limit = None if tokens is None else tokens * _CHARACTERS_PER_TOKEN
+    texts = [_column_text(header, cells, limit) for header, cells in zip(headers, values)]
+    return Table(title, texts)
+
+
+def _read(table: Any, name: str) -> tuple[str, list[str], Iterable[Iterable[Any]]]:
+    """Return a table's title, headers and values."""
     title = ""
     if isinstance(table, Mapping):
         if "columns" not in table:
@@ -49,14 +75,10 @@ def table_text(table: Any, name: str, tokens: int | None) -> Table:
                 "dict of `values`, and of `header` if it has one."
             )
         title, table = str(table.get("title") or ""), table["columns"]
-    limit = None if tokens is None else tokens * _CHARACTERS_PER_TOKEN
     if hasattr(table, "iloc") and hasattr(table, "columns"):  # a DataFrame, without its import
         headers = [str(header) for header in table.columns]
-        values = [table.iloc[:, index].dropna() for index in range(len(headers))]
-    else:
-        headers, values = _headers_and_values(table, name)
-    texts = [_column_text(header, cells, limit) for header, cells in zip(headers, values)]
-    return Table(title, texts)
+        return title, headers, (table.iloc[:, index].dropna() for index in range(len(headers)))
+    return (title, *_headers_and_values(table, name))
 
 
 def _headers_and_values(columns: Any, name: str) -> tuple[list[str], list[Iterable[Any]]]:

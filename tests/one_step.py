@@ -2,7 +2,8 @@
 
     python -m tests.one_step OUT TASK BATCH ACCUMULATION [OPTION ...]
 
-Options: left, multiple, checkpointing, compiled, ignored, uneven (evaluate 13 rows, too).
+Options: left, multiple, checkpointing, compiled, ignored, uneven (evaluate 13 rows, too), tuned
+(thresholds).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from irti_custom import (
     MaskedSeqModelingConfig,
     make_compute_metrics,
 )
+from irti_custom.callbacks import ThresholdTuningCallback
 from tests.tiny import tiny_config, word_tokenizer
 
 
@@ -80,6 +82,8 @@ def train(folder, task: str, size: int, accumulation: int, options=(), model=Non
         data_collator=DataCollatorForMaskedSeq(tokenizer, multiple, task, 4),
         compute_metrics=make_compute_metrics(task),
     )
+    if "tuned" in options:
+        trainer.add_callback(ThresholdTuningCallback(trainer, min_positives=1))
     trainer.train()
     return trainer
 
@@ -94,6 +98,10 @@ def main() -> None:
     log = {**trainer.state.log_history[0], "processes": trainer.args.world_size}
     if "uneven" in options:
         log.update(trainer.evaluate())
+    if "tuned" in options:
+        log["thresholds"] = [None] * trainer.args.world_size
+        mine = trainer.accelerator.unwrap_model(trainer.model).config.thresholds
+        torch.distributed.all_gather_object(log["thresholds"], mine)
     if trainer.is_world_process_zero():
         torch.save(parameters(trainer.accelerator.unwrap_model(trainer.model)), f"{out}/after.pt")
         with open(f"{out}/log.json", "w") as file:

@@ -55,3 +55,12 @@ def test_two_processes_with_whole_rows_ignored_make_the_same_step_as_one(tmp_pat
     after, _ = launch(TORCHRUN, tmp_path / "two", "multilabel", "2", "4", "ignored")
     update = (parameters(alone.model) - parameters(build("multilabel"))).abs().max()
     assert (after - parameters(alone.model)).abs().max() < 1e-6 * update
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_two_processes_tune_the_thresholds_of_one(task, tmp_path):
+    alone = train(tmp_path / "alone", task, 16, 1, ["tuned"]).model.config.thresholds
+    _, log = launch(TORCHRUN, tmp_path / "two", task, "4", "2", "tuned")
+    one, two = log["thresholds"]
+    assert one == two == pytest.approx(alone, rel=1e-6)
+    assert alone not in (0.0, [0.5] * 4)

@@ -331,8 +331,8 @@ def test_a_label_whose_measures_would_replace_an_average_is_refused(task):
         ({"thresholds": math.nan}, "probabilities in"),
         ({"thresholds": []}, "probabilities in"),
         ({"thresholds": [[0.5]]}, "flat sequence"),
-        ({"task": "multiclass", "thresholds": 0.4}, "is for task='multilabel'"),
         ({"task": "multiclass", "thresholds": [0.5, 0.5]}, "is for task='multilabel'"),
+        ({"task": "multiclass", "thresholds": {"a": 0.5}}, "must be one probability"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_at_once(settings, message):

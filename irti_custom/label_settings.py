@@ -1,0 +1,145 @@
+"""Settings that go by label: their names, weights and thresholds, checked and in one form.
+
+num_labels, id2label, label2id  ->  {0: "person", 1: "place"}
+{"person": 0.4, "place": 0.7}   ->  [0.4, 0.7]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Union
+
+import numpy as np
+
+Thresholds = Union[float, Sequence[float], Mapping[str, float], np.ndarray]
+
+
+def resolve_labels(
+    num_labels: int | None,
+    id2label: dict[int, str] | None,
+    label2id: dict[str, int] | None,
+) -> dict[int, str] | None:
+    """Derive `id2label` from whatever is known of the labels.
+
+    Returns:
+        Names by id, in the order of the ids; None where nothing is known.
+
+    Raises:
+        ValueError: ids that are not ``0..L-1``, a name used twice, or arguments that contradict.
+
+    Example:
+        >>> resolve_labels(None, None, {"place": 1, "person": 0})
+        {0: 'person', 1: 'place'}
+    """
+    if id2label is None and label2id is None:
+        if num_labels is None:
+            return None
+        if isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1:
+            raise ValueError(
+                f"`num_labels` must be a whole number of at least 1, got {num_labels!r}."
+            )
+        return {index: f"LABEL_{index}" for index in range(num_labels)}
+    by_id = None if id2label is None else {int(k): str(v) for k, v in id2label.items()}
+    by_name = None if label2id is None else {str(k): int(v) for k, v in label2id.items()}
+    names = by_id if by_id is not None else {v: k for k, v in (by_name or {}).items()}
+    pairs = {(name, index) for index, name in names.items()}
+    if by_name is not None and (pairs != set(by_name.items())):
+        raise ValueError(
+            f"`id2label` and `label2id` must be each other's inverse, got {id2label} and "
+            f"{label2id}. Give one of them: the other is derived."
+        )
+    if sorted(names) != list(range(len(names))) or not names:
+        raise ValueError(f"Label ids must be 0..L-1 without gaps, got {sorted(names)}.")
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"Label names must differ from each other, got {list(names.values())}.")
+    if num_labels not in (None, len(names)):
+        raise ValueError(
+            f"`num_labels` is {num_labels}, but the label maps name {len(names)} labels: "
+            f"{list(names.values())}. Leave `num_labels` out: it follows from the maps."
+        )
+    return {index: names[index] for index in sorted(names)}
+
+
+def check_weights(
+    name: str, weights: Sequence[float] | None, num_labels: int, allowed: bool
+) -> list[float] | None:
+    """Check one factor per label, for the task they are meant for.
+
+    Raises:
+        ValueError: another task, another number of factors, or one that is negative.
+
+    Example:
+        >>> check_weights("pos_weight", [1, 2], num_labels=2, allowed=True)
+        [1.0, 2.0]
+    """
+    if weights is None:
+        return None
+    values = [float(weight) for weight in weights]
+    if not allowed:
+        raise ValueError(
+            f"`{name}` does not fit the task: 'multilabel' takes `pos_weight`, 'multiclass' takes "
+            "`class_weight`."
+        )
+    if len(values) != num_labels or not all(0 <= value < math.inf for value in values):
+        raise ValueError(
+            f"`{name}` must hold {num_labels} finite factors of at least 0, one per label, got "
+            f"{values}. `balanced_weights` computes them from labels."
+        )
+    return values
+
+
+def check_thresholds(
+    thresholds: Thresholds | None,
+    task: str,
+    names: Sequence[str] | None = None,
+    num_labels: int | None = None,
+) -> float | list[float] | None:
+    """Check the probabilities from which a label, or the top class, counts as predicted.
+
+    Args:
+        thresholds: "multilabel": one for all labels, a sequence of L, or a dict of all label names;
+            "multiclass": one for the top class. None passes.
+        task: "multilabel" or "multiclass".
+        names: of all labels, in the order of their ids.
+        num_labels: L; for "multilabel" one threshold then becomes L.
+
+    Returns:
+        A float, or for "multilabel" a list of them in the order of the ids.
+
+    Raises:
+        ValueError: not probabilities, or not one per label.
+
+    Example:
+        >>> check_thresholds({"place": 0.7, "person": 0.4}, "multilabel", ["person", "place"])
+        [0.4, 0.7]
+    """
+    if thresholds is None:
+        return None
+    if task != "multilabel" and (isinstance(thresholds, Mapping) or np.ndim(thresholds)):
+        raise ValueError(
+            f"`thresholds` must be one probability for task={task!r}, under which the top class is "
+            f"rejected, got {thresholds}. One per label is for task='multilabel'."
+        )
+    if isinstance(thresholds, Mapping):
+        if names is None or set(thresholds) != set(names):
+            raise ValueError(
+                f"`thresholds` by name must name each label of `id2label` ({names}), got "
+                f"{list(thresholds)}. One value, or a sequence of L, needs no names."
+            )
+        thresholds = [thresholds[name] for name in names]
+    values = np.array(thresholds, dtype=np.float64)
+    if values.ndim > 1 or not values.size or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(
+            "`thresholds` must be probabilities in [0, 1], one or a flat sequence, got "
+            f"{thresholds}. For a threshold on logits pass its sigmoid."
+        )
+    size = num_labels or (None if names is None else len(names))
+    if values.ndim and size not in (None, len(values)):
+        raise ValueError(
+            f"`thresholds` must have one entry per label, got {len(values)} for the {size} labels "
+            "of `id2label`."
+        )
+    if task == "multilabel" and num_labels and not values.ndim:
+        values = np.full(num_labels, values)
+    return values.tolist()

@@ -1,0 +1,107 @@
+"""Random ragged batches, and what PyTorch makes of them: an exported graph is held to it.
+
+model ──▶ references ──▶ batches with logits ──▶ compare ◀── the graph's logits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .onnx_model import OnnxMaskedSeqModel
+
+# (B, T, M): one token, odd sizes, and beyond the local windows and the relative buckets that
+# encoders have.
+_SHAPES = ((1, 1, 1), (3, 5, 4), (1, 33, 2), (4, 64, 7), (2, 300, 3))
+
+
+def input_names(model: Any) -> list[str]:
+    """Name the inputs that the encoder reads; segments only where it tells two of them apart."""
+    accepted = model._encoder_arguments
+    names = ["input_ids"]
+    if accepted is None or "attention_mask" in accepted:
+        names.append("attention_mask")
+    if accepted is None or "token_type_ids" in accepted:
+        segments = getattr(model.config.base_model_config, "type_vocab_size", 0)
+        if segments > 1:
+            names.append("token_type_ids")
+    return [*names, "mask_indices"]
+
+
+def references(model: Any) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+    """Score random batches with PyTorch."""
+    random = np.random.default_rng(0)
+    batches = [random_batch(base_of(model), shape, random) for shape in _SHAPES]
+    with torch.no_grad():
+        return [(batch, model(**batch, return_dict=True).logits) for batch in batches]
+
+
+def random_batch(
+    model: Any, shape: tuple[int, int, int], random: np.random.Generator
+) -> dict[str, torch.Tensor]:
+    """Draw ragged rows: the first is full, positions are on real tokens."""
+    batch, tokens, positions = shape
+    tokens = min(tokens, _max_tokens(model))
+    names = input_names(model)
+    lengths = random.integers(1, tokens + 1, (batch, 1))
+    lengths[0] = tokens
+    real = np.arange(tokens) < lengths
+    embeddings = model.get_input_embeddings()
+    vocabulary = getattr(embeddings, "num_embeddings", 256)  # CANINE hashes code points
+    ids = random.integers(0, vocabulary, real.shape)
+    arrays = {"input_ids": np.where(real, ids, pads_of(model).pad_token_id)}
+    if "attention_mask" in names:
+        arrays["attention_mask"] = real.astype(np.int64)
+    if "token_type_ids" in names:
+        arrays["token_type_ids"] = random.integers(0, 2, real.shape)
+    arrays["mask_indices"] = random.integers(0, lengths, (batch, positions))
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def compare(
+    exported: OnnxMaskedSeqModel,
+    expected: Sequence[tuple[dict[str, torch.Tensor], torch.Tensor]],
+    atol: float,
+) -> float:
+    """Return the largest difference of a logit.
+
+    Raises:
+        RuntimeError: it is more than `atol`, or no number.
+    """
+    largest = 0.0
+    for batch, logits in expected:
+        difference = float((exported(**batch).logits - logits).abs().max())
+        if not difference <= atol:
+            raise RuntimeError(
+                f"The graph does not compute what PyTorch does: for B, T = "
+                f"{tuple(batch['input_ids'].shape)} a logit differs by {difference:.1e}, more than "
+                f"atol={atol:.1e}. Nothing was exported."
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def pads_of(model: Any) -> Any:
+    """Return pad settings as a tokenizer has them, from the encoder's config."""
+    pad = getattr(model.config.base_model_config, "pad_token_id", None)
+    return SimpleNamespace(pad_token_id=pad or 0, pad_token_type_id=0, padding_side="right")
+
+
+def base_of(model: Any) -> Any:
+    """Return the model inside of a PEFT model; another one is returned as it is."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _max_tokens(model: Any) -> int:
+    """Find how many tokens the encoder has positions for."""
+    limit = getattr(model.config.base_model_config, "max_position_embeddings", None) or 512
+    for name, module in model.encoder.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            skipped = module.padding_idx  # RoBERTa counts on from the pad token
+            limit = min(limit, module.num_embeddings - (0 if skipped is None else skipped + 1))
+    return limit
