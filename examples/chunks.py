@@ -16,6 +16,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -65,8 +66,9 @@ class Job:
         """Mark the job as complete if all parts are there; say whether they are."""
         if self.missing():
             return False
-        for left in glob.glob(os.path.join(glob.escape(self.output), ".*.tmp")):
-            os.remove(left)
+        for left in glob.glob(os.path.join(glob.escape(self.output), ".part-*.tmp")):
+            with suppress(FileNotFoundError):  # another process ends at the same time
+                os.remove(left)
         _write_job(self.output, {**self.facts, "complete": True})
         return True
 
@@ -108,7 +110,7 @@ def open_job(pattern: str, model: str, output: str, chunk_size: int) -> Job:
     Raises:
         ValueError: no input, a row that cannot be scored, or an `output` of another job.
     """
-    paths = sorted(glob.glob(pattern))
+    paths, output = sorted(glob.glob(os.path.abspath(pattern))), os.path.abspath(output)
     unknown = [path for path in paths if not path.endswith(SUFFIXES)]
     if not paths or unknown:
         raise ValueError(f"--input must match files {SUFFIXES}, got {unknown or pattern}.")
@@ -180,11 +182,13 @@ def _inspect(paths: list[str]) -> tuple[list[int], pa.Schema]:
         for path in paths:
             counts.append(0)
             for chunk in _read(path, 1000):
-                rows, schema = _rows_of(chunk, path, counts[-1])
+                rows = _objects(chunk, path, counts[-1])
                 for number, row in enumerate(rows, counts[-1] + 1):
                     check_row(row, f"Row {number} of {path}")
-                counts[-1] += len(rows)
+                name = f"rows {counts[-1] + 1} to {counts[-1] + len(rows)} of {path}"
+                schema = chunk.schema if isinstance(chunk, pa.Table) else _schema_of(rows, name)
                 schemas += [schema] if schema not in schemas else []
+                counts[-1] += len(rows)
                 bar.update(len(rows))
     try:
         schema = pa.unify_schemas(schemas, promote_options="permissive")
@@ -196,18 +200,18 @@ def _inspect(paths: list[str]) -> tuple[list[int], pa.Schema]:
     return counts, schema
 
 
-def _rows_of(chunk: list[bytes] | pa.Table, path: str, start: int) -> tuple[list, pa.Schema]:
-    """Return the texts and spans of a chunk as objects, and the chunk's columns."""
-    if isinstance(chunk, pa.Table):
-        names = [name for name in ("text", "spans") if name in chunk.column_names]
-        return chunk.select(names).to_pylist(), chunk.schema
-    rows = _parse(chunk, path, start)
-    if not rows:
-        return rows, EMPTY
+def _objects(chunk: list[bytes] | pa.Table, path: str, start: int) -> list[Any]:
+    """Return the rows of a chunk as Python objects; of a table, what has to be checked."""
+    if not isinstance(chunk, pa.Table):
+        return _parse(chunk, path, start)
+    names = [name for name in ("text", "spans") if name in chunk.column_names]
+    return chunk.select(names).to_pylist()
+
+
+def _schema_of(rows: list[dict], name: str) -> pa.Schema:
     try:
-        return rows, pa.schema(list(pa.array(rows).type))
-    except (pa.ArrowException, OverflowError, TypeError) as error:
-        name = f"rows {start + 1} to {start + len(rows)} of {path}"
+        return pa.schema(list(pa.array(rows).type)) if rows else EMPTY
+    except (pa.ArrowException, OverflowError) as error:
         raise ValueError(f"The columns of {name} do not fit into a table: {error}") from error
 
 

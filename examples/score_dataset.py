@@ -68,11 +68,11 @@ def score(output: str, name: str, place: str, table: pa.Table) -> int:
 
 def score_all(chunks: Iterable[tuple], output: str, workers: int, *model: Any) -> Iterator[int]:
     """Score chunks in this process, or as they come in several; yield numbers of rows."""
-    if workers == 1:
+    if workers <= 1:
         load(*model)
         yield from (score(output, *chunk) for chunk in chunks)
         return
-    settings = (*model, max(1, (os.cpu_count() or 1) // workers))
+    settings = (*model, max(1, torch.get_num_threads() // workers))
     with ProcessPoolExecutor(workers, get_context("spawn"), load, settings) as pool:
         waiting = set()
         for chunk in chunks:
@@ -86,7 +86,9 @@ def score_all(chunks: Iterable[tuple], output: str, workers: int, *model: Any) -
 def main() -> None:
     # 1. Settings.
     (args,) = HfArgumentParser(ScriptArguments).parse_args_into_dataclasses()
-    state = PartialState(timeout=timedelta(days=30))  # some processes may end long before others
+    gpu = getattr(torch, "accelerator", torch.cuda).is_available()
+    # Some processes may end long before others.
+    state = PartialState(cpu=not gpu, timeout=timedelta(days=30))
 
     # 2. Data. One process checks all rows; each takes every n-th part, and reads on as it scores.
     with state.main_process_first():
@@ -101,7 +103,7 @@ def main() -> None:
     total, left = (sum(sizes[name] for name in names) for names in (mine, todo))
     with tqdm(total=total, initial=total - left, unit="row", position=state.process_index) as bar:
         try:
-            for rows in score_all(chunks, args.output, args.num_workers, *model) if todo else ():
+            for rows in score_all(chunks, job.output, args.num_workers, *model) if todo else ():
                 bar.update(rows)
         except BrokenProcessPool as error:
             raise SystemExit("A worker died. Run the command again for what is left.") from error

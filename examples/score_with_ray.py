@@ -11,6 +11,7 @@ score_with_ray.py ...` sends the scripts along. Input, output, resuming and pred
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,8 @@ def main() -> None:
     # 2. Data.
     job = open_job(args.input, args.model, args.output, args.chunk_size)
     sizes, missing = job.parts, job.missing()
+    # Actors may run in another folder.
+    model = os.path.abspath(args.model) if os.path.isdir(args.model) else args.model
 
     # 3. Model, loaded once per actor. Ray Data restarts an actor that dies and repeats its tasks
     # (max_restarts=-1 and max_task_retries=-1 are its defaults).
@@ -63,7 +66,7 @@ def main() -> None:
         parts = ray.data.from_items(missing, override_num_blocks=len(missing))
         scored = parts.map_batches(
             PartScorer,
-            fn_constructor_args=(job, args.model, args.batch_size),
+            fn_constructor_args=(job, model, args.batch_size),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=args.num_workers),
             num_cpus=args.cpus_per_worker,

@@ -209,8 +209,10 @@ def test_another_input_model_or_chunk_size_is_refused(score, tmp_path, model):
         score(input=tmp_path / "none*.jsonl")
 
 
-def test_two_workers_killed_in_mid_run_and_resumed_give_what_one_gives(score, tmp_path, model):
-    file, out = write_rows(tmp_path / "rows.jsonl", make_rows(2000)), tmp_path / "killed"
+def test_two_workers_killed_in_mid_run_and_resumed_give_what_one_gives(
+    score, tmp_path, model, capsys
+):
+    file, out = write_rows(tmp_path / "rows.jsonl", make_rows(600)), tmp_path / "killed"
     alone = score(input=file, chunk_size=5)
     flags = ["--model", model, "--input", file, "--output", str(out), "--chunk_size", "5"]
     flags += ["--num_workers", "2"]
@@ -225,16 +227,13 @@ def test_two_workers_killed_in_mid_run_and_resumed_give_what_one_gives(score, tm
         time.sleep(0.05)
     assert not group_members(run.pid)  # its workers end with it
     kept = {path.name: path.stat().st_mtime_ns for path in out.glob("part*")}
-    assert 3 <= len(kept) < 400
+    assert 3 <= len(kept) < 120
     assert not json.loads((out / "_job.json").read_text())["complete"]
 
-    run = begin([], *flags)
-    _, printed = run.communicate(timeout=120)
-    assert run.returncode == 0, printed
-    assert f"{5 * len(kept)}/2000" in printed  # the progress bar counts what was there
-    assert pq.read_table(out).equals(alone)
+    resumed = score(input=file, output=out, chunk_size=5, num_workers=2)
+    assert resumed.equals(alone)
+    assert f"{5 * len(kept)}/600" in capsys.readouterr().err  # the bar counts what was there
     assert kept == {name: (out / name).stat().st_mtime_ns for name in kept}
-    assert not list(out.glob(".*"))
 
 
 def test_a_worker_that_dies_ends_the_run_with_a_way_out(score, tmp_path, monkeypatch):
