@@ -18,8 +18,8 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, as_complete
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from multiprocessing import get_context, parent_process
-from typing import Any
 
 import pyarrow as pa
 import torch
@@ -36,47 +36,46 @@ class ScriptArguments:
     input: str  # a file, or a pattern in quotes
     output: str
     batch_size: int = 32  # texts per forward pass
-    chunk_size: int = 1000  # rows per part of the output, the most that a kill costs a process
+    chunk_size: int = 1000  # rows per part of the output; a kill costs a process at most one
     num_workers: int = 1  # processes, on each GPU or on the CPU
 
 
-_scorer: Scorer | None = None  # one per process
+@cache
+def load(model: str, batch_size: int, device: torch.device) -> Scorer:
+    """Load the model, once per process."""
+    return Scorer(model, batch_size, device)
 
 
-def load(model: str, batch_size: int, device: torch.device, threads: int | None = None) -> None:
-    """Load the model into this process."""
-    global _scorer
-    if threads is not None:
-        torch.set_num_threads(threads)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-    _scorer = Scorer(model, batch_size, device)
-
-
-def _end_with_parent() -> None:
-    """End a worker whose parent was killed; it would wait for work forever."""
-    parent_process().join()
-    os._exit(1)
-
-
-def score(output: str, name: str, place: str, table: pa.Table) -> int:
+def score(model: tuple, output: str, name: str, place: str, table: pa.Table) -> int:
     """Write the part of a chunk; return its number of rows."""
+    scorer = load(*model)
     try:
-        return write_part(output, name, _scorer(table))
+        return write_part(output, name, scorer(table))
     except ValueError as error:
         raise ValueError(f"Of {place}, counted from 0: {error}") from error
 
 
-def score_all(chunks: Iterable[tuple], output: str, workers: int, *model: Any) -> Iterator[int]:
+def begin_worker(threads: int) -> None:
+    """Share the processor, and end with the parent; a worker would wait for it forever."""
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
+
+
+def score_all(chunks: Iterable[tuple], model: tuple, output: str, workers: int) -> Iterator[int]:
     """Score chunks in this process, or as they come in several; yield numbers of rows."""
     if workers <= 1:
-        load(*model)
-        yield from (score(output, *chunk) for chunk in chunks)
+        yield from (score(model, output, *chunk) for chunk in chunks)
         return
-    settings = (*model, max(1, torch.get_num_threads() // workers))
-    with ProcessPoolExecutor(workers, get_context("spawn"), load, settings) as pool:
+    threads = max(1, torch.get_num_threads() // workers)
+    with ProcessPoolExecutor(workers, get_context("spawn"), begin_worker, (threads,)) as pool:
         waiting = set()
         for chunk in chunks:
-            waiting.add(pool.submit(score, output, *chunk))
+            waiting.add(pool.submit(score, model, output, *chunk))
             if len(waiting) > 2 * workers:  # reading stays this far ahead of scoring
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
@@ -103,7 +102,7 @@ def main() -> None:
     total, left = (sum(sizes[name] for name in names) for names in (mine, todo))
     with tqdm(total=total, initial=total - left, unit="row", position=state.process_index) as bar:
         try:
-            for rows in score_all(chunks, job.output, args.num_workers, *model) if todo else ():
+            for rows in score_all(chunks, model, job.output, args.num_workers):
                 bar.update(rows)
         except BrokenProcessPool as error:
             raise SystemExit("A worker died. Run the command again for what is left.") from error

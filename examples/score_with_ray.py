@@ -28,7 +28,7 @@ class ScriptArguments:
     input: str  # a file, or a pattern in quotes
     output: str
     batch_size: int = 32  # texts per forward pass
-    chunk_size: int = 1000  # rows per part of the output, the most that a kill costs a worker
+    chunk_size: int = 1000  # rows per part of the output; a kill costs an actor at most one
     num_workers: int = 2  # actors, in the whole cluster
     cpus_per_worker: float = 1
     gpus_per_worker: float = 0

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from irti_custom import MaskedSeqProcessor
 from tests.scoring import (
     EXAMPLES,
     assert_same_answers,
@@ -23,6 +24,7 @@ from tests.scoring import (
     save_trained,
     write_rows,
 )
+from tests.tiny import tiny_model, word_tokenizer
 
 SCRIPT = str(EXAMPLES / "score_dataset.py")
 
@@ -167,10 +169,7 @@ def test_rows_that_make_no_table_are_refused(line, message, score, tmp_path):
         score(input=file)
 
 
-def test_a_text_that_only_the_tokenizer_refuses_is_named(score, tmp_path, model):
-    from irti_custom import MaskedSeqProcessor
-    from tests.tiny import tiny_model, word_tokenizer
-
+def test_a_text_that_only_the_tokenizer_refuses_is_named(score, tmp_path):
     trained = tmp_path / "model"
     tiny_model("bert", num_labels=4).save_pretrained(trained)
     MaskedSeqProcessor(word_tokenizer(), max_length=4, on_overflow="error").save_pretrained(trained)
@@ -178,6 +177,20 @@ def test_a_text_that_only_the_tokenizer_refuses_is_named(score, tmp_path, model)
     rows[12] = {"text": "Ann sees Bob", "spans": [[9, 12]]}
     with pytest.raises(ValueError, match=r"Of rows 11 to 14 of .*rows.jsonl.* 2\b"):
         score(model=trained, input=write_rows(tmp_path / "rows.jsonl", rows))
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_a_dropped_span_has_no_labels_and_a_rejected_class_no_name(task, score, tmp_path):
+    label2id = {"a": 0, "b": 1}
+    settings = {"label2id": label2id, "task": task, "on_overflow": "drop", "max_length": 4}
+    MaskedSeqProcessor(word_tokenizer(), **settings).save_pretrained(tmp_path / "model")
+    config = {"label2id": label2id, "task": task, "thresholds": 0.99}
+    tiny_model("bert", num_labels=2, **config).save_pretrained(tmp_path / "model")
+    rows = [{"text": "Ann sees Bob", "spans": [[0, 3], [9, 12]]}]
+    table = score(model=tmp_path / "model", input=write_rows(tmp_path / "rows.jsonl", rows))
+    ((near, far),) = table["predictions"].to_pylist()
+    assert far == {"start": 9, "end": 12, "word": "Bob", "labels": None}
+    assert [label["label"] for label in near["labels"]] == [None] * (task == "multiclass")
 
 
 def test_what_is_there_is_not_scored_again_and_what_is_not_there_is(score, tmp_path):
