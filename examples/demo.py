@@ -74,22 +74,19 @@ def main() -> None:
     parser.set_defaults(dataloader_pin_memory=torch.cuda.is_available())
     script, training = parser.parse_args_into_dataclasses()
     set_seed(training.seed)
-    print(f"Encoder: {script.model_name_or_path}, by default all-MiniLM-L6-v2 from PyPI or hub")
+    path = script.model_name_or_path
+    print(f"Encoder: {path}, by default all-MiniLM-L6-v2 from PyPI or hub")
 
     # 2. Data. Test rows are unlike the others; by length, they need little padding in this order.
     train = make_rows("train", script.num_train_rows)
     validation = make_rows("validation", script.num_test_rows // 2)
     test = sorted(make_rows("test", script.num_test_rows), key=lambda row: len(row["text"]))
     label2id = {name: index for index, name in enumerate(LABELS)}
-    processor = MaskedSeqProcessor(
-        AutoTokenizer.from_pretrained(script.model_name_or_path), label2id=label2id
-    )
+    processor = MaskedSeqProcessor(AutoTokenizer.from_pretrained(path), label2id=label2id)
     test_rows = encode(test, processor)
 
     # 3. Model.
-    model = AutoModelForMaskedSeqModeling.from_pretrained(
-        script.model_name_or_path, label2id=label2id, task="multilabel"
-    )
+    model = AutoModelForMaskedSeqModeling.from_pretrained(path, label2id=label2id)
 
     # 4. Train.
     trainer = Trainer(

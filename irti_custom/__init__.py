@@ -15,6 +15,7 @@ from .data_collator import DataCollatorForMaskedSeq
 from .export import export_onnx
 from .lora import get_lora_model
 from .metrics import make_compute_metrics
+from .model_card import write_model_card
 from .modeling_custom import AutoModelForMaskedSeqModeling
 from .onnx_model import OnnxMaskedSeqModel
 from .pipeline import TASK, MaskedSeqClassificationPipeline
@@ -38,6 +39,7 @@ __all__ = [
     "get_lora_model",
     "make_compute_metrics",
     "tune_thresholds",
+    "write_model_card",
 ]
 
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)

@@ -27,6 +27,8 @@ class ThresholdTuningCallback(TrainerCallback):
     any. Every process of a distributed training predicts its share, gathers all and so arrives at
     the same thresholds.
 
+    Loggers that upload the model at the end of training do so before the callbacks of the caller.
+
     Metrics do not follow by themselves: `trainer.compute_metrics` goes on with the thresholds it
     was built with. Scores on the set that thresholds were tuned on flatter them.
 

@@ -25,6 +25,17 @@ IGNORE_INDEX = -100
 BOOKKEEPING = ("example_ids", "span_ids", "num_spans", "length")
 """Columns of prepared rows that are for the way back and for sampling, not for the model."""
 
+HUB_ARGUMENTS = (
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "proxies",
+    "revision",
+    "subfolder",
+    "token",
+)
+"""Where and how a file is fetched, as in Transformers."""
+
 PROBLEM_TYPES = {
     "multilabel": "multi_label_classification",
     "multiclass": "single_label_classification",
@@ -165,6 +176,8 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                 tuned for another task or other labels than the caller's.
         """
         config_dict = _as_data(config_dict)
+        if not _is_remote(cls):  # a checkpoint's copy of this code is for processes without it
+            config_dict.pop("auto_map", None)
         saved = dict(config_dict)
         given = {name: kwargs.pop(name) for name in _LABEL_KEYS if kwargs.get(name) is not None}
         if given and given != {"num_labels": _saved_num_labels(config_dict)}:

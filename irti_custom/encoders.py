@@ -23,15 +23,6 @@ from transformers.dynamic_module_utils import custom_object_save, get_class_from
 
 from .configuration_custom import OpaqueEncoderConfig
 
-HUB_ARGUMENTS = (
-    "cache_dir",
-    "force_download",
-    "local_files_only",
-    "proxies",
-    "revision",
-    "subfolder",
-    "token",
-)
 # Registered for causal language modelling only, yet it reads in both directions.
 _BIDIRECTIONAL = ("xlnet",)
 _WIDTH_NAMES = ("hidden_size", "d_model", "dim", "emb_dim")

@@ -13,6 +13,7 @@ import copy
 import logging
 import os
 import re
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ import torch
 from torch import nn
 
 from .configuration_custom import MaskedSeqModelingConfig
-from .onnx_check import base_of, compare, input_names, pads_of, random_batch, references
+from .onnx_check import Reference, base_of, compare, input_names, pads_of, random_batch, references
 from .onnx_int8 import Int8Report, measure, quantize
 from .onnx_model import INT8_FILE, ONNX_FILE, OnnxMaskedSeqModel, import_extra
 
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _GRAPH_FILE = re.compile(r"model(_int8)?\.onnx(\.data)?")
 _PYTORCH_FILE = re.compile(r"(pytorch_|adapter_)?model(-\d+-of-\d+)?\.(safetensors|bin)")
+_SCRATCH = ".onnx-"
 _ON_CPU = (None, "eager", "sdpa")  # attention that any machine computes
 _TRACED = (2, 13, 3)  # B, T, M; none of the sizes of the check
 
@@ -107,9 +109,8 @@ def export_onnx(
     copied = _copy_of(model)
     os.makedirs(directory, exist_ok=True)
     _check_folder(directory)
-    expected = references(copied) if check else []
-    plain = _eager(_merged(copied))
-    with tempfile.TemporaryDirectory(prefix=".onnx-", dir=directory) as scratch:
+    plain, expected = _prepare(copied, check)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=directory) as scratch:
         plain.config.save_pretrained(scratch)
         _write_graph(plain, scratch, opset)
         exported = OnnxMaskedSeqModel.from_pretrained(scratch)
@@ -136,14 +137,18 @@ def _copy_of(model: Any) -> Any:
             f"{type(model).__name__}."
         )
     copied = copy.deepcopy(model).to(device="cpu", dtype=torch.float32).eval()
-    base = base_of(copied)
-    if base.encoder.config._attn_implementation not in _ON_CPU:
-        base.set_attn_implementation("eager")
     return copied.requires_grad_(False)
 
 
-def _merged(model: Any) -> Any:
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+def _prepare(copied: Any, check: bool) -> tuple[Any, list[Reference]]:
+    """Merge the copy's adapters and change its attention; score batches with what it was before."""
+    on_cpu = base_of(copied).encoder.config._attn_implementation in _ON_CPU
+    expected = references(copied) if check and on_cpu else []
+    merged = copied.merge_and_unload() if hasattr(copied, "merge_and_unload") else copied
+    plain = _eager(merged)
+    if check and not on_cpu:  # flash attention, for one: nearest to it is what becomes the graph
+        expected = references(plain)
+    return plain, expected
 
 
 def _segments_unknown(model: Any) -> bool:
@@ -170,7 +175,7 @@ def _eager(model: Any) -> Any:
     eager.load_state_dict(model.state_dict())
     buffers = dict(model.named_buffers())
     for name, buffer in eager.named_buffers():  # those too that are in no state dict
-        buffer.copy_(buffers[name])
+        buffer.copy_(buffers.get(name, buffer))
     return eager.eval().requires_grad_(False)
 
 
@@ -219,6 +224,8 @@ def _write_graph(model: Any, folder: str, opset: int | None) -> None:
             **settings,
         )
         assert program is not None  # the type is of the older exporter
+        for node in program.model.graph.all_nodes():  # stack traces, with this machine's paths
+            node.metadata_props.clear()
         program.save(os.path.join(folder, ONNX_FILE))
 
 
@@ -269,8 +276,11 @@ def _size_of(folder: str, name: str) -> int:
 def _publish(scratch: str, directory: str | os.PathLike, *companions: Any) -> None:
     """Move the files to where they belong, the one that makes a folder load last."""
     for name in os.listdir(directory):
+        path = os.path.join(directory, name)
         if _GRAPH_FILE.fullmatch(name):
-            os.remove(os.path.join(directory, name))
+            os.remove(path)
+        elif name.startswith(_SCRATCH) and name != os.path.basename(scratch):
+            shutil.rmtree(path)  # of an export that was killed
     for companion in companions:
         if companion is not None:
             companion.save_pretrained(directory)

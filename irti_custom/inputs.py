@@ -137,7 +137,8 @@ def _text_places(text: Any, spans: Iterable[Any]) -> list[Place]:
 
 
 def _word_places(words: Any, spans: Iterable[Any]) -> list[Place]:
-    if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+    listed = isinstance(words, Iterable) and not isinstance(words, str)
+    if not listed or not all(isinstance(word, str) for word in words):
         raise ValueError(f'"words" must be a list of strings, got {words!r:.80}.')
     places = []
     for index, span in enumerate(spans):

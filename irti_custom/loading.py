@@ -1,4 +1,4 @@
-"""Where weights come from and go to: base encoders, and checkpoints that need no base.
+"""Where weights come from: base encoders, and checkpoints that need no base.
 
     from_pretrained(path) ─┬─ model_type is ours ──▶ checkpoint: config, encoder class, weights
                            ├─ ... with an adapter ─▶ `peft_model`: one of the others, adapted
@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 from typing import Any
 
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from .adapters import find_adapter, origin_of
-from .configuration_custom import LOSS_SETTINGS, MaskedSeqModelingConfig, OpaqueEncoderConfig
-from .encoders import (
+from .configuration_custom import (
     HUB_ARGUMENTS,
+    LOSS_SETTINGS,
+    MaskedSeqModelingConfig,
+    OpaqueEncoderConfig,
+)
+from .encoders import (
     check_encoder,
     find_encoder_class,
     freeze_pooler,
     remote_config,
-    save_remote_code,
     without_pooler,
 )
+from .saving import MaskedSeqSaving
 
 # Of both config and loader: they belong to the loader, which passes them on to every sub-config.
 _LOADER_ARGUMENTS = (
@@ -36,10 +39,6 @@ _LOADER_ARGUMENTS = (
     "attn_implementation",
     "quantization_config",
     "_commit_hash",
-)
-_WEIGHTS_FILE = re.compile(
-    r"(pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
-    r"|model(_int8)?\.onnx(\.data)?"
 )
 # Beside a base encoder, these are settings of the wrapper.
 _WRAPPER_SETTINGS = (
@@ -51,8 +50,8 @@ _WRAPPER_SETTINGS = (
 )
 
 
-class MaskedSeqPreTrainedModel(PreTrainedModel):
-    """Loading and saving; `modeling_custom` adds the architecture."""
+class MaskedSeqPreTrainedModel(MaskedSeqSaving):
+    """Loading, on top of saving; `modeling_custom` adds the architecture."""
 
     config_class = MaskedSeqModelingConfig
     main_input_name = "input_ids"
@@ -118,7 +117,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
         if not settings:
             raise OSError(f"{str(path)!r} holds no config.json. Was it saved whole?")
-        config = kwargs.pop("config", None)
+        config = _of_this_code(kwargs.pop("config", None))
         ours = settings.get("model_type") == MaskedSeqModelingConfig.model_type
         if config is not None and isinstance(config, MaskedSeqModelingConfig) != ours:
             raise ValueError(
@@ -282,33 +281,16 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         model._loaded_from = origin_of(path, hub)
         return (model, _with_head(info, model)) if wants_info else model
 
-    def save_pretrained(
-        self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs: Any
-    ) -> Any:
-        """Save weights and config, and the code of a remote encoder; as in Transformers.
 
-        Raises:
-            ValueError: the folder holds an adapter, which would be loaded on top.
-        """
-        attached = getattr(self, "_hf_peft_config_loaded", False)
-        if not attached and os.path.exists(os.path.join(save_directory, "adapter_config.json")):
-            raise ValueError(
-                f"{str(save_directory)!r} holds an adapter, which would be loaded on top of this "
-                "model. Save to another folder, or remove the adapter first."
-            )
-        if is_main_process and not os.path.isfile(save_directory):
-            os.makedirs(save_directory, exist_ok=True)
-            if not kwargs.get("variant"):
-                _remove_weights(save_directory)
-            save_remote_code(self.encoder, save_directory)
-        return super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
-
-
-def _remove_weights(folder: str | os.PathLike) -> None:
-    """Remove an earlier save's weights: killed on the way, a new one would pass for whole."""
-    for name in os.listdir(folder):
-        if _WEIGHTS_FILE.fullmatch(name):
-            os.remove(os.path.join(folder, name))
+def _of_this_code(config: Any) -> Any:
+    """Rebuild a config that another copy of this code made: Transformers keeps several."""
+    same_type = getattr(config, "model_type", None) == MaskedSeqModelingConfig.model_type
+    if same_type and not isinstance(config, MaskedSeqModelingConfig):
+        own = MaskedSeqModelingConfig.from_dict(config.to_dict())
+        if config._attn_implementation:  # the caller's choice, which is not part of the dict
+            own._attn_implementation = config._attn_implementation
+        return own
+    return config
 
 
 def _with_head(info: dict[str, Any], model: Any) -> dict[str, Any]:

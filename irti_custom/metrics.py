@@ -60,8 +60,8 @@ def make_compute_metrics(
         thresholds: ``model.config.thresholds``, or others. "multilabel": the probability from which
             a label counts as predicted, one for all, a sequence of L, or a dict of all label names,
             which needs `id2label`; None is 0.5. "multiclass": the probability under which the top
-            class is rejected; such a position has no predicted class and counts as wrong, as -100
-            would in scikit-learn. None rejects nothing.
+            class is rejected; such a position has no predicted class and counts as wrong. None
+            rejects nothing.
         per_label: adds ``<name>_precision``, ``<name>_recall``, ``<name>_f1`` and
             ``<name>_support`` for each label; without `id2label` the names are "0", "1", ...
 

@@ -10,7 +10,7 @@ Where weights come from is `loading`'s business; which encoders fit, `encoders`'
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -31,6 +31,14 @@ from .label_settings import check_thresholds
 from .loading import MaskedSeqPreTrainedModel
 from .losses import mean_loss, multiclass_loss, multilabel_loss
 from .self_test import run
+
+if TYPE_CHECKING:  # Transformers 4 copies only the helpers that this file names itself.
+    from .adapters import find_adapter as find_adapter
+    from .model_card import write_model_card as write_model_card
+    from .own_code import copy_code as copy_code
+    from .peft_model import load_adapted as load_adapted
+    from .saving import MaskedSeqSaving as MaskedSeqSaving
+    from .upload import upload as upload
 
 
 class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):

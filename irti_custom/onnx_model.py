@@ -104,6 +104,7 @@ class OnnxMaskedSeqModel:
             )
         except (
             errors.Fail,
+            errors.InvalidArgument,
             errors.InvalidGraph,
             errors.InvalidProtobuf,
             errors.NoSuchFile,

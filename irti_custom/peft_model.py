@@ -71,7 +71,15 @@ class MaskedSeqPeftModel(PeftModel):
 
         An earlier config goes first and the new one comes last: a folder that was not saved whole
         does not load.
+
+        Raises:
+            ValueError: with_code=True, which is for whole models.
         """
+        if kwargs.pop("with_code", None):
+            raise ValueError(
+                "with_code=True is for a whole model, and an adapter's folder holds the adapter "
+                "alone. Save model.merge_and_unload() with its code."
+            )
         folder = os.fspath(save_directory)
         names = selected_adapters or list(self.peft_config)
         places = [folder if name == _ADAPTER else os.path.join(folder, name) for name in names]

@@ -20,7 +20,15 @@ from transformers import Pipeline
 from .answers import Answer, AnswerWriter
 from .data_collator import DataCollatorForMaskedSeq
 from .inputs import Prepared, is_one_input, prepare
-from .pipeline_parts import MaskedSeqModelLoader, OnnxModule, find_processor, label_names, on_cpu
+from .pipeline_parts import (
+    MaskedSeqModelLoader,
+    OnnxModule,
+    check_model,
+    explain_failure,
+    find_processor,
+    label_names,
+    on_cpu,
+)
 
 TASK = "masked-seq-classification"
 _OPTIONS = ("thresholds", "top_k", "return_all_scores")
@@ -33,7 +41,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
 
     Args:
         model: an `AutoModelForMaskedSeqModeling`, a PEFT model around one, or an
-            `OnnxMaskedSeqModel`. It is put into eval mode and moved to `device`.
+            `OnnxMaskedSeqModel`. It is moved to `device`, and put into eval mode when it is used.
         processor: a `MaskedSeqProcessor`, or where to load it from.
         tokenizer: in place of a processor: one with its default settings is made.
         device: as in Transformers; default: the first accelerator.
@@ -44,7 +52,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         **kwargs: as for any pipeline of Transformers.
 
     Raises:
-        ValueError: no processor, or one that does not fit the model.
+        ValueError: not such a model, no processor, or one that does not fit the model.
 
     Example:
         >>> pipe = MaskedSeqClassificationPipeline.from_pretrained("trained")  # doctest: +SKIP
@@ -71,12 +79,8 @@ class MaskedSeqClassificationPipeline(Pipeline):
         task: str = TASK,
         **kwargs: Any,
     ) -> None:
-        if isinstance(model, (str, os.PathLike)):
-            raise ValueError(
-                f"`model` must be a loaded model, got {str(model)!r}. To load one, call "
-                f"{type(self).__name__}.from_pretrained({str(model)!r})."
-            )
         model = OnnxModule.around(model)
+        check_model(model)
         if isinstance(model, OnnxModule):
             device = on_cpu(device)
         processor = find_processor(model, processor, tokenizer)
@@ -217,12 +221,13 @@ class MaskedSeqClassificationPipeline(Pipeline):
             self.model.eval()
         try:
             logits = self.forward(self._collator(rows))["logits"]
-        except IndexError as error:
-            raise ValueError(
-                f"Input {rows[0]['example_ids']}: its row of {rows[0]['length']} tokens, or one in "
-                f"its batch, has more of them or higher ids than the encoder knows ({error}). Set "
-                "`max_length` on MaskedSeqProcessor; were tokens added, resize the embeddings."
-            ) from error
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:  # each encoder has its own, and ONNX Runtime others
+            problem = explain_failure(rows, self.model.config)
+            if problem is None:
+                raise
+            raise ValueError(problem) from error
         counts = torch.tensor([len(row["mask_indices"]) for row in rows])
         return logits[torch.arange(logits.shape[1]) < counts[:, None]]
 

@@ -8,13 +8,14 @@ folder ─┬─ model.onnx ───────────▶ ONNX Runtime, a
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from .adapters import vocabulary
-from .encoders import HUB_ARGUMENTS
+from .configuration_custom import HUB_ARGUMENTS, MaskedSeqModelingConfig
 from .modeling_custom import AutoModelForMaskedSeqModeling
 from .onnx_model import OnnxMaskedSeqModel, is_onnx_folder
 from .positions import MaskedSeqProcessor
@@ -75,6 +76,26 @@ class OnnxModule(nn.Module):
     def forward(self, return_dict: bool = True, **inputs: Any) -> Any:
         """Score the tokens that `mask_indices` points at; see `OnnxMaskedSeqModel`."""
         return self.exported(**inputs)
+
+
+def check_model(model: Any) -> None:
+    """Refuse what is not a model of this package, such as a base encoder.
+
+    Raises:
+        ValueError: see above.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        raise ValueError(
+            f"`model` must be a loaded model, got {str(model)!r}. To load one, call "
+            f"MaskedSeqClassificationPipeline.from_pretrained({str(model)!r})."
+        )
+    found = getattr(getattr(model, "config", None), "model_type", None)
+    if found != MaskedSeqModelingConfig.model_type:
+        raise ValueError(
+            "`model` must be an AutoModelForMaskedSeqModeling, a PEFT model around one, or an "
+            f"OnnxMaskedSeqModel, got {type(model).__name__}. A base encoder needs a head, and "
+            "training: AutoModelForMaskedSeqModeling.from_pretrained(base, num_labels=...)."
+        )
 
 
 def on_cpu(device: Any) -> Any:
@@ -167,3 +188,36 @@ def label_names(config: Any, processor: MaskedSeqProcessor) -> list[str]:
             f"for task={config.task!r} with {names}. Use the one that the model was trained with."
         )
     return trained
+
+
+def explain_failure(rows: Sequence[dict[str, Any]], config: Any) -> str | None:
+    """Find a row that an encoder cannot read; None where there is nothing to see.
+
+    Encoders themselves fail deep inside, or not at all where they need no positions.
+
+    Args:
+        rows: of the batch that failed.
+        config: of the model.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> encoder = BertConfig(max_position_embeddings=64)
+        >>> row = {"example_ids": 7, "input_ids": [1] * 70, "length": 70}
+        >>> explain_failure([row], MaskedSeqModelingConfig(base_model_config=encoder))
+        'Input 7: it has a row of 70 tokens, and the encoder knows 64 positions. Set ...
+    """
+    positions = getattr(config.base_model_config, "max_position_embeddings", None)
+    known = vocabulary(config)
+    for row in rows:
+        # RoBERTa and its kin use two of their positions for padding.
+        if positions is not None and row["length"] > positions - 2:
+            return (
+                f"Input {row['example_ids']}: it has a row of {row['length']} tokens, and the "
+                f"encoder knows {positions} positions. Set `max_length` on MaskedSeqProcessor."
+            )
+        if known is not None and max(row["input_ids"]) >= known:
+            return (
+                f"Input {row['example_ids']}: it has the token {max(row['input_ids'])}, and the "
+                f"encoder knows {known}. Is it the tokenizer that the model was trained with?"
+            )
+    return None

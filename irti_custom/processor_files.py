@@ -7,7 +7,9 @@ import os
 from typing import Any
 
 from transformers import AutoTokenizer
-from transformers.utils import cached_file
+from transformers.utils import PushToHubMixin, cached_file
+
+from .configuration_custom import HUB_ARGUMENTS
 
 FILE_NAME = "masked_seq_processor.json"
 _SETTINGS = (
@@ -20,21 +22,13 @@ _SETTINGS = (
     "markers",
     "column_tokens",
 )
-_HUB_ARGUMENTS = (
-    "cache_dir",
-    "force_download",
-    "local_files_only",
-    "proxies",
-    "revision",
-    "subfolder",
-    "token",
-)
 
 
-class ProcessorFiles:
+class ProcessorFiles(PushToHubMixin):
     """Saving and loading; `positions` adds the work.
 
     Serves as `processing_class` of a stock `Trainer`, and as `tokenizer` of the data collator.
+    `push_to_hub` is Transformers' own.
     """
 
     tokenizer: Any
@@ -91,7 +85,7 @@ class ProcessorFiles:
             ValueError: a file that is damaged, or settings out of range.
         """
         path = pretrained_model_name_or_path
-        hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
         changed = {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
         try:
             file_name = cached_file(path, FILE_NAME, **hub)
@@ -113,4 +107,4 @@ class ProcessorFiles:
             )
         tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
         settings: dict[str, Any] = {**saved, **changed}
-        return cls(tokenizer, **settings)  # type: ignore[call-arg]
+        return cls(tokenizer, **settings)

@@ -43,6 +43,7 @@ def tune_thresholds(
 
     On the data given, the objective is never worse than with `default`, and `default` stays unless
     another threshold is strictly better. On other data it can be: report scores from a third split.
+    Probabilities within 2e-6 of each other count as tied, so that single precision decides alike.
 
     - "f1", "multilabel": F of each label, so that their macro mean is best, too. "multiclass":
       ``macro_f1`` of `make_compute_metrics`; a class never answered for has F = 0.

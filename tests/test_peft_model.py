@@ -287,7 +287,8 @@ def remote(tmp_path) -> str:
         "self.post_init()", "self.dense = torch.nn.Linear(16, 16); self.post_init()"
     )
     code = code.replace("self.embeddings(input_ids)", "self.dense(self.embeddings(input_ids))")
-    (folder / "configuration_remote.py").write_text(CONFIGURATION)
+    # Transformers 5 reuses the model class of an earlier load with the same configuration code.
+    (folder / "configuration_remote.py").write_text(f"{CONFIGURATION}# {folder}\n")
     (folder / "mixing.py").write_text(MIXING)
     (folder / "modeling_remote.py").write_text(code)
     settings = {"model_type": "tests-remote", "vocab_size": 64, "hidden_size": 16}

@@ -73,7 +73,8 @@ def remote(tmp_path, trace) -> str:
     """A folder of a base encoder with code; its weights are written by that code."""
     folder = tmp_path / "remote"
     folder.mkdir()
-    (folder / "configuration_remote.py").write_text(CONFIGURATION)
+    # Transformers 5 reuses the model class of an earlier load with the same configuration code.
+    (folder / "configuration_remote.py").write_text(f"{CONFIGURATION}# {folder}\n")
     (folder / "mixing.py").write_text(MIXING)
     (folder / "modeling_remote.py").write_text(MODELING.format(trace=str(trace)))
     settings = {"model_type": "tests-remote", "vocab_size": 64, "hidden_size": 16}

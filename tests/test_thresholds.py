@@ -62,7 +62,7 @@ def cuts_of(scores):
         ("balanced_accuracy", 1.0, balanced),
     ],
 )
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_each_label_is_as_good_as_the_best_of_all_cuts(objective, beta, measure, seed):
     columns = [column(10 * seed + label) for label in range(3)]
     x, y = (np.stack(arrays, axis=1) for arrays in zip(*columns))
@@ -74,18 +74,22 @@ def test_each_label_is_as_good_as_the_best_of_all_cuts(objective, beta, measure,
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 def test_micro_f1_is_as_good_as_the_best_of_all_combinations(beta, seed):
-    columns = [
-        column(10 * seed + label, size=9, share=(0.2, 0.5, 0.8)[label]) for label in (0, 1, 2)
-    ]
+    columns = [column(10 * seed + label, 9, share) for label, share in enumerate((0.2, 0.5, 0.8))]
     x, y = (np.stack(arrays, axis=1) for arrays in zip(*columns))
     p = sigmoid(x)
-    grids = [[0.5, *cuts_of(scores)] for scores in p.T]
-    score = fbeta(beta)
-    best = max(score(y.ravel(), (p >= t).ravel()) for t in map(np.array, itertools.product(*grids)))
+    choices = [[(s >= t).astype(int) for t in (0.5, *cuts_of(s))] for s in p.T]
+    counts = [[(d @ label, d.sum()) for d in ds] for ds, label in zip(choices, y.T)]
+
+    def score(*picked):
+        hits, predicted = (sum(numbers) for numbers in zip(*picked))
+        return (1 + beta**2) * hits / (predicted + beta**2 * y.sum())
+
+    best = max(score(*picked) for picked in itertools.product(*counts))
     tuned = tune_thresholds(x, y, objective="micro_f1", beta=beta, min_positives=1)
-    assert score(y.ravel(), (p >= tuned).ravel()) == pytest.approx(best, abs=1e-12)
+    found = fbeta(beta)(y.ravel(), (p >= tuned).ravel())
+    assert found == pytest.approx(best, abs=1e-12)
 
 
 def random_classes(seed, size=40, classes=4):
@@ -106,7 +110,7 @@ def macro_of(y, d, beta):
 
 @pytest.mark.parametrize(("objective", "measure"), [("f1", macro_of), ("micro_f1", micro_of)])
 @pytest.mark.parametrize("beta", [0.5, 1.0])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_rejection_is_as_good_as_the_best_of_all_cuts(objective, measure, beta, seed):
     x, y = random_classes(seed)
     p = np.exp(x) / np.exp(x).sum(1, keepdims=True)

@@ -96,10 +96,10 @@ def test_dataloader_workers_change_nothing(tmp_path):
     assert torch.equal(weights(alone), weights(helped))
 
 
-def encode(batch: dict, tokenizer) -> dict:
+def encode(batch: dict, ids: list[int], tokenizer) -> dict:
     processor = MaskedSeqProcessor(tokenizer, label2id={"a": 0, "b": 1}, task="multiclass")
     labels = [["a"] * len(spans) for spans in batch["spans"]]
-    return processor.encode_spans(batch["text"], batch["spans"], labels)
+    return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
 
 
 def test_rows_come_from_parallel_map_and_from_streams_alike(tmp_path):
@@ -107,7 +107,7 @@ def test_rows_come_from_parallel_map_and_from_streams_alike(tmp_path):
     texts["spans"] = [[[0, 3], [9, 12]], [[4, 7]], []] * 8
     tokenizer = word_tokenizer()
     plain = Dataset.from_dict(texts)
-    settings = {"batched": True, "fn_kwargs": {"tokenizer": tokenizer}}
+    settings = {"batched": True, "with_indices": True, "fn_kwargs": {"tokenizer": tokenizer}}
     settings["remove_columns"] = ["text", "spans"]
     mapped = plain.map(encode, num_proc=2, **settings)
     streamed = plain.to_iterable_dataset().map(encode, **settings)
