@@ -95,8 +95,7 @@ def test_the_scorer_serves_in_a_ray_pipeline_of_your_own(tmp_path):
         fn_constructor_args=[model],
         batch_format="pyarrow",
         batch_size=10,
-        num_cpus=0.5,
-        compute=ray.data.ActorPoolStrategy(size=2),
+        compute=ray.data.ActorPoolStrategy(size=1),  # the other processor reads and writes
     )
     scored.write_parquet(str(tmp_path / "out"))
     table = pq.read_table(tmp_path / "out").sort_by("id")
