@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import AutoTokenizer
 
 from .adapters import vocabulary
 from .configuration_custom import HUB_ARGUMENTS, MaskedSeqModelingConfig
@@ -137,8 +138,6 @@ def find_processor(model: Any, processor: Any, tokenizer: Any) -> MaskedSeqProce
     if processor is not None:
         return processor
     if isinstance(tokenizer, (str, os.PathLike)):
-        from transformers import AutoTokenizer
-
         tokenizer = AutoTokenizer.from_pretrained(tokenizer)
     if tokenizer is not None:
         return MaskedSeqProcessor(tokenizer)
