@@ -1,0 +1,117 @@
+"""Score a million rows: JSON lines or Parquet in, Parquet with a column `predictions` out.
+
+    python examples/score_dataset.py --model out/finetune --input "texts/*.jsonl.gz" \
+        --output out/scored --num_workers 4
+    accelerate launch --multi_gpu examples/score_dataset.py --model ...     # one process per GPU
+
+A row has `text` and `spans` ({"start", "end"} or [start, end]); its other columns are kept. The
+command resumes: run it again after a kill, and it scores the chunks that are not there yet.
+`_job.json` in the output says "complete": true when all are.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from multiprocessing import get_context, parent_process
+
+import pyarrow as pa
+import torch
+from accelerate import PartialState
+from chunks import PartReader, open_job, write_part
+from scorer import Scorer
+from tqdm import tqdm
+from transformers import HfArgumentParser
+
+
+@dataclass
+class ScriptArguments:
+    model: str
+    input: str  # a file, or a pattern in quotes
+    output: str
+    batch_size: int = 32  # texts per forward pass
+    chunk_size: int = 1000  # rows per part of the output; a kill costs a process at most one
+    num_workers: int = 1  # processes, on each GPU or on the CPU
+
+
+@cache
+def load(model: str, batch_size: int, device: torch.device) -> Scorer:
+    """Load the model, once per process."""
+    return Scorer(model, batch_size, device)
+
+
+def score(model: tuple, output: str, name: str, place: str, table: pa.Table) -> int:
+    """Write the part of a chunk; return its number of rows."""
+    scorer = load(*model)
+    try:
+        return write_part(output, name, scorer(table))
+    except ValueError as error:
+        raise ValueError(f"Of {place}, counted from 0: {error}") from error
+
+
+def begin_worker(threads: int) -> None:
+    """Share the processor, and end with the parent; a worker would wait for it forever."""
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
+
+
+def score_all(chunks: Iterable[tuple], model: tuple, output: str, workers: int) -> Iterator[int]:
+    """Score chunks in this process, or as they come in several; yield numbers of rows."""
+    if workers <= 1:
+        yield from (score(model, output, *chunk) for chunk in chunks)
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    with ProcessPoolExecutor(workers, get_context("spawn"), begin_worker, (threads,)) as pool:
+        waiting = set()
+        for chunk in chunks:
+            waiting.add(pool.submit(score, model, output, *chunk))
+            if len(waiting) > 2 * workers:  # reading stays this far ahead of scoring
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in as_completed(waiting))
+
+
+def main() -> None:
+    # 1. Settings.
+    (args,) = HfArgumentParser(ScriptArguments).parse_args_into_dataclasses()
+    gpu = getattr(torch, "accelerator", torch.cuda).is_available()
+    # Some processes may end long before others.
+    state = PartialState(cpu=not gpu, timeout=timedelta(days=30))
+
+    # 2. Data. One process checks all rows; each takes every n-th part, and reads on as it scores.
+    with state.main_process_first():
+        job = open_job(args.input, args.model, args.output, args.chunk_size)
+    sizes, missing, reader = job.parts, set(job.missing()), PartReader(job)
+    mine = list(sizes)[state.process_index :: state.num_processes]
+    todo = [name for name in mine if name in missing]
+    chunks = ((name, job.place(name), reader(name)) for name in todo)
+
+    # 3. Model, loaded once per process.  4. Predictions, chunk by chunk.
+    model = (args.model, args.batch_size, state.device)
+    total, left = (sum(sizes[name] for name in names) for names in (mine, todo))
+    with tqdm(total=total, initial=total - left, unit="row", position=state.process_index) as bar:
+        try:
+            for rows in score_all(chunks, model, job.output, args.num_workers):
+                bar.update(rows)
+        except BrokenProcessPool as error:
+            raise SystemExit("A worker died. Run the command again for what is left.") from error
+
+    # 5. The last process to end marks the job as complete.
+    if job.finish():
+        print(f"{sum(sizes.values())} rows in {len(sizes)} parts lie in {args.output}")
+    state.wait_for_everyone()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""Scoring a data set: the right answers in the right order, whatever kills it on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from irti_custom import MaskedSeqProcessor
+from tests.scoring import (
+    EXAMPLES,
+    assert_same_answers,
+    make_rows,
+    predict,
+    save_trained,
+    write_rows,
+)
+from tests.tiny import tiny_model, word_tokenizer
+
+SCRIPT = str(EXAMPLES / "score_dataset.py")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return save_trained(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def score(monkeypatch, tmp_path, model):
+    """Score in this process, with defaults of the flags for tests."""
+
+    def call(**flags: Any) -> pa.Table:
+        import score_dataset
+
+        given = {"model": model, "output": tmp_path / "out", "chunk_size": 10, **flags}
+        arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+        monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
+        score_dataset.main()
+        assert json.loads((Path(given["output"]) / "_job.json").read_text())["complete"]
+        assert not list(Path(given["output"]).glob(".*"))
+        return pq.read_table(given["output"])
+
+    return call
+
+
+def begin(launcher: list[str], *flags: str) -> subprocess.Popen:
+    """Start the script on its own, in a process group of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
+    command = [sys.executable, *launcher, SCRIPT, *flags]
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def group_members(group: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(folder.name)) == group and " Z " not in (folder / "stat").read_text():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"])
+def test_rows_keep_their_order_and_columns_and_get_the_answers_of_the_slow_way(
+    name, task, score, tmp_path
+):
+    trained, rows = save_trained(tmp_path / "model", task), make_rows(25)
+    table = score(model=trained, input=write_rows(tmp_path / name, rows), batch_size=4)
+    assert_same_answers(table, rows, predict(trained, rows))
+    sizes = {
+        path.name: pq.read_metadata(path).num_rows for path in (tmp_path / "out").glob("part*")
+    }
+    assert sizes == {
+        f"part-00000-0000{chunk}.parquet": size for chunk, size in enumerate([10, 10, 5])
+    }
+
+
+def test_spans_may_be_pairs_and_files_may_differ_in_format_and_columns(score, tmp_path, model):
+    rows = make_rows(24)
+    pairs = [{**row, "spans": [[s["start"], s["end"]] for s in row["spans"]]} for row in rows]
+    alone = score(input=write_rows(tmp_path / "pairs.jsonl", pairs), output=tmp_path / "pairs")
+    assert (
+        alone["predictions"].to_pylist()
+        == score(input=write_rows(tmp_path / "objects.jsonl", rows), output=tmp_path / "objects")[
+            "predictions"
+        ].to_pylist()
+    )
+
+    parts = [rows[:8], [{**row, "more": {"x": 0.5}} for row in rows[8:16]], rows[16:]]
+    (tmp_path / "in").mkdir()
+    for part, name in zip(parts, ["a.jsonl", "b.parquet", "d.jsonl.gz"]):
+        write_rows(tmp_path / "in" / name, part)
+    write_rows(tmp_path / "in" / "c.jsonl", [])
+    table = score(input=tmp_path / "in" / "*")
+    assert table["id"].to_pylist() == list(range(24))
+    assert table["more"].to_pylist() == [None] * 8 + [{"x": 0.5}] * 8 + [None] * 8
+    assert_same_answers(table.drop_columns("more"), rows, predict(model, rows))
+
+
+def test_columns_that_show_their_type_late_have_one_type_in_all_parts(score, tmp_path):
+    rows = [{"text": "Ann", "spans": [], "n": n} for n in [None] * 10 + [1] * 10 + [1.5] * 10]
+    rows[-1]["late"] = ["x"]
+    table = score(input=write_rows(tmp_path / "rows.jsonl", rows))
+    assert table["n"].to_pylist() == [row["n"] for row in rows]
+    assert table["late"].to_pylist() == [None] * 29 + [["x"]]
+    assert table["predictions"].to_pylist() == [[]] * 30
+    schemas = {str(pq.read_schema(path)) for path in (tmp_path / "out").glob("part*")}
+    assert len(schemas) == 1
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"])
+def test_an_empty_file_gives_an_empty_table(name, score, tmp_path):
+    if name.endswith("parquet"):
+        pq.write_table(pa.Table.from_pylist(make_rows(9)).slice(0, 0), tmp_path / name)
+    else:
+        write_rows(tmp_path / name, [])
+    table = score(input=tmp_path / name)
+    assert table.num_rows == 0
+    assert {"text", "spans", "predictions"} <= set(table.column_names)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"text": "Ann", "spans": [{"start": 0, "end": 4}]}, "Spans of Row 13 .* 3 characters"),
+        ({"text": "Ann", "spans": [[2, 1]]}, "Spans of Row 13 "),
+        ({"text": "Ann .", "spans": [[3, 4]]}, "more than white space"),
+        ({"text": "Ann", "spans": ["0-3"]}, "Spans of Row 13 "),
+        ({"text": "Ann"}, "`spans` of Row 13 .* must be a list"),
+        ({"spans": []}, "Row 13 .* must be an object with a string `text`"),
+        ("Ann", "Row 13 .* must be an object"),
+    ],
+)
+def test_a_bad_row_is_named_before_anything_is_scored(bad, message, score, tmp_path):
+    rows: list[Any] = make_rows(20)
+    rows[12] = bad
+    with pytest.raises(ValueError, match=message):
+        score(input=write_rows(tmp_path / "rows.jsonl", rows))
+    assert not os.listdir(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "Ann", "spa', "Row 3 of .* must be JSON"),
+        ('{"text": "Ann", "spans": [], "id": "three"}', "rows 1 to 3 of .* do not fit"),
+        ('{"text": "Ann", "spans": [], "id": 3, "empty": {}}', "do not fit into one table"),
+        ('{"text": "Ann", "spans": [], "predictions": 1}', "column 'predictions' already"),
+    ],
+)
+def test_rows_that_make_no_table_are_refused(line, message, score, tmp_path):
+    file = write_rows(tmp_path / "rows.jsonl", make_rows(2))
+    with open(file, "a") as end:
+        end.write(line + "\n")
+    with pytest.raises(ValueError, match=message):
+        score(input=file)
+
+
+def test_a_text_that_only_the_tokenizer_refuses_is_named(score, tmp_path):
+    trained = tmp_path / "model"
+    tiny_model("bert", num_labels=4).save_pretrained(trained)
+    MaskedSeqProcessor(word_tokenizer(), max_length=4, on_overflow="error").save_pretrained(trained)
+    rows = [{"text": "Ann", "spans": [[0, 3]]} for _ in range(14)]
+    rows[12] = {"text": "Ann sees Bob", "spans": [[9, 12]]}
+    with pytest.raises(ValueError, match=r"Of rows 11 to 14 of .*rows.jsonl.* 2\b"):
+        score(model=trained, input=write_rows(tmp_path / "rows.jsonl", rows))
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_a_dropped_span_has_no_labels_and_a_rejected_class_no_name(task, score, tmp_path):
+    label2id = {"a": 0, "b": 1}
+    settings = {"label2id": label2id, "task": task, "on_overflow": "drop", "max_length": 4}
+    MaskedSeqProcessor(word_tokenizer(), **settings).save_pretrained(tmp_path / "model")
+    config = {"label2id": label2id, "task": task, "thresholds": 0.99}
+    tiny_model("bert", num_labels=2, **config).save_pretrained(tmp_path / "model")
+    rows = [{"text": "Ann sees Bob", "spans": [[0, 3], [9, 12]]}]
+    table = score(model=tmp_path / "model", input=write_rows(tmp_path / "rows.jsonl", rows))
+    ((near, far),) = table["predictions"].to_pylist()
+    assert far == {"start": 9, "end": 12, "word": "Bob", "labels": None}
+    assert [label["label"] for label in near["labels"]] == [None] * (task == "multiclass")
+
+
+def test_what_is_there_is_not_scored_again_and_what_is_not_there_is(score, tmp_path):
+    file = write_rows(tmp_path / "rows.jsonl", make_rows(30))
+    before = score(input=file)
+    parts = sorted((tmp_path / "out").glob("part*"))
+    times = [path.stat().st_mtime_ns for path in parts]
+    parts[1].unlink()
+    assert score(input=file, batch_size=32).equals(before)
+    assert [path.stat().st_mtime_ns == t for path, t in zip(parts, times)] == [True, False, True]
+
+
+def test_another_input_model_or_chunk_size_is_refused(score, tmp_path, model):
+    file = write_rows(tmp_path / "rows.jsonl", make_rows(12))
+    score(input=file)
+    with pytest.raises(ValueError, match="begun with another chunk_size"):
+        score(input=file, chunk_size=5)
+    with pytest.raises(ValueError, match="begun with another model"):
+        score(input=file, model=save_trained(tmp_path / "model", "multiclass"))
+    changed = make_rows(12)
+    changed[5]["id"] = 77
+    write_rows(tmp_path / "rows.jsonl", changed)
+    with pytest.raises(ValueError, match="begun with another input"):
+        score(input=file)
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "other.parquet")
+    with pytest.raises(ValueError, match="holds Parquet files of something else"):
+        score(input=file, output=tmp_path)
+    with pytest.raises(ValueError, match="must match files"):
+        score(input=tmp_path / "none*.jsonl")
+
+
+def test_two_workers_killed_in_mid_run_and_resumed_give_what_one_gives(
+    score, tmp_path, model, capsys
+):
+    file, out = write_rows(tmp_path / "rows.jsonl", make_rows(600)), tmp_path / "killed"
+    alone = score(input=file, chunk_size=5)
+    flags = ["--model", model, "--input", file, "--output", str(out), "--chunk_size", "5"]
+    flags += ["--num_workers", "2"]
+    run = begin([], *flags)
+    while len(list(out.glob("part*"))) < 3:
+        assert run.poll() is None, run.stderr.read()
+        time.sleep(0.002)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    deadline = time.monotonic() + 20
+    while group_members(run.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not group_members(run.pid)  # its workers end with it
+    kept = {path.name: path.stat().st_mtime_ns for path in out.glob("part*")}
+    assert 3 <= len(kept) < 120
+    assert not json.loads((out / "_job.json").read_text())["complete"]
+
+    resumed = score(input=file, output=out, chunk_size=5, num_workers=2)
+    assert resumed.equals(alone)
+    assert f"{5 * len(kept)}/600" in capsys.readouterr().err  # the bar counts what was there
+    assert kept == {name: (out / name).stat().st_mtime_ns for name in kept}
+
+
+def test_a_worker_that_dies_ends_the_run_with_a_way_out(score, tmp_path, monkeypatch):
+    import score_dataset
+
+    class Broken:
+        def __init__(self, *args: Any) -> None:
+            raise score_dataset.BrokenProcessPool
+
+    monkeypatch.setattr(score_dataset, "ProcessPoolExecutor", Broken)
+    with pytest.raises(SystemExit, match="Run the command again"):
+        score(input=write_rows(tmp_path / "rows.jsonl", make_rows(3)), num_workers=2)
+
+
+def test_two_processes_of_accelerate_share_the_parts(score, tmp_path, model):
+    file, out = write_rows(tmp_path / "rows.jsonl", make_rows(60)), tmp_path / "shared"
+    flags = ["--model", model, "--input", file, "--output", str(out), "--chunk_size", "10"]
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    run = begin([*launcher, "--main_process_port", "0"], *flags)
+    _, printed = run.communicate(timeout=120)
+    assert run.returncode == 0, printed
+    assert "30/30" in printed
+    assert pq.read_table(out).equals(score(input=file))
