@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from typing import Optional
 
 from datasets import load_dataset
 from floors import floor_scores, label_sets
@@ -39,7 +40,8 @@ class ScriptArguments:
     max_length: int = 512
     on_overflow: str = field(default="window", metadata={"choices": ["window", "error", "drop"]})
     trust_remote_code: bool = False
-    tune_thresholds: bool = False  # on the validation set, after training; saved with the model
+    # On the validation set, after training; saved with the model.
+    tune_thresholds: Optional[str] = field(default=None, metadata={"choices": ["f1", "micro_f1"]})
     lora: bool = False  # train adapters of rank 8 and the head; wants a higher --learning_rate
 
 
@@ -100,7 +102,7 @@ def main() -> None:
         processing_class=processor,
     )
     if script.tune_thresholds:
-        trainer.add_callback(ThresholdTuningCallback(trainer))
+        trainer.add_callback(ThresholdTuningCallback(trainer, objective=script.tune_thresholds))
     trainer.train()
 
     # 5. Test score beside two floors, saved with the model.

@@ -61,7 +61,7 @@ def test_finetune_trains_saves_and_reports(task, labels, tmp_path):
     base = save_base(tmp_path / "base")
     out = tmp_path / "out"
     flags += ["--task", task, "--model_name_or_path", base, "--output_dir", str(out), *FAST]
-    tune = ["--tune_thresholds", "true"]
+    tune = ["--tune_thresholds", "f1"]
     for overflow, dropped in (("window", 0), ("drop", 8)):
         run("finetune.py", tmp_path, *flags, "--max_length", "6", "--on_overflow", overflow, *tune)
         results = json.loads((out / "test_results.json").read_text())
