@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from typing import Optional
 
 from datasets import load_dataset
 from floors import floor_scores, label_sets
@@ -40,8 +39,7 @@ class ScriptArguments:
     max_length: int = 512
     on_overflow: str = field(default="window", metadata={"choices": ["window", "error", "drop"]})
     trust_remote_code: bool = False
-    # On the validation set, after training; saved with the model.
-    tune_thresholds: Optional[str] = field(default=None, metadata={"choices": ["f1", "micro_f1"]})
+    tune_thresholds: str = field(default="no", metadata={"choices": ["no", "f1", "micro_f1"]})
     lora: bool = False  # train adapters of rank 8 and the head; wants a higher --learning_rate
 
 
@@ -64,8 +62,8 @@ def main() -> None:
     set_seed(training.seed)
 
     # 2. Data.
-    files = {"train": script.train_file, "validation": script.validation_file}
-    texts = load_dataset("json", data_files={**files, "test": script.test_file})
+    files = {name: getattr(script, f"{name}_file") for name in ("train", "validation", "test")}
+    texts = load_dataset("json", data_files=files)
     names = set().union(*(labels for rows in texts.values() for labels in label_sets(rows)))
     label2id = {name: index for index, name in enumerate(sorted(names))}
     code = {"trust_remote_code": script.trust_remote_code}
@@ -79,8 +77,7 @@ def main() -> None:
 
     options = {"batched": True, "with_indices": True}
     rows = texts.map(encode, remove_columns=texts["train"].column_names, **options)
-    counts = {name: processor.stats(split) for name, split in rows.items()}
-    print(json.dumps(counts))
+    print({name: processor.stats(split) for name, split in rows.items()})
 
     # 3. Model.
     model = AutoModelForMaskedSeqModeling.from_pretrained(
@@ -101,19 +98,19 @@ def main() -> None:
         compute_metrics=make_compute_metrics(script.task, id2label=model.config.id2label),
         processing_class=processor,
     )
-    if script.tune_thresholds:
+    if script.tune_thresholds != "no":  # on the validation set, at the end; saved with the model
         trainer.add_callback(ThresholdTuningCallback(trainer, objective=script.tune_thresholds))
     trainer.train()
 
     # 5. Test score beside two floors, saved with the model.
     logits, labels, results = trainer.predict(rows["test"])
-    if script.tune_thresholds:
+    if script.tune_thresholds != "no":
         tuned = make_compute_metrics(script.task, thresholds=model.config.thresholds)
         results.update({f"test_tuned_{k}": v for k, v in tuned((logits, labels)).items()})
     results.update(floor_scores(texts["train"], texts["test"]))
-    results.update({f"test_{name}": count for name, count in counts["test"].items()})
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    results["trained_share"] = trained / sum(p.numel() for p in model.parameters())
+    results.update({f"test_{name}": n for name, n in processor.stats(rows["test"]).items()})
+    trained = [p.requires_grad * p.numel() for p in model.parameters()]
+    results["trained_share"] = sum(trained) / sum(p.numel() for p in model.parameters())
     trainer.save_model()
     with open(os.path.join(training.output_dir, "test_results.json"), "w") as file:
         json.dump(results, file, indent=2)
