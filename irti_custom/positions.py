@@ -15,7 +15,7 @@ from typing import Any
 from .label_ids import LabelIds
 from .label_settings import resolve_labels
 from .processor_files import ProcessorFiles
-from .rows import OVERFLOWS, RowWriter
+from .rows import OVERFLOWS, RowWriter, check_sizes
 from .spans import Extent, SpanFinder, join_words, put_markers, put_masks
 from .tables import column_token, lay_out, table_text
 from .tokens import template_of, tokenize
@@ -105,7 +105,9 @@ class MaskedSeqProcessor(ProcessorFiles):
         if max_length is None and tokenizer.model_max_length < _NO_LIMIT:
             max_length = tokenizer.model_max_length
         self.max_length = max_length
-        self._check_sizes()
+        check_sizes(self._template, max_length, stride)
+        if column_tokens < 1:
+            raise ValueError(f"`column_tokens` must be at least 1, got {column_tokens}.")
 
     def _add_markers(self) -> None:
         if self.read == "mask" and self.tokenizer.mask_token_id is None:
@@ -120,22 +122,6 @@ class MaskedSeqProcessor(ProcessorFiles):
                 self.markers,
                 len(self.tokenizer),
             )
-
-    def _check_sizes(self) -> None:
-        room = None if self.max_length is None else self._template.room(self.max_length)
-        if room is not None and room < 1:
-            raise ValueError(
-                f"`max_length` must be more than the {-self._template.room(0)} special tokens of a "
-                f"row, got {self.max_length}."
-            )
-        stride, least = self.stride, self.column_tokens
-        if stride is not None and not 0 <= stride < (room or stride + 1):
-            raise ValueError(
-                f"`stride` must be at least 0 and less than the {room} tokens beside the special "
-                f"ones, got {stride}."
-            )
-        if least < 1:
-            raise ValueError(f"`column_tokens` must be at least 1, got {least}.")
 
     @property
     def new_tokens(self) -> list[int]:

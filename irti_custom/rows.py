@@ -168,3 +168,25 @@ class RowWriter:
                 kept + self.dropped,
             )
         return self.columns
+
+
+def check_sizes(template: Template, max_length: int | None, stride: int | None) -> None:
+    """Refuse rows without room for a text, and windows that do not move on.
+
+    Raises:
+        ValueError: see above.
+
+    Example:
+        >>> check_sizes(Template([2], [3], None), max_length=8, stride=5)
+    """
+    room = None if max_length is None else template.room(max_length)
+    if room is not None and room < 1:
+        raise ValueError(
+            f"`max_length` must be more than the {-template.room(0)} special tokens of a row, got "
+            f"{max_length}."
+        )
+    if stride is not None and not 0 <= stride < (room or stride + 1):
+        raise ValueError(
+            f"`stride` must be at least 0 and less than the {room} tokens beside the special ones, "
+            f"got {stride}."
+        )
