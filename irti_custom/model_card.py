@@ -19,6 +19,7 @@ from transformers.utils import CONFIG_NAME
 
 from .configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
 from .own_code import carries_code
+from .processor_files import FILE_NAME
 
 CARD_NAME = "README.md"
 TAG = "masked-seq-classification"
@@ -46,6 +47,14 @@ with torch.no_grad():
     logits = model(**inputs, mask_indices=positions).logits
 for (start, end), scores in zip(spans, model.predict_proba(logits)[0].tolist()):
     print(text[start:end], {{model.config.id2label[i]: round(p, 3) for i, p in enumerate(scores)}})
+"""
+# Where the processor lies beside the model.
+_TAGGER = """\
+from irti_custom import MaskedSeqClassificationPipeline
+
+tagger = MaskedSeqClassificationPipeline.from_pretrained("{name}"{permission})
+for found in tagger({{"text": "Ann lives in Rome", "spans": [(0, 3), (13, 17)]}}):
+    print(found)
 """
 
 
@@ -102,7 +111,8 @@ def write_model_card(
         tags=[TAG, *(["lora"] if adapter else []), *tags],
     ).to_yaml(line_break="\n")
     name = name or os.path.basename(os.path.abspath(folder))
-    snippets = _usage(config, name, carries_code(folder) and not adapter)
+    prepared = Path(folder, FILE_NAME).exists()
+    snippets = _usage(config, name, carries_code(folder) and not adapter, prepared)
     sections = [
         f"# {name.rpartition('/')[2]}",
         "Classifies several positions of a text, such as spans that are already found, in one pass "
@@ -117,13 +127,19 @@ def write_model_card(
     return str(path)
 
 
-def snippet(name: str, trust_remote_code: bool = False, without_package: bool = False) -> str:
+def snippet(
+    name: str,
+    trust_remote_code: bool = False,
+    without_package: bool = False,
+    prepared: bool = False,
+) -> str:
     """Return Python code that loads the model called `name` and scores two spans of a text.
 
     Args:
         name: Hub id or folder.
         trust_remote_code: the encoder brings code of its own.
         without_package: load the model from the code in its checkpoint.
+        prepared: a processor lies beside the model.
 
     Example:
         >>> print(snippet("me/model").splitlines()[6])
@@ -131,7 +147,8 @@ def snippet(name: str, trust_remote_code: bool = False, without_package: bool = 
     """
     permitted = trust_remote_code or without_package
     package = "from irti_custom import AutoModelForMaskedSeqModeling\n"
-    return _SNIPPET.format(
+    template = _TAGGER if prepared and not without_package else _SNIPPET
+    return template.format(
         auto_class="AutoModel, " if without_package else "",
         import_line="" if without_package else package,
         model_class="AutoModel" if without_package else "AutoModelForMaskedSeqModeling",
@@ -238,9 +255,11 @@ def _scores(config: MaskedSeqModelingConfig, metrics: Mapping[str, float]) -> st
     return "\n\n".join(tables) or "Not measured."
 
 
-def _usage(config: MaskedSeqModelingConfig, name: str, without_package: bool) -> str:
+def _usage(
+    config: MaskedSeqModelingConfig, name: str, without_package: bool, prepared: bool
+) -> str:
     remote = isinstance(config.base_model_config, OpaqueEncoderConfig)
-    text = f"```python\n{snippet(name, remote)}```"
+    text = f"```python\n{snippet(name, remote, prepared=prepared)}```"
     if without_package:
         text += (
             "\n\nWithout the package `irti_custom`, from the code in this repository (read it "

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # Transformers 4 copies only the helpers that this file names
     from .model_card import write_model_card as write_model_card
     from .own_code import copy_code as copy_code
     from .peft_model import load_adapted as load_adapted
+    from .processor_files import FILE_NAME as FILE_NAME
     from .saving import MaskedSeqSaving as MaskedSeqSaving
     from .upload import upload as upload
 

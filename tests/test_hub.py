@@ -534,6 +534,16 @@ def test_snippet_runs_as_printed(coded, tokenizer, tmp_path, monkeypatch, capsys
     assert run_bare(bare, coded, tmp_path) == printed
 
 
+def test_snippet_beside_a_processor_runs_as_printed(
+    coded, tokenizer, tmp_path, monkeypatch, capsys
+):
+    irti_custom.MaskedSeqProcessor(tokenizer).save_pretrained(coded)
+    here, _ = code_blocks(Path(write_model_card(coded)).read_text())
+    monkeypatch.chdir(tmp_path)
+    exec(compile(here, "card", "exec"), {})
+    assert [line.split("'")[5] for line in capsys.readouterr().out.splitlines()] == ["word", "word"]
+
+
 def test_snippet_of_a_wrapped_remote_encoder_asks_for_permission(
     remote_checkpoint,  # noqa: F811
 ):
