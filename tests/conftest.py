@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 # Read when Transformers is imported: no hub, and remote code of tests apart from the user's.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # of child processes as well: sums depend on it
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="irti-custom-modules-")
 
 import pytest
