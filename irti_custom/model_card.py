@@ -217,7 +217,7 @@ def _facts(config: MaskedSeqModelingConfig, hub_id: str | None) -> str:
 
 def _labels(config: MaskedSeqModelingConfig) -> str:
     names = [config.id2label[index] for index in range(config.num_labels)]
-    thresholds = getattr(config, "thresholds", None)
+    thresholds = config.thresholds
     if thresholds is None:
         return _table(("id", "label"), list(enumerate(map(_cell, names))))
     if isinstance(thresholds, (int, float)):

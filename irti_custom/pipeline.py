@@ -173,7 +173,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         _, _, given = self._sanitize_parameters(**options)
         settings = {**self._postprocess_params, **given}
         if settings.get("thresholds") is None:
-            settings["thresholds"] = getattr(self.model.config, "thresholds", None)
+            settings["thresholds"] = self.model.config.thresholds
         return AnswerWriter(self._names, self.model.config.task, **settings)
 
     def _stream(

@@ -23,7 +23,7 @@ ACCELERATE += ["--main_process_port", "0"]
 
 def launch(launcher: list[str], folder: Path, *arguments: str) -> tuple[torch.Tensor, dict]:
     folder.mkdir()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", *launcher, "-m", "tests.one_step", str(folder), *arguments],
         capture_output=True,
