@@ -10,9 +10,10 @@ Importing this package registers the model with Transformers' Auto classes and t
 from transformers import AutoConfig, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_custom import IGNORE_INDEX, MaskedSeqModelingConfig
+from .configuration_custom import MaskedSeqModelingConfig
 from .data_collator import DataCollatorForMaskedSeq
 from .export import export_onnx
+from .label_settings import IGNORE_INDEX
 from .lora import get_lora_model
 from .metrics import make_compute_metrics
 from .model_card import write_model_card

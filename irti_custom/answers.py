@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 
-from .configuration_custom import TASKS
 from .decisions import decide, probabilities
-from .label_settings import Thresholds, check_thresholds
+from .label_settings import Thresholds, check_task, check_thresholds
 
 Answer = dict[str, Any]
 
@@ -49,8 +48,7 @@ class AnswerWriter:
         top_k: int | None = None,
         return_all_scores: bool = False,
     ) -> None:
-        if task not in TASKS:
-            raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
+        check_task(task)
         whole = isinstance(top_k, Integral) and not isinstance(top_k, bool)
         if top_k is not None and not (whole and top_k >= 1):
             raise ValueError(f"`top_k` must be a whole number of at least 1, got {top_k!r}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from .configuration_custom import IGNORE_INDEX
+from .label_settings import IGNORE_INDEX
 
 
 def check_attr_name(name: str, taken: bool) -> None:
@@ -30,12 +30,20 @@ def check_attr_name(name: str, taken: bool) -> None:
 
 
 def check_inputs(
-    input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
+    input_ids: torch.Tensor | None,
+    inputs_embeds: torch.Tensor | None,
+    vocabulary_size: int | None = None,
 ) -> torch.Tensor:
     """Return the one of the two that is given.
 
+    Args:
+        input_ids: ``(B, T)``.
+        inputs_embeds: ``(B, T, H)``.
+        vocabulary_size: how many token ids the encoder knows; None where it counts none.
+
     Raises:
-        ValueError: both, neither, or without the dimensions ``(B, T)``.
+        ValueError: both, neither, or without the dimensions ``(B, T)``; on the CPU also a token
+            that the encoder does not know.
     """
     if (input_ids is None) == (inputs_embeds is None):
         what = "neither" if input_ids is None else "both"
@@ -48,6 +56,15 @@ def check_inputs(
             f"`input_ids` must be (B, T) and `inputs_embeds` (B, T, H), got {tuple(inputs.shape)}. "
             "Add a batch dimension to a single sequence: tensor[None]."
         )
+    if input_ids is not None and vocabulary_size is not None and _readable(input_ids):
+        low, high = torch.aminmax(input_ids)
+        if low < 0 or high >= vocabulary_size:
+            raise ValueError(
+                f"`input_ids` must lie in [0, {vocabulary_size - 1}], the tokens that the encoder "
+                f"knows, got {int(low)} to {int(high)}. Is it the tokenizer that the model was "
+                "trained with? After adding tokens to it, call "
+                "model.resize_token_embeddings(len(tokenizer))."
+            )
     return inputs
 
 

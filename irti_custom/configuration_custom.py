@@ -17,33 +17,18 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from .label_settings import Thresholds, check_thresholds, check_weights, resolve_labels
-
-IGNORE_INDEX = -100
-"""Label of a position, or of one element of it, that counts neither in the loss nor in a metric."""
-
-BOOKKEEPING = ("example_ids", "span_ids", "num_spans", "length")
-"""Columns of prepared rows that are for the way back and for sampling, not for the model."""
-
-HUB_ARGUMENTS = (
-    "cache_dir",
-    "force_download",
-    "local_files_only",
-    "proxies",
-    "revision",
-    "subfolder",
-    "token",
+from .label_settings import (
+    PROBLEM_TYPES,
+    WEIGHT_NAMES,
+    Thresholds,
+    check_task,
+    check_thresholds,
+    check_weights,
+    resolve_labels,
 )
-"""Where and how a file is fetched, as in Transformers."""
-
-PROBLEM_TYPES = {
-    "multilabel": "multi_label_classification",
-    "multiclass": "single_label_classification",
-}
-TASKS = tuple(PROBLEM_TYPES)
 
 # Version 0.1.0 stored the first two. The others choose a kernel, which may be code from a hub.
-_NOT_FOR_A_FILE_TO_SAY = (
+_CALLER_ONLY_KEYS = (
     "trust_remote_code",
     "strict_mlm_check",
     "attn_implementation",
@@ -53,6 +38,8 @@ _NOT_FOR_A_FILE_TO_SAY = (
 _LABEL_KEYS = ("num_labels", "id2label", "label2id")
 LOSS_SETTINGS = ("pos_weight", "class_weight", "focal_gamma")
 _OWN_KEYS = ("task", "problem_type", "base_model_attr_name", "thresholds", *LOSS_SETTINGS)
+# Settings that are checked against task and labels, whenever they or these are assigned.
+_PER_LABEL = ("pos_weight", "class_weight", "thresholds")
 
 
 class OpaqueEncoderConfig(PretrainedConfig):
@@ -123,29 +110,16 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         base_model_attr_name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if task not in TASKS:
-            raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
+        check_task(task)
         if problem_type not in (None, PROBLEM_TYPES[task]):
             raise ValueError(
                 f"`problem_type` must be {PROBLEM_TYPES[task]!r} for task={task!r}, got "
                 f"{problem_type!r}. Leave it out: it follows from `task`."
             )
         id2label = resolve_labels(num_labels, id2label, label2id) or {0: "LABEL_0", 1: "LABEL_1"}
-        if task == "multiclass" and len(id2label) < 2:
-            raise ValueError(
-                f"task='multiclass' needs at least 2 labels, got {list(id2label.values())}. A "
-                "single yes-or-no label is task='multilabel'."
-            )
-        size = len(id2label)
-        self.pos_weight = check_weights("pos_weight", pos_weight, size, task == "multilabel")
-        self.class_weight = check_weights("class_weight", class_weight, size, task == "multiclass")
-        if not 0 <= focal_gamma < math.inf:
-            raise ValueError(f"`focal_gamma` must be at least 0, got {focal_gamma!r}.")
-        self.focal_gamma = float(focal_gamma)
-        self.thresholds = check_thresholds(thresholds, task, list(id2label.values()), size)
+        self._check_settings(task, id2label)
         # Set first: Transformers spreads dtype and attention settings over the sub-configs.
         self.base_model_config = _as_config(base_model_config)
-        self.task = task
         self.base_model_name_or_path = base_model_name_or_path
         known_type = getattr(self.base_model_config, "model_type", None)
         if base_model_type and known_type and base_model_type != known_type:
@@ -163,6 +137,60 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             problem_type=PROBLEM_TYPES[task],
             **kwargs,
         )
+        self.task = task
+        self.pos_weight, self.class_weight = pos_weight, class_weight
+        self.focal_gamma = focal_gamma
+        self.thresholds = check_thresholds(thresholds, task, self.label_names, self.num_labels)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The L names, in the order of their ids."""
+        return [self.id2label[index] for index in range(self.num_labels)]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a setting in its normal form.
+
+        Assigning one label map derives the other; assigning `task`, its `problem_type`.
+
+        Raises:
+            ValueError: a value that contradicts the other settings.
+        """
+        if name in ("id2label", "label2id"):
+            self._set_labels(**{name: value})
+            return
+        if name == "task":
+            self._check_settings(check_task(value), self.id2label)
+            super().__setattr__("problem_type", PROBLEM_TYPES[value])
+        elif name == "focal_gamma":
+            if not 0 <= value < math.inf:
+                raise ValueError(f"`focal_gamma` must be at least 0, got {value!r}.")
+            value = float(value)
+        elif name in _PER_LABEL:
+            value = _check_per_label(name, value, self.task, self.id2label)
+        super().__setattr__(name, value)
+
+    def _set_labels(
+        self,
+        id2label: dict[int, str] | None = None,
+        label2id: dict[str, int] | None = None,
+    ) -> None:
+        names = resolve_labels(None, id2label, label2id)
+        if names is None:
+            raise ValueError("`id2label` and `label2id` must name the labels, got None.")
+        if "task" in vars(self):  # else the config is being built
+            self._check_settings(self.task, names)
+        super().__setattr__("id2label", names)
+        super().__setattr__("label2id", {name: index for index, name in names.items()})
+
+    def _check_settings(self, task: str, id2label: dict[int, str]) -> None:
+        """Check that what is set per label goes with a task and labels."""
+        if task == "multiclass" and len(id2label) < 2:
+            raise ValueError(
+                f"task='multiclass' needs at least 2 labels, got {list(id2label.values())}. A "
+                "single yes-or-no label is task='multilabel'."
+            )
+        for name in _PER_LABEL:
+            _check_per_label(name, vars(self).get(name), task, id2label)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -178,7 +206,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         config_dict = _as_data(config_dict)
         if not _is_remote(cls):  # a checkpoint's copy of this code is for processes without it
             config_dict.pop("auto_map", None)
-        saved = dict(config_dict)
+        saved, retuned = dict(config_dict), kwargs.get("thresholds") is not None
         given = {name: kwargs.pop(name) for name in _LABEL_KEYS if kwargs.get(name) is not None}
         if given and given != {"num_labels": _saved_num_labels(config_dict)}:
             config_dict = {k: v for k, v in config_dict.items() if k not in _LABEL_KEYS}
@@ -191,7 +219,8 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             value = kwargs.pop(name, None)
             if value is not None:
                 config_dict[name] = value
-        _check_thresholds_still_fit(saved, config_dict)
+        if not retuned:
+            _check_thresholds_still_fit(saved, config_dict)
         return super().from_dict(config_dict, **kwargs)
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
@@ -215,6 +244,14 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         for name in (*_LABEL_KEYS, "problem_type", "base_model_config"):
             output[name] = full[name]
         return output
+
+
+def _check_per_label(name: str, value: Any, task: str, id2label: dict[int, str]) -> Any:
+    """Return `pos_weight`, `class_weight` or `thresholds` in its normal form."""
+    size = len(id2label)
+    if name == "thresholds":
+        return check_thresholds(value, task, list(id2label.values()), size)
+    return check_weights(name, value, size, name == WEIGHT_NAMES[task])
 
 
 def attr_name_of(model_type: str) -> str:
@@ -260,7 +297,7 @@ def _as_data(config_dict: dict[str, Any]) -> dict[str, Any]:
             **config_dict,
             "base_model_attr_name": attr_name_of(config_dict["base_model_attr_name"]),
         }
-    data = {k: v for k, v in config_dict.items() if k not in _NOT_FOR_A_FILE_TO_SAY}
+    data = {k: v for k, v in config_dict.items() if k not in _CALLER_ONLY_KEYS}
     if isinstance(data.get("base_model_config"), dict):
         data["base_model_config"] = _as_data(data["base_model_config"])
     return data
@@ -272,11 +309,14 @@ def _saved_num_labels(config_dict: dict[str, Any]) -> int | None:
 
 
 def _check_thresholds_still_fit(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Refuse to decide about some labels by thresholds that were tuned for others."""
-    if saved.get("thresholds") is None or wanted["thresholds"] is not saved["thresholds"]:
+    """Raise if labels would be decided by thresholds that were tuned for others."""
+    if saved.get("thresholds") is None:
         return
     before, after = (
-        (config.get("task") or "multilabel", resolve_labels(*map(config.get, _LABEL_KEYS)))
+        (
+            config.get("task") or "multilabel",
+            resolve_labels(*(config.get(name) for name in _LABEL_KEYS)),
+        )
         for config in (saved, wanted)
     )
     if before != after:

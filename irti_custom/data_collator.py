@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .configuration_custom import BOOKKEEPING, IGNORE_INDEX, TASKS
+from .label_settings import IGNORE_INDEX, check_task
 from .ragged import check_lengths, columns_of, flat_integers, refuse, row_error, scatter, sequence
+from .rows import BOOKKEEPING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,8 +74,8 @@ class DataCollatorForMaskedSeq:
             raise ValueError(
                 "`tokenizer` must have a pad token, got pad_token_id=None. Set `pad_token` on it."
             )
-        if self.task is not None and self.task not in TASKS:
-            raise ValueError(f"`task` must be one of {TASKS} or None, got {self.task!r}.")
+        if self.task is not None:
+            check_task(self.task)
         for name in ("pad_to_multiple_of", "num_labels"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from .configuration_custom import IGNORE_INDEX
+from .label_settings import IGNORE_INDEX
 
 
 def probabilities(logits: torch.Tensor, task: str) -> torch.Tensor:

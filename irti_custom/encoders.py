@@ -1,8 +1,9 @@
 """Which encoders may be wrapped, which class each is built from, and what it accepts.
 
     encoder's config ──▶ check_encoder ──▶ find_encoder_class ──▶ accepted_arguments
+                                                 └─ remote code: only with the caller's permission
 
-Everything here is decided from configs and signatures; weights are loaded in `modeling_custom`.
+The code of a remote encoder is fetched and saved here; weights are loaded in `loading`.
 """
 
 from __future__ import annotations
@@ -218,6 +219,38 @@ def hidden_width(config: PretrainedConfig) -> int:
         f"The config of {config.model_type!r} must say how wide its hidden states are, under one "
         f"of {_WIDTH_NAMES}; it has none of them."
     )
+
+
+def max_tokens(encoder: PreTrainedModel) -> int | None:
+    """Count the tokens that the encoder has positions for; None where nothing limits them.
+
+    The limit is the smaller of what its config says and of what its table of positions holds.
+    RoBERTa and its kin number positions from behind the pad token on, so that some rows of that
+    table stay unused.
+
+    Example:
+        >>> from transformers import BertConfig, BertModel
+        >>> max_tokens(BertModel(BertConfig(num_hidden_layers=1, max_position_embeddings=64)))
+        64
+    """
+    limit = getattr(encoder.config, "max_position_embeddings", None) or 0
+    limits = [limit] if limit > 0 else []  # some count positions relatively and say so with -1
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            skipped = module.padding_idx
+            limits.append(module.num_embeddings - (0 if skipped is None else skipped + 1))
+    return min(limits, default=None)
+
+
+def vocabulary_size(config: PretrainedConfig | None) -> int | None:
+    """Count the token ids that the encoder knows; None where it counts none.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> vocabulary_size(BertConfig(vocab_size=10))
+        10
+    """
+    return getattr(config, "vocab_size", None)
 
 
 def _has_masked_lm(config: PretrainedConfig) -> bool:

@@ -25,9 +25,10 @@ import torch
 from torch import nn
 
 from .configuration_custom import MaskedSeqModelingConfig
+from .loading import ONNX_FILE
 from .onnx_check import Reference, base_of, compare, input_names, pads_of, random_batch, references
 from .onnx_int8 import Int8Report, measure, quantize
-from .onnx_model import INT8_FILE, ONNX_FILE, OnnxMaskedSeqModel, import_extra
+from .onnx_model import INT8_FILE, MAX_TOKENS, OnnxMaskedSeqModel, import_extra
 
 logger = logging.getLogger(__name__)
 
@@ -226,6 +227,8 @@ def _write_graph(model: Any, folder: str, opset: int | None) -> None:
         assert program is not None  # the type is of the older exporter
         for node in program.model.graph.all_nodes():  # stack traces, with this machine's paths
             node.metadata_props.clear()
+        if model.max_tokens is not None:
+            program.model.metadata_props[MAX_TOKENS] = str(model.max_tokens)
         program.save(os.path.join(folder, ONNX_FILE))
 
 

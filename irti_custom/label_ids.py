@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
-from .configuration_custom import IGNORE_INDEX, TASKS
+from .label_settings import IGNORE_INDEX, check_task
 
 
 class LabelIds:
@@ -34,8 +34,7 @@ class LabelIds:
     """
 
     def __init__(self, task: str, label2id: Mapping[str, int] | None) -> None:
-        if task not in TASKS:
-            raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
+        check_task(task)
         self.multiclass = task == "multiclass"
         self.label2id = label2id
 

@@ -1,4 +1,4 @@
-"""Settings that go by label: their names, weights and thresholds, checked and in one form.
+"""Tasks and labels: names, weights and thresholds per label, checked and in one form.
 
 num_labels, id2label, label2id  ->  {0: "person", 1: "place"}
 {"person": 0.4, "place": 0.7}   ->  [0.4, 0.7]
@@ -8,19 +8,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
+
+IGNORE_INDEX = -100
+"""Label of a position, or of one element of it, that counts neither in the loss nor in a metric."""
+
+PROBLEM_TYPES = {
+    "multilabel": "multi_label_classification",
+    "multiclass": "single_label_classification",
+}
+TASKS = tuple(PROBLEM_TYPES)
+WEIGHT_NAMES = {"multilabel": "pos_weight", "multiclass": "class_weight"}
+"""The setting that holds one factor per label, by task."""
+DEFAULT_THRESHOLDS = {"multilabel": 0.5, "multiclass": 0.0}
+"""What a decision is made by where no thresholds are set; the latter rejects nothing."""
 
 Thresholds = Union[float, Sequence[float], Mapping[str, float], np.ndarray]
 
 
+def check_task(task: str) -> str:
+    """Return the task.
+
+    Raises:
+        ValueError: it is not one of `TASKS`.
+
+    Example:
+        >>> check_task("multilabel")
+        'multilabel'
+    """
+    if task not in TASKS:
+        raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
+    return task
+
+
 def resolve_labels(
     num_labels: int | None,
-    id2label: dict[int, str] | None,
-    label2id: dict[str, int] | None,
+    id2label: Mapping[Any, str] | None,
+    label2id: Mapping[str, Any] | None,
 ) -> dict[int, str] | None:
-    """Derive `id2label` from whatever is known of the labels.
+    """Derive `id2label` from what is known of the labels.
+
+    Args:
+        num_labels: L.
+        id2label: names by id; JSON makes strings of the ids.
+        label2id: ids by name.
 
     Returns:
         Names by id, in the order of the ids; None where nothing is known.

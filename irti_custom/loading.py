@@ -1,8 +1,9 @@
-"""Where weights come from: base encoders, and checkpoints that need no base.
+"""Find out what a name stands for, then load it.
 
-    from_pretrained(path) ─┬─ model_type is ours ──▶ checkpoint: config, encoder class, weights
-                           ├─ ... with an adapter ─▶ `peft_model`: one of the others, adapted
-                           └─ any other ───────────▶ from_encoder: a loaded encoder, a new head
+    resolve(name) ──▶ Source ─┬─ "encoder" ────▶ the encoder, loaded, under a new head
+                              ├─ "checkpoint" ─▶ config, encoder class, weights
+                              ├─ "adapter" ────▶ its base, which is one of the two; then the adapter
+                              └─ "graph" ──────▶ an exported graph, which `OnnxMaskedSeqModel` runs
 
 Permission to run remote code is an argument of the call and travels as one; no file can grant it.
 """
@@ -10,26 +11,38 @@ Permission to run remote code is an argument of the call and travels as one; no 
 from __future__ import annotations
 
 import copy
+import importlib
+import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.utils import CONFIG_NAME, cached_file
+from transformers.utils.hub import extract_commit_hash
 
-from .adapters import find_adapter, origin_of
-from .configuration_custom import (
-    HUB_ARGUMENTS,
-    LOSS_SETTINGS,
-    MaskedSeqModelingConfig,
-    OpaqueEncoderConfig,
-)
+from .configuration_custom import LOSS_SETTINGS, MaskedSeqModelingConfig, OpaqueEncoderConfig
 from .encoders import (
     check_encoder,
     find_encoder_class,
     freeze_pooler,
     remote_config,
+    vocabulary_size,
     without_pooler,
 )
-from .saving import MaskedSeqSaving
+
+ONNX_FILE = "model.onnx"
+HUB_ARGUMENTS = (
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "proxies",
+    "revision",
+    "subfolder",
+    "token",
+)
+"""Where and how a file is fetched, as in Transformers."""
 
 # Of both config and loader: they belong to the loader, which passes them on to every sub-config.
 _LOADER_ARGUMENTS = (
@@ -48,13 +61,136 @@ _WRAPPER_SETTINGS = (
     "output_hidden_states",
     "return_dict",
 )
+# These apply to the adapter; its base is at a place of its own.
+_ADAPTER_ARGUMENTS = (
+    "_commit_hash",
+    "adapter_kwargs",
+    "base_model_name_or_path",
+    "is_trainable",
+    "revision",
+    "subfolder",
+)
+# As Transformers does where it looks for an adapter: also without a connection.
+_MAY_BE_MISSING = {
+    "_raise_exceptions_for_missing_entries": False,
+    "_raise_exceptions_for_connection_errors": False,
+}
 
 
-class MaskedSeqPreTrainedModel(MaskedSeqSaving):
-    """Loading, on top of saving; `modeling_custom` adds the architecture."""
+@dataclass(frozen=True)
+class Source:
+    """What a folder or a Hub id holds.
+
+    Attributes:
+        path: the folder or Hub id.
+        kind: "encoder", "checkpoint", "adapter" or "graph".
+        settings: its ``config.json``.
+        hub: the arguments it is fetched by, see `HUB_ARGUMENTS`.
+        base_name: of an adapter, the folder or Hub id of what it was trained on, if that is known.
+        base_revision: the commit of that.
+        trust_remote_code: whether the caller permitted to run code that comes with it.
+    """
+
+    path: str
+    kind: str
+    settings: Mapping[str, Any]
+    hub: Mapping[str, Any] = field(default_factory=dict)
+    base_name: str | None = None
+    base_revision: str | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def config(self) -> MaskedSeqModelingConfig:
+        """The config; an encoder's as if there were a model around it. Runs no code."""
+        if self.kind == "encoder":
+            return MaskedSeqModelingConfig(base_model_config=dict(self.settings))
+        return MaskedSeqModelingConfig.from_dict(dict(self.settings))
+
+    @property
+    def folder(self) -> str:
+        """The folder or Hub id that holds its code."""
+        subfolder = self.hub.get("subfolder") or ""
+        return os.path.join(self.path, subfolder) if os.path.isdir(self.path) else self.path
+
+    @property
+    def revision(self) -> str | None:
+        """The commit that was downloaded from the Hub; None for a folder."""
+        if os.path.isdir(self.path):
+            return None
+        options = {k: v for k, v in self.hub.items() if k != "force_download"}
+        options = {**options, **_MAY_BE_MISSING, "local_files_only": True}
+        return extract_commit_hash(cached_file(self.path, CONFIG_NAME, **options), None)
+
+
+def hub_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the arguments that say where and how a file is fetched.
+
+    Example:
+        >>> hub_arguments({"revision": "main", "dtype": "float32"})
+        {'revision': 'main'}
+    """
+    return {name: arguments[name] for name in HUB_ARGUMENTS if name in arguments}
+
+
+def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **hub: Any) -> Source:
+    """Find out what a folder or a Hub id holds, from its files; runs no code and loads no weights.
+
+    Args:
+        name_or_path: folder or Hub id.
+        trust_remote_code: the permission of the caller, which travels with the result.
+        **hub: `HUB_ARGUMENTS`.
+
+    Raises:
+        OSError: no such folder or repository, or no ``config.json`` in it.
+
+    Example:
+        >>> resolve("no/such/folder", local_files_only=True)
+        Traceback (most recent call last):
+        OSError: ...
+    """
+    path = os.fspath(name_or_path)
+    settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
+    if not settings:
+        raise OSError(f"{path!r} holds no {CONFIG_NAME}. Was it saved whole?")
+    source = Source(path, "encoder", settings, hub, trust_remote_code=trust_remote_code is True)
+    if settings.get("model_type") != MaskedSeqModelingConfig.model_type:
+        return source
+    if os.path.isfile(os.path.join(path, hub.get("subfolder") or "", ONNX_FILE)):
+        return replace(source, kind="graph")
+    adapter_file = cached_file(path, "adapter_config.json", **{**hub, **_MAY_BE_MISSING})
+    if adapter_file is None:
+        return replace(source, kind="checkpoint")
+    with open(adapter_file, encoding="utf-8") as file:
+        adapter = json.load(file)
+    base_name = adapter.get("base_model_name_or_path") or settings.get("base_model_name_or_path")
+    return replace(
+        source, kind="adapter", base_name=base_name, base_revision=adapter.get("revision")
+    )
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a caller permits and asks of a load.
+
+    Attributes:
+        options: arguments of Transformers' own loading, `HUB_ARGUMENTS` included.
+    """
+
+    trust_remote_code: bool
+    strict_mlm_check: bool
+    options: Mapping[str, Any]
+
+
+class MaskedSeqPreTrainedModel(PreTrainedModel):
+    """Loading; `modeling_custom` adds the architecture.
+
+    Attributes:
+        source: what the model was loaded from; None for one that was built.
+    """
 
     config_class = MaskedSeqModelingConfig
     main_input_name = "input_ids"
+    source: Source | None = None
     # Version 0.1.0 saved poolers, whose output is never read.
     _keys_to_ignore_on_load_unexpected = [r"\.pooler\."]  # noqa: RUF012
 
@@ -113,18 +249,9 @@ class MaskedSeqPreTrainedModel(MaskedSeqSaving):
         overrides = {k: v for k, v in {**labels, "task": task}.items() if v is not None}
         if path is None:  # the weights come as `state_dict`, as for any Transformers model
             return super().from_pretrained(None, *model_args, **overrides, **kwargs)
-        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-        settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
-        if not settings:
-            raise OSError(f"{str(path)!r} holds no config.json. Was it saved whole?")
-        config = _of_this_code(kwargs.pop("config", None))
-        ours = settings.get("model_type") == MaskedSeqModelingConfig.model_type
-        if config is not None and isinstance(config, MaskedSeqModelingConfig) != ours:
-            raise ValueError(
-                f"`config` is a {type(config).__name__}, which does not fit {str(path)!r}: its "
-                f"config.json says model_type={settings.get('model_type')!r}. Leave `config` out."
-            )
-        if not ours:
+        source = resolve(path, trust_remote_code, **hub_arguments(kwargs))
+        config = _own_config(kwargs.pop("config", None), source)
+        if source.kind == "encoder":
             return cls.from_encoder(
                 path,
                 **labels,
@@ -135,67 +262,38 @@ class MaskedSeqPreTrainedModel(MaskedSeqSaving):
                 **({} if config is None else {"config": config}),
                 **kwargs,
             )
-        adapter = find_adapter(path, hub)
-        moved = kwargs.pop("base_model_name_or_path", None) if adapter else None
+        if source.kind == "graph":
+            raise ValueError(
+                f"{str(path)!r} holds an exported graph, which has no PyTorch weights. Load it "
+                "with OnnxMaskedSeqModel.from_pretrained, or as a pipeline."
+            )
+        options = {
+            k: v for k, v in kwargs.items() if k in (*_LOADER_ARGUMENTS, *_ADAPTER_ARGUMENTS)
+        }
+        settings = {k: v for k, v in kwargs.items() if k not in options}
+        if source.kind == "checkpoint" and "base_model_name_or_path" in options:
+            settings["base_model_name_or_path"] = options.pop("base_model_name_or_path")
         if config is None or overrides:
-            own = {k: kwargs.pop(k) for k in list(kwargs) if k not in _LOADER_ARGUMENTS}
             config, unused = MaskedSeqModelingConfig.from_dict(
-                settings if config is None else config.to_dict(),
+                dict(source.settings) if config is None else config.to_dict(),
                 return_unused_kwargs=True,
                 **overrides,
-                **own,
+                **settings,
             )
-            kwargs.update(unused)
+            options.update(unused)
+        else:
+            options.update(settings)
         if base_model_attr_name not in (None, config.base_model_attr_name):
             raise ValueError(
                 f"The weights in {str(path)!r} are named {config.base_model_attr_name!r}, so "
                 f"`base_model_attr_name` cannot be {base_model_attr_name!r}. Leave it out."
             )
-        if adapter:
-            from .peft_model import load_adapted
-
-            checks = (trust_remote_code, strict_mlm_check)
-            return load_adapted(cls, path, adapter, moved, config, *checks, hub, kwargs)
-        return cls._from_checkpoint(
-            path, config, trust_remote_code, strict_mlm_check, kwargs, *model_args
-        )
-
-    @classmethod
-    def _from_checkpoint(
-        cls,
-        path: str | os.PathLike,
-        config: MaskedSeqModelingConfig,
-        trust_remote_code: bool,
-        strict_mlm_check: bool,
-        kwargs: dict[str, Any],
-        *model_args: Any,
-    ) -> Any:
-        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-        source = os.path.join(path, kwargs.get("subfolder") or "") if os.path.isdir(path) else path
-        config = copy.deepcopy(config)
-        if isinstance(config.base_model_config, OpaqueEncoderConfig):
-            config.base_model_config = remote_config(
-                config.base_model_config, trust_remote_code, source, **hub
-            )
-        if config.base_model_config is not None:  # else the model itself says what is missing
-            check_encoder(config.base_model_config, strict_mlm_check)
-            kwargs["encoder_class"] = find_encoder_class(
-                config.base_model_config,
-                trust_remote_code=trust_remote_code,
-                source=source,
-                **hub,
-            )
-        wants_info = kwargs.pop("output_loading_info", False)
-        model, info = super().from_pretrained(
-            path, *model_args, config=config, output_loading_info=True, **kwargs
-        )
-        if info["missing_keys"]:
-            raise ValueError(
-                f"The checkpoint in {str(path)!r} lacks weights: {sorted(info['missing_keys'])}. "
-                "Was it saved whole? Loading it would leave these at random."
-            )
-        freeze_pooler(model.encoder)  # loading may have replaced its parameters
-        model._loaded_from = origin_of(path, hub)
+        wants_info = options.pop("output_loading_info", False)
+        request = _Request(trust_remote_code, strict_mlm_check, options)
+        if source.kind == "adapter":
+            model, info = cls._load_adapter(source, config, request)
+        else:
+            model, info = cls._load_checkpoint(source, config, request, *model_args)
         return (model, info) if wants_info else model
 
     @classmethod
@@ -224,10 +322,10 @@ class MaskedSeqPreTrainedModel(MaskedSeqSaving):
                 but not permitted.
             OSError: no such folder or repository, or files missing from it.
         """
-        path = base_model_name_or_path
+        path = os.fspath(base_model_name_or_path)
         if num_labels is None and id2label is None and label2id is None:
             raise ValueError(
-                f"{str(path)!r} is a base encoder, so its head needs a size: pass `num_labels`, or "
+                f"{path!r} is a base encoder, so its head needs a size: pass `num_labels`, or "
                 "names as `id2label`. To load a trained model, give the folder it was saved to."
             )
         settings = {name: kwargs.pop(name) for name in _WRAPPER_SETTINGS if name in kwargs}
@@ -236,65 +334,180 @@ class MaskedSeqPreTrainedModel(MaskedSeqSaving):
             task=task,
             id2label=id2label,
             label2id=label2id,
-            base_model_name_or_path=str(path),
+            base_model_name_or_path=path,
             base_model_attr_name=base_model_attr_name,
             **settings,
         )
-        return cls._with_encoder(path, config, trust_remote_code, strict_mlm_check, kwargs)
+        wants_info = kwargs.pop("output_loading_info", False)
+        request = _Request(trust_remote_code, strict_mlm_check, kwargs)
+        model, info = cls._load_encoder(path, config, request)
+        return (model, info) if wants_info else model
 
     @classmethod
-    def _with_encoder(
-        cls,
-        path: str | os.PathLike,
-        config: MaskedSeqModelingConfig,
-        trust_remote_code: bool,
-        strict_mlm_check: bool,
-        kwargs: dict[str, Any],
-    ) -> Any:
-        hub = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "code_revision") if name in kwargs}
-        base = kwargs.get("config")
+    def _load_encoder(
+        cls, path: str, config: MaskedSeqModelingConfig, request: _Request
+    ) -> tuple[Any, dict[str, Any]]:
+        """Load an encoder and put a new head on it; `config` describes the whole model."""
+        options = dict(request.options)
+        code = {k: v for k, v in options.items() if k in (*HUB_ARGUMENTS, "code_revision")}
+        base = options.get("config")
         if isinstance(base, OpaqueEncoderConfig):
-            base = kwargs["config"] = remote_config(base, trust_remote_code, path, **hub)
+            base = options["config"] = remote_config(base, request.trust_remote_code, path, **code)
         if not isinstance(base, PretrainedConfig):
             base = AutoConfig.from_pretrained(
-                base or path, trust_remote_code=bool(trust_remote_code), **hub
+                base or path, trust_remote_code=bool(request.trust_remote_code), **code
             )
         if isinstance(base, MaskedSeqModelingConfig):
             raise ValueError(
-                f"{str(path)!r} is a checkpoint of {cls.__name__}, not a base encoder. Load it "
-                "with from_pretrained; to reuse its encoder, save `model.encoder` on its own."
+                f"{path!r} is a checkpoint of {cls.__name__}, not a base encoder. Load it with "
+                "from_pretrained; to reuse its encoder, save `model.encoder` on its own."
             )
-        check_encoder(base, strict_mlm_check)
+        check_encoder(base, request.strict_mlm_check)
         encoder_class = find_encoder_class(
-            base, trust_remote_code=trust_remote_code, source=path, **hub
+            base, trust_remote_code=request.trust_remote_code, source=path, **code
         )
-        wants_info = kwargs.pop("output_loading_info", False)
         encoder, info = AutoModel.from_pretrained(
             path,
-            trust_remote_code=bool(trust_remote_code),
+            trust_remote_code=bool(request.trust_remote_code),
             output_loading_info=True,
             **without_pooler(encoder_class),
-            **kwargs,
+            **options,
         )
         config.base_model_config = encoder.config
         model = cls(config, encoder=encoder).eval()
-        model._loaded_from = origin_of(path, hub)
-        return (model, _with_head(info, model)) if wants_info else model
+        model.source = resolve(path, request.trust_remote_code, **hub_arguments(options))
+        return model, _whole_info(info, model)
+
+    @classmethod
+    def _load_checkpoint(
+        cls,
+        source: Source,
+        config: MaskedSeqModelingConfig,
+        request: _Request,
+        *model_args: Any,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Load the weights of a whole model."""
+        options, config = dict(request.options), copy.deepcopy(config)
+        if isinstance(config.base_model_config, OpaqueEncoderConfig):
+            config.base_model_config = remote_config(
+                config.base_model_config, request.trust_remote_code, source.folder, **source.hub
+            )
+        if config.base_model_config is not None:  # else the model itself says what is missing
+            check_encoder(config.base_model_config, request.strict_mlm_check)
+            options["encoder_class"] = find_encoder_class(
+                config.base_model_config,
+                trust_remote_code=request.trust_remote_code,
+                source=source.folder,
+                **source.hub,
+            )
+        model, info = super().from_pretrained(
+            source.path, *model_args, config=config, output_loading_info=True, **options
+        )
+        if info["missing_keys"]:
+            raise ValueError(
+                f"The checkpoint in {source.path!r} lacks weights: {sorted(info['missing_keys'])}. "
+                "Was it saved whole? Loading it would leave these at random."
+            )
+        freeze_pooler(model.encoder)  # loading may have replaced its parameters
+        model.source = source
+        return model, info
+
+    @classmethod
+    def _load_adapter(
+        cls, source: Source, config: MaskedSeqModelingConfig, request: _Request
+    ) -> tuple[Any, dict[str, Any]]:
+        """Load the base of an adapter, and have `lora` put the adapter on it."""
+        options = {k: v for k, v in request.options.items() if k not in _ADAPTER_ARGUMENTS}
+        moved = request.options.get("base_model_name_or_path")
+        name = moved or source.base_name
+        if not name:
+            raise ValueError(
+                f"The adapter in {source.path!r} stands on a model that came from no folder or Hub "
+                "id. Pass `base_model_name_or_path`, or build that model again and call "
+                f"PeftModel.from_pretrained(model, {source.path!r})."
+            )
+        if source.base_revision and not moved:
+            options["revision"] = source.base_revision
+        try:
+            base = resolve(name, request.trust_remote_code, **hub_arguments(options))
+            model, info = cls._load_base(
+                base,
+                config,
+                _Request(request.trust_remote_code, request.strict_mlm_check, options),
+            )
+        except OSError as error:
+            raise OSError(
+                f"The adapter in {source.path!r} stands on {str(name)!r}, which cannot be loaded: "
+                f"{error} If it is elsewhere now, pass base_model_name_or_path=... to "
+                "from_pretrained."
+            ) from error
+        # The one way from here up into a folder: who loads no adapter needs neither it nor PEFT.
+        try:
+            room = importlib.import_module(f"{__package__}.peft_model")
+        except ModuleNotFoundError as error:
+            if error.name == "peft":
+                raise
+            raise ModuleNotFoundError(
+                f"{source.path!r} is an adapter, and the code in a checkpoint loads whole models "
+                "only. Install the package irti_custom.",
+                name=error.name,
+            ) from error
+        is_trainable = request.options.get("is_trainable", False)
+        return room.attach_adapter(model, source, config, is_trainable=is_trainable), info
+
+    @classmethod
+    def _load_base(
+        cls, base: Source, config: MaskedSeqModelingConfig, request: _Request
+    ) -> tuple[Any, dict[str, Any]]:
+        """Load what an adapter with this config was trained on, with the base's own vocabulary."""
+        known, config = base.config, copy.deepcopy(config)
+        size = vocabulary_size(known.base_model_config)
+        if config.base_model_config is not None and size is not None:
+            config.base_model_config.vocab_size = size
+        if base.kind == "encoder":
+            config.base_model_name_or_path = base.path
+            options = {**request.options, "config": config.base_model_config}
+            request = _Request(request.trust_remote_code, request.strict_mlm_check, options)
+            model, info = cls._load_encoder(base.path, config, request)
+        else:
+            options = dict(request.options)
+            if known.num_labels != config.num_labels:
+                options["ignore_mismatched_sizes"] = True  # the adapter brings its own head
+            request = _Request(request.trust_remote_code, request.strict_mlm_check, options)
+            model, info = cls._load_checkpoint(base, config, request)
+        keys = [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]]
+        others = sorted(key for key in keys if not key.startswith("head."))
+        if others:
+            raise ValueError(f"{base.path!r} does not fit the adapter: other shapes in {others}.")
+        return model, info
 
 
-def _of_this_code(config: Any) -> Any:
-    """Rebuild a config that another copy of this code made: Transformers keeps several."""
-    same_type = getattr(config, "model_type", None) == MaskedSeqModelingConfig.model_type
-    if same_type and not isinstance(config, MaskedSeqModelingConfig):
-        own = MaskedSeqModelingConfig.from_dict(config.to_dict())
+def _own_config(config: Any, source: Source) -> Any:
+    """Check that a config of the caller's goes with what is loaded.
+
+    Returns:
+        The config; rebuilt where another copy of this code made it, of which Transformers keeps
+        several.
+    """
+    if config is None:
+        return None
+    ours = getattr(config, "model_type", None) == MaskedSeqModelingConfig.model_type
+    if ours and not isinstance(config, MaskedSeqModelingConfig):
+        rebuilt = MaskedSeqModelingConfig.from_dict(config.to_dict())
         if config._attn_implementation:  # the caller's choice, which is not part of the dict
-            own._attn_implementation = config._attn_implementation
-        return own
+            rebuilt._attn_implementation = config._attn_implementation
+        config = rebuilt
+    if ours != (source.kind != "encoder"):
+        raise ValueError(
+            f"`config` is a {type(config).__name__}, which does not fit {source.path!r}: its "
+            f"config.json says model_type={source.settings.get('model_type')!r}. Leave `config` "
+            "out."
+        )
     return config
 
 
-def _with_head(info: dict[str, Any], model: Any) -> dict[str, Any]:
-    """Put the encoder's loading report into the names of the whole model."""
+def _whole_info(info: dict[str, Any], model: MaskedSeqPreTrainedModel) -> dict[str, Any]:
+    """Turn the encoder's loading report into one of the whole model."""
     prefix = f"{model.config.base_model_attr_name}."
     head = [name for name, _ in model.named_parameters() if name.startswith("head.")]
     missing = [*(prefix + key for key in info["missing_keys"]), *head]

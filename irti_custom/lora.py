@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .adapters import NO_PROMPTS, check_added_rows, embedding_name, read_config, vocabulary
+from .adapter_checks import NO_PROMPTS, check_added_rows, embedding_name
 from .configuration_custom import MaskedSeqModelingConfig
+from .encoders import vocabulary_size
+from .loading import resolve
 
 # For the encoder types that PEFT's own table lacks: attention projections, as there. XLNet's are
 # no modules, so its feed-forward layers stand in; SqueezeBERT's are grouped, all but one, and
@@ -219,14 +221,15 @@ def _token_rows(model: Any, new_tokens: Iterable[int]) -> dict[str, list[int]] |
 
 def _provenance(model: Any) -> dict[str, Any]:
     """Name the checkpoint the model came from; never an encoder, which PEFT would load bare."""
-    origin = getattr(model, "_loaded_from", {})
-    if origin.get("subfolder"):
+    subfolder = model.source.hub.get("subfolder") if model.source else None
+    if subfolder:
         raise ValueError(
-            f"The model was loaded with subfolder={origin['subfolder']!r}, which an adapter cannot "
-            "say of its base. Save the model, load it from there, and adapt that."
+            f"The model was loaded with subfolder={subfolder!r}, which an adapter cannot say of "
+            "its base. Save the model, load it from there, and adapt that."
         )
     checkpoint = str(model.name_or_path) if model.name_or_path else None
-    return {"base_model_name_or_path": checkpoint, "revision": origin.get("revision")}
+    revision = model.source.revision if model.source else None
+    return {"base_model_name_or_path": checkpoint, "revision": revision}
 
 
 def _check_rows_of_base(model: Any, lora_config: Any) -> None:
@@ -234,10 +237,10 @@ def _check_rows_of_base(model: Any, lora_config: Any) -> None:
     if not base:
         return
     try:
-        found, _ = read_config(base, revision=lora_config.revision)
+        known = resolve(base, revision=lora_config.revision).config
     except OSError:
         return  # the base has moved or is not at hand: `from_pretrained` checks this again
-    check_added_rows(model, lora_config, vocabulary(found))
+    check_added_rows(model, lora_config, vocabulary_size(known.base_model_config))
 
 
 def _check_all_is_saved(adapted: Any, saved: dict[str, Any]) -> None:

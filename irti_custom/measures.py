@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .configuration_custom import IGNORE_INDEX
+from .label_settings import IGNORE_INDEX
 
 _CHUNK = 2**20  # elements held in float64 at a time
 

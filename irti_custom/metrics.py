@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .configuration_custom import IGNORE_INDEX, TASKS
-from .label_settings import Thresholds, check_thresholds
+from .label_settings import IGNORE_INDEX, Thresholds, check_task, check_thresholds
 from .measures import Counts, add, count, matthews_correlation, precision_recall_f1, ranking, ratio
 
 # With one of these as a label's name (the Trainer adds the prefix), two measures would share a key.
@@ -77,8 +76,7 @@ def make_compute_metrics(
         >>> results["num_positions"], results["exact_match"], results["0_f1"], results["1_f1"]
         (2.0, 0.5, 1.0, 0.0)
     """
-    if task not in TASKS:
-        raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
+    check_task(task)
     names = None if id2label is None else _label_names(id2label)
     if per_label and names and (taken := _TAKEN.intersection(names)):
         raise ValueError(

@@ -18,8 +18,8 @@ from huggingface_hub import ModelCardData
 from transformers.utils import CONFIG_NAME
 
 from .configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
-from .own_code import carries_code
 from .processor_files import FILE_NAME
+from .saving import carried_code
 
 CARD_NAME = "README.md"
 TAG = "masked-seq-classification"
@@ -112,7 +112,7 @@ def write_model_card(
     ).to_yaml(line_break="\n")
     name = name or os.path.basename(os.path.abspath(folder))
     prepared = Path(folder, FILE_NAME).exists()
-    snippets = _usage(config, name, carries_code(folder) and not adapter, prepared)
+    snippets = _usage(config, name, bool(carried_code(folder)) and not adapter, prepared)
     sections = [
         f"# {name.rpartition('/')[2]}",
         "Classifies several positions of a text, such as spans that are already found, in one pass "
@@ -216,11 +216,11 @@ def _facts(config: MaskedSeqModelingConfig, hub_id: str | None) -> str:
 
 
 def _labels(config: MaskedSeqModelingConfig) -> str:
-    names = [config.id2label[index] for index in range(config.num_labels)]
+    names = config.label_names
     thresholds = config.thresholds
     if thresholds is None:
         return _table(("id", "label"), list(enumerate(map(_cell, names))))
-    if isinstance(thresholds, (int, float)):
+    if isinstance(thresholds, float):  # under which the top class is rejected
         table = _table(("id", "label"), list(enumerate(map(_cell, names))))
         return f"{table}\n\nThreshold on the probability: {thresholds:.3f}."
     rows = [

@@ -5,12 +5,13 @@
                                             ▼
                                   (B, M, H) ──▶ head ──▶ logits (B, M, L)
 
-Where weights come from is `loading`'s business; which encoders fit, `encoders`'.
+`loading` finds weights, `saving` writes them, and `encoders` knows which encoders fit.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,20 +27,14 @@ from .encoders import (
     check_encoder,
     freeze_pooler,
     hidden_width,
+    max_tokens,
+    vocabulary_size,
 )
-from .label_settings import check_thresholds
+from .label_settings import WEIGHT_NAMES
 from .loading import MaskedSeqPreTrainedModel
 from .losses import mean_loss, multiclass_loss, multilabel_loss
+from .saving import check_folder, prepared_folder
 from .self_test import run
-
-if TYPE_CHECKING:  # Transformers 4 copies only the helpers that this file names itself.
-    from .adapters import find_adapter as find_adapter
-    from .model_card import write_model_card as write_model_card
-    from .own_code import copy_code as copy_code
-    from .peft_model import load_adapted as load_adapted
-    from .processor_files import FILE_NAME as FILE_NAME
-    from .saving import MaskedSeqSaving as MaskedSeqSaving
-    from .upload import upload as upload
 
 
 class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
@@ -126,6 +121,11 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         """The encoder, whatever its attribute is called."""
         return getattr(self, self.base_model_prefix)
 
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens the encoder has positions for; None where nothing limits them."""
+        return max_tokens(self.encoder)
+
     def get_input_embeddings(self) -> nn.Module:
         """Return the encoder's token embeddings."""
         return self.encoder.get_input_embeddings()
@@ -187,7 +187,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             ValueError: shapes or dtypes that disagree; on the CPU also values out of range.
             TypeError: an argument that the encoder does not take.
         """
-        inputs = check_inputs(input_ids, inputs_embeds)
+        vocabulary = vocabulary_size(self.config.base_model_config)
+        inputs = check_inputs(input_ids, inputs_embeds, vocabulary)
         mask_indices = check_positions(mask_indices, inputs)
         outputs = self._encode(
             input_ids=input_ids,
@@ -249,11 +250,10 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
     ) -> torch.Tensor:
         config = self.config
         check_labels(labels, config.task, logits.shape)
-        multilabel = config.task == "multilabel"
-        weight = config.pos_weight if multilabel else config.class_weight
+        weight = getattr(config, WEIGHT_NAMES[config.task])
         if weight is not None:
             weight = torch.tensor(weight).to(logits.device, non_blocking=True)
-        summed = multilabel_loss if multilabel else multiclass_loss
+        summed = multilabel_loss if config.task == "multilabel" else multiclass_loss
         total, count = summed(logits, labels.to(logits.device), weight, config.focal_gamma)
         return mean_loss(total, count, num_items_in_batch)
 
@@ -275,10 +275,48 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             "multilabel": bool ``(B, M, L)``, True for each label that holds. "multiclass": class
             ids ``(B, M)`` long, `IGNORE_INDEX` where the top class is rejected.
         """
-        config = self.config
-        names = [config.id2label[index] for index in range(config.num_labels)]
-        limits = check_thresholds(config.thresholds, config.task, names, config.num_labels)
-        return decide(logits, config.task, limits)
+        return decide(logits, self.config.task, self.config.thresholds)
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        *,
+        with_code: bool | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Save weights and config, and the code of a remote encoder; as in Transformers.
+
+        Args:
+            save_directory: the folder.
+            is_main_process: whether this process writes.
+            with_code: also save the code of this package, so that
+                ``AutoModel.from_pretrained(folder, trust_remote_code=True)`` works without it.
+                Default: where the save is pushed. A model that runs from the code of its
+                checkpoint, or whose class was given to `register_for_auto_class`, always does.
+            push_to_hub: also upload what was saved, as in Transformers.
+            **kwargs: as in Transformers.
+
+        Raises:
+            ValueError: the folder holds an adapter, which would be loaded on top; or the code
+                cannot be saved, as its files and the encoder's have the same names.
+        """
+        settings = {"is_main_process": is_main_process, "push_to_hub": push_to_hub, **kwargs}
+        if getattr(self, "_hf_peft_config_loaded", False):  # Transformers saves the adapter alone
+            if with_code:
+                raise ValueError(
+                    "with_code=True is for a whole model, and with an adapter attached only the "
+                    "adapter is saved. Merge it first, or pass with_code=False."
+                )
+            return super().save_pretrained(save_directory, **settings)
+        check_folder(save_directory)
+        if not is_main_process or os.path.isfile(save_directory):  # Transformers names the latter
+            return super().save_pretrained(save_directory, **settings)
+        with_code = push_to_hub if with_code is None else with_code
+        with_code = with_code or type(self)._auto_class is not None
+        with prepared_folder(self, save_directory, with_code, kwargs.get("variant")):
+            return super().save_pretrained(save_directory, **settings)
 
     @classmethod
     def run_self_test(

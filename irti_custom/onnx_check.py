@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from .encoders import max_tokens
 from .onnx_model import OnnxMaskedSeqModel
 
 Reference = tuple[dict[str, torch.Tensor], torch.Tensor]
@@ -21,6 +21,7 @@ Reference = tuple[dict[str, torch.Tensor], torch.Tensor]
 # (B, T, M): one token, odd sizes, and beyond the local windows and the relative buckets that
 # encoders have.
 _SHAPES = ((1, 1, 1), (3, 5, 4), (1, 33, 2), (4, 64, 7), (2, 300, 3))
+_NO_LIMIT = 512  # tokens to try an encoder with that reads any number of them
 
 
 def input_names(model: Any) -> list[str]:
@@ -49,7 +50,7 @@ def random_batch(
 ) -> dict[str, torch.Tensor]:
     """Draw ragged rows: the first is full, positions are on real tokens."""
     batch, tokens, positions = shape
-    tokens = min(tokens, _max_tokens(model))
+    tokens = min(tokens, max_tokens(model.encoder) or _NO_LIMIT)
     names = input_names(model)
     lengths = random.integers(1, tokens + 1, (batch, 1))
     lengths[0] = tokens
@@ -97,14 +98,3 @@ def pads_of(model: Any) -> Any:
 def base_of(model: Any) -> Any:
     """Return the model inside of a PEFT model; another one is returned as it is."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _max_tokens(model: Any) -> int:
-    """Find how many tokens the encoder has positions for."""
-    limit = getattr(model.config.base_model_config, "max_position_embeddings", None) or 0
-    limit = limit if limit > 0 else 512  # some count positions relatively and say so with -1
-    for name, module in model.encoder.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            skipped = module.padding_idx  # RoBERTa counts on from the pad token
-            limit = min(limit, module.num_embeddings - (0 if skipped is None else skipped + 1))
-    return limit

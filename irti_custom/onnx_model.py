@@ -21,9 +21,11 @@ from transformers.utils import CONFIG_NAME
 from .checks import check_inputs, check_positions
 from .configuration_custom import MaskedSeqModelingConfig
 from .decisions import decide, probabilities
+from .encoders import vocabulary_size
+from .loading import ONNX_FILE, Source, resolve
 
-ONNX_FILE = "model.onnx"
 INT8_FILE = "model_int8.onnx"
+MAX_TOKENS = "max_tokens"  # in the metadata of a graph
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class OnnxMaskedSeqModel:
         (2, 3, 15)
     """
 
+    source: Source | None = None  # what it was loaded from
     device = torch.device("cpu")  # where tensors come from and go to, whatever the session runs on
 
     def __init__(self, session: Any, config: MaskedSeqModelingConfig) -> None:
@@ -62,6 +65,9 @@ class OnnxMaskedSeqModel:
         self.session = session
         self.config = config
         self._names = tuple(node.name for node in session.get_inputs())
+        facts = session.get_modelmeta().custom_metadata_map
+        # How many tokens the encoder has positions for, if it is limited.
+        self.max_tokens = int(facts[MAX_TOKENS]) if MAX_TOKENS in facts else None
 
     @classmethod
     def from_pretrained(
@@ -92,11 +98,12 @@ class OnnxMaskedSeqModel:
                     f"{os.fspath(folder)!r} holds no {os.path.basename(needed)}. Was the export "
                     "cut off? `export_onnx` writes such a folder."
                 )
-        settings, _ = MaskedSeqModelingConfig.get_config_dict(folder)
-        if settings.get("model_type") != MaskedSeqModelingConfig.model_type:
+        source = resolve(folder)
+        if source.kind == "encoder":
             raise ValueError(
-                f"{os.fspath(folder)!r} holds another kind of model: its {CONFIG_NAME} says "
-                f"model_type={settings.get('model_type')!r}. `export_onnx` writes such a folder."
+                f"{source.path!r} holds another kind of model: its {CONFIG_NAME} says "
+                f"model_type={source.settings.get('model_type')!r}. `export_onnx` writes such a "
+                "folder."
             )
         errors = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
         try:
@@ -114,7 +121,9 @@ class OnnxMaskedSeqModel:
             raise OSError(
                 f"ONNX Runtime cannot load {path!r}: {error}. Was it written whole? Export again."
             ) from error
-        return cls(session, MaskedSeqModelingConfig.from_dict(settings))
+        model = cls(session, source.config)
+        model.source = source
+        return model
 
     def __call__(
         self,
@@ -144,7 +153,8 @@ class OnnxMaskedSeqModel:
             "mask_indices": mask_indices,
         }
         tensors = {name: _integers(name, v) for name, v in given.items() if v is not None}
-        ids = check_inputs(tensors.get("input_ids"), None)
+        vocabulary = vocabulary_size(self.config.base_model_config)
+        ids = check_inputs(tensors.get("input_ids"), None, vocabulary)
         positions = check_positions(tensors.get("mask_indices"), ids)
         for name, fill in (("attention_mask", torch.ones_like), ("token_type_ids", _zeros)):
             if tensors.setdefault(name, fill(ids)).shape != ids.shape:
@@ -173,16 +183,6 @@ class OnnxMaskedSeqModel:
         """Decide by `config.thresholds`, as the PyTorch model does; see `decisions.decide`."""
         config = self.config
         return _as_given(logits, lambda tensor: decide(tensor, config.task, config.thresholds))
-
-
-def is_onnx_folder(path: str | os.PathLike) -> bool:
-    """Say whether `path` is a folder that holds an exported model.
-
-    Example:
-        >>> is_onnx_folder("not/a/folder")
-        False
-    """
-    return os.path.isfile(os.path.join(path, ONNX_FILE))
 
 
 def import_extra(name: str) -> ModuleType:

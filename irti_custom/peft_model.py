@@ -9,14 +9,15 @@ Needs PEFT, so other rooms import this one where an adapter is made or met, not 
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers.utils import CONFIG_NAME
 
-from .adapters import NO_PROMPTS, check_added_rows, load_base
+from .adapter_checks import NO_PROMPTS, check_added_rows
 from .configuration_custom import MaskedSeqModelingConfig
+from .encoders import vocabulary_size
+from .loading import Source
 
 try:
     from peft import (
@@ -33,17 +34,18 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
+if TYPE_CHECKING:
+    from .modeling_custom import AutoModelForMaskedSeqModeling
+
 __all__ = [
     "PEFT_TARGETS",
     "LoraConfig",
     "MaskedSeqPeftModel",
+    "attach_adapter",
     "get_peft_model_state_dict",
-    "load_adapted",
 ]
 
 _ADAPTER = "default"
-# Of what `from_pretrained` was given; the base is at its own place in its own repository.
-_NOT_FOR_THE_BASE = ("_commit_hash", "adapter_kwargs", "revision", "subfolder")
 
 
 class MaskedSeqPeftModel(PeftModel):
@@ -51,11 +53,22 @@ class MaskedSeqPeftModel(PeftModel):
 
     PEFT's class for feature extraction would take a third argument for embeddings.
 
+    Attributes:
+        source: what the adapter was loaded from; None for a new one.
+
     Raises:
         ValueError: a prompt method.
     """
 
-    def __init__(self, model: Any, peft_config: Any, *args: Any, **kwargs: Any) -> None:
+    source: Source | None = None
+
+    def __init__(
+        self,
+        model: AutoModelForMaskedSeqModeling,
+        peft_config: PeftConfig,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         if peft_config.is_prompt_learning:
             raise ValueError(NO_PROMPTS)
         super().__init__(model, peft_config, *args, **kwargs)
@@ -82,22 +95,22 @@ class MaskedSeqPeftModel(PeftModel):
             )
         folder = os.fspath(save_directory)
         names = selected_adapters or list(self.peft_config)
-        places = [folder if name == _ADAPTER else os.path.join(folder, name) for name in names]
+        paths = [folder if name == _ADAPTER else os.path.join(folder, name) for name in names]
         is_main = kwargs.get("is_main_process", True)
-        for place in places:
-            if is_main and os.path.isfile(os.path.join(place, CONFIG_NAME)):
-                os.remove(os.path.join(place, CONFIG_NAME))
+        for path in paths:
+            if is_main and os.path.isfile(os.path.join(path, CONFIG_NAME)):
+                os.remove(os.path.join(path, CONFIG_NAME))
         super().save_pretrained(folder, safe_serialization, selected_adapters, **kwargs)
         for config in self.peft_config.values():  # PEFT 0.17 turns None into a name to look up
             config.base_model_name_or_path = config.base_model_name_or_path or None
-        for place in places if is_main else ():
-            self.get_base_model().config.save_pretrained(place)
+        for path in paths if is_main else ():
+            self.get_base_model().config.save_pretrained(path)
 
     def load_adapter(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
-        """Load an adapter as PEFT does, but refuse one that lacks weights.
+        """Load an adapter as PEFT does.
 
         Raises:
-            ValueError: see above.
+            ValueError: it lacks weights.
         """
         try:
             result = super().load_adapter(os.fspath(model_id), *args, **kwargs)
@@ -124,68 +137,38 @@ class MaskedSeqPeftModel(PeftModel):
             model.enable_input_require_grads()
 
 
-def load_adapted(
-    model_class: Any,
-    path: str | os.PathLike,
-    adapter_file: str,
-    moved: str | os.PathLike | None,
+def attach_adapter(
+    model: AutoModelForMaskedSeqModeling,
+    source: Source,
     config: MaskedSeqModelingConfig,
-    trust_remote_code: bool,
-    strict_mlm_check: bool,
-    hub: dict[str, Any],
-    kwargs: dict[str, Any],
-) -> Any:
-    """Load the base that an adapter stands on, and put the adapter on it.
+    is_trainable: bool = False,
+) -> MaskedSeqPeftModel:
+    """Put a saved adapter on the model that it was trained on.
 
     Args:
-        model_class: class of the model around the encoder.
-        path: folder or Hub id of the adapter.
-        adapter_file: its ``adapter_config.json``, on this disk.
-        moved: where the base is now, if not where the adapter says.
-        config: its own ``config.json``.
-        trust_remote_code: the caller's permission to run code that comes with the base.
-        strict_mlm_check: demand that the encoder's architecture has a masked-LM class.
-        hub: where and how the adapter is fetched (`revision`, `token`, ...).
-        kwargs: for the base, except `is_trainable`, which is for PEFT.
+        model: the base, with its own vocabulary; its embeddings are resized to the adapter's.
+        source: the adapter.
+        config: of the adapter.
+        is_trainable: whether it is to be trained on.
 
     Returns:
-        A `MaskedSeqPeftModel` in eval mode; with ``output_loading_info`` a pair of it and a dict.
+        The adapted model, in eval mode.
 
     Raises:
-        ValueError: the adapter names no base, lacks weights, or is a prompt.
-        OSError: the base cannot be loaded.
+        ValueError: the adapter lacks weights, or is a prompt.
     """
-    with open(adapter_file, encoding="utf-8") as file:
-        settings = json.load(file)
-    kwargs = {k: v for k, v in kwargs.items() if k not in _NOT_FOR_THE_BASE}
-    is_trainable = kwargs.pop("is_trainable", False)
-    wants_info = kwargs.pop("output_loading_info", False)
-    base = moved or settings.get("base_model_name_or_path") or config.base_model_name_or_path
-    if not base:
-        raise ValueError(
-            f"The adapter in {str(path)!r} stands on a model that came from no folder or Hub id. "
-            "Pass `base_model_name_or_path`, or build that model again and call "
-            f"PeftModel.from_pretrained(model, {str(path)!r})."
-        )
-    if settings.get("revision") and not moved:
-        kwargs["revision"] = settings["revision"]
-    base = os.fspath(base)
-    try:
-        model, known, info = load_base(
-            model_class, base, config, trust_remote_code, strict_mlm_check, kwargs
-        )
-    except OSError as error:
-        raise OSError(
-            f"The adapter in {str(path)!r} stands on {str(base)!r}, which cannot be loaded: "
-            f"{error} If it is elsewhere now, pass base_model_name_or_path=... to from_pretrained."
-        ) from error
-    peft_config = PeftConfig.from_pretrained(str(path), **hub)
+    known = vocabulary_size(model.config.base_model_config)
+    rows = vocabulary_size(config.base_model_config)
+    if rows is not None and rows != known:
+        model.resize_token_embeddings(rows, mean_resizing=False)
+    peft_config = PeftConfig.from_pretrained(source.path, **source.hub)
     peft_config.inference_mode = not is_trainable
     peft_config.base_model_name_or_path = model.name_or_path or None
-    peft_config.revision = model._loaded_from["revision"]
+    peft_config.revision = None if model.source is None else model.source.revision
     check_added_rows(model, peft_config, known)
     adapted = MaskedSeqPeftModel(model, peft_config, _ADAPTER)
-    adapted.load_adapter(path, _ADAPTER, is_trainable=is_trainable, **hub)
+    adapted.load_adapter(source.path, _ADAPTER, is_trainable=is_trainable, **source.hub)
+    adapted.source = source
     if not is_trainable:
         adapted.requires_grad_(False)  # PEFT 0.17 leaves the head's gradient on
-    return (adapted.eval(), info) if wants_info else adapted.eval()
+    return adapted.eval()

@@ -24,8 +24,8 @@ from .pipeline_parts import (
     MaskedSeqModelLoader,
     OnnxModule,
     check_model,
-    explain_failure,
     find_processor,
+    fit_length,
     label_names,
     on_cpu,
 )
@@ -42,7 +42,8 @@ class MaskedSeqClassificationPipeline(Pipeline):
     Args:
         model: an `AutoModelForMaskedSeqModeling`, a PEFT model around one, or an
             `OnnxMaskedSeqModel`. It is moved to `device`, and put into eval mode when it is used.
-        processor: a `MaskedSeqProcessor`, or where to load it from.
+        processor: a `MaskedSeqProcessor`, or where to load it from. Its `max_length` is lowered, in
+            a copy, to what the model can read.
         tokenizer: in place of a processor: one with its default settings is made.
         device: as in Transformers; default: the first accelerator.
         batch_size: rows per forward pass; a long text takes several rows.
@@ -83,7 +84,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         check_model(model)
         if isinstance(model, OnnxModule):
             device = on_cpu(device)
-        processor = find_processor(model, processor, tokenizer)
+        processor = fit_length(find_processor(model, processor, tokenizer), model.max_tokens)
         self._names = label_names(model.config, processor)
         super().__init__(
             model=model,
@@ -219,15 +220,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         """Score the positions of a batch of rows, as ``(N, L)`` on the CPU."""
         if self.model.training:
             self.model.eval()
-        try:
-            logits = self.forward(self._collator(rows))["logits"]
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except Exception as error:  # each encoder has its own, and ONNX Runtime others
-            problem = explain_failure(rows, self.model.config)
-            if problem is None:
-                raise
-            raise ValueError(problem) from error
+        logits = self.forward(self._collator(rows))["logits"]
         counts = torch.tensor([len(row["mask_indices"]) for row in rows])
         return logits[torch.arange(logits.shape[1]) < counts[:, None]]
 

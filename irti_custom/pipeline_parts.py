@@ -7,19 +7,22 @@ folder ─┬─ model.onnx ───────────▶ ONNX Runtime, a
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoTokenizer
 
-from .adapters import vocabulary
-from .configuration_custom import HUB_ARGUMENTS, MaskedSeqModelingConfig
+from .configuration_custom import MaskedSeqModelingConfig
+from .encoders import vocabulary_size
+from .loading import hub_arguments, resolve
 from .modeling_custom import AutoModelForMaskedSeqModeling
-from .onnx_model import OnnxMaskedSeqModel, is_onnx_folder
+from .onnx_model import OnnxMaskedSeqModel
 from .positions import MaskedSeqProcessor
+
+logger = logging.getLogger(__name__)
 
 _ONNX_ARGUMENTS = ("file_name", "providers", "session_options")
 
@@ -48,14 +51,10 @@ class MaskedSeqModelLoader:
         """
         path = os.fspath(pretrained_model_name_or_path)
         kwargs.pop("_from_pipeline", None)
-        if is_onnx_folder(path):
+        if resolve(path, **hub_arguments(kwargs)).kind == "graph":
             options = {name: kwargs[name] for name in _ONNX_ARGUMENTS if name in kwargs}
-            model: Any = OnnxModule(OnnxMaskedSeqModel.from_pretrained(path, **options))
-        else:
-            model = AutoModelForMaskedSeqModeling.from_pretrained(path, **kwargs)
-        names = (*HUB_ARGUMENTS, "trust_remote_code")
-        model._pipeline_origin = path, {k: kwargs[k] for k in names if kwargs.get(k) is not None}
-        return model
+            return OnnxModule(OnnxMaskedSeqModel.from_pretrained(path, **options))
+        return AutoModelForMaskedSeqModeling.from_pretrained(path, **kwargs)
 
 
 class OnnxModule(nn.Module):
@@ -68,6 +67,7 @@ class OnnxModule(nn.Module):
     def __init__(self, exported: OnnxMaskedSeqModel) -> None:
         super().__init__()
         self.exported, self.config, self.device = exported, exported.config, exported.device
+        self.max_tokens, self.source = exported.max_tokens, exported.source
 
     @classmethod
     def around(cls, model: Any) -> Any:
@@ -123,7 +123,7 @@ def find_processor(model: Any, processor: Any, tokenizer: Any) -> MaskedSeqProce
     """Take the processor that is given, or load the one that lies beside the model.
 
     Args:
-        model: as `MaskedSeqModelLoader` loads it, or any other.
+        model: as `MaskedSeqModelLoader` loads it, or any other of this package.
         processor: a processor, or where to load it from.
         tokenizer: a tokenizer to make one with default settings from.
 
@@ -141,20 +141,49 @@ def find_processor(model: Any, processor: Any, tokenizer: Any) -> MaskedSeqProce
         tokenizer = AutoTokenizer.from_pretrained(tokenizer)
     if tokenizer is not None:
         return MaskedSeqProcessor(tokenizer)
-    path, hub = getattr(model, "_pipeline_origin", (None, {}))
-    if path is None:
+    source = model.source
+    if source is None:
         raise ValueError(
             "`processor` must be given for a model that is loaded already, got None. Pass "
             "MaskedSeqProcessor.from_pretrained(folder), or load both from the folder with "
             "MaskedSeqClassificationPipeline.from_pretrained(folder)."
         )
     try:
-        return MaskedSeqProcessor.from_pretrained(path, **hub)
+        return MaskedSeqProcessor.from_pretrained(
+            source.path, trust_remote_code=source.trust_remote_code, **source.hub
+        )
     except OSError as error:
         raise OSError(
             f"{error} Save the one of the training beside the model with "
-            f"processor.save_pretrained({path!r}), or pass `processor` or `tokenizer`."
+            f"processor.save_pretrained({source.path!r}), or pass `processor` or `tokenizer`."
         ) from error
+
+
+def fit_length(processor: MaskedSeqProcessor, max_tokens: int | None) -> MaskedSeqProcessor:
+    """Let a processor make no row that is longer than the model can read.
+
+    Args:
+        processor: stays as it is.
+        max_tokens: what the model can read; None for no limit.
+
+    Returns:
+        The processor, or a copy of it with a smaller `max_length`, which is logged where another
+        one was set.
+
+    Raises:
+        ValueError: its `stride` does not fit into rows of that length.
+    """
+    length = processor.max_length
+    if max_tokens is None or (length is not None and length <= max_tokens):
+        return processor
+    if length is not None:
+        logger.warning(
+            "The processor's max_length=%d is more than the model can read, so rows of %d tokens "
+            "are made. Set `max_length` on MaskedSeqProcessor.",
+            length,
+            max_tokens,
+        )
+    return processor.with_max_length(max_tokens)
 
 
 def label_names(config: Any, processor: MaskedSeqProcessor) -> list[str]:
@@ -170,8 +199,8 @@ def label_names(config: Any, processor: MaskedSeqProcessor) -> list[str]:
     Raises:
         ValueError: the two are not made for each other.
     """
-    names = [config.id2label[index] for index in range(config.num_labels)]
-    known = vocabulary(config)
+    names = config.label_names
+    known = vocabulary_size(config.base_model_config)
     if known is not None and max(processor.new_tokens, default=0) >= known:
         raise ValueError(
             f"The processor's markers are the tokens {processor.new_tokens}, and the model knows "
@@ -187,36 +216,3 @@ def label_names(config: Any, processor: MaskedSeqProcessor) -> list[str]:
             f"for task={config.task!r} with {names}. Use the one that the model was trained with."
         )
     return trained
-
-
-def explain_failure(rows: Sequence[dict[str, Any]], config: Any) -> str | None:
-    """Find a row that an encoder cannot read; None where there is nothing to see.
-
-    Encoders themselves fail deep inside, or not at all where they need no positions.
-
-    Args:
-        rows: of the batch that failed.
-        config: of the model.
-
-    Example:
-        >>> from transformers import BertConfig
-        >>> encoder = BertConfig(max_position_embeddings=64)
-        >>> row = {"example_ids": 7, "input_ids": [1] * 70, "length": 70}
-        >>> explain_failure([row], MaskedSeqModelingConfig(base_model_config=encoder))
-        'Input 7: it has a row of 70 tokens, and the encoder knows 64 positions. Set ...
-    """
-    positions = getattr(config.base_model_config, "max_position_embeddings", None)
-    known = vocabulary(config)
-    for row in rows:
-        # RoBERTa and its kin use two of their positions for padding.
-        if positions is not None and row["length"] > positions - 2:
-            return (
-                f"Input {row['example_ids']}: it has a row of {row['length']} tokens, and the "
-                f"encoder knows {positions} positions. Set `max_length` on MaskedSeqProcessor."
-            )
-        if known is not None and max(row["input_ids"]) >= known:
-            return (
-                f"Input {row['example_ids']}: it has the token {max(row['input_ids'])}, and the "
-                f"encoder knows {known}. Is it the tokenizer that the model was trained with?"
-            )
-    return None

@@ -8,6 +8,7 @@ one row, or is reported.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -127,6 +128,17 @@ class MaskedSeqProcessor(ProcessorFiles):
     def new_tokens(self) -> list[int]:
         """Ids of the markers, for `get_lora_model(new_tokens=...)`; empty where none are used."""
         return self.tokenizer.convert_tokens_to_ids(self.markers) if self.read == "marker" else []
+
+    def with_max_length(self, max_length: int) -> MaskedSeqProcessor:
+        """Return a copy, around the same tokenizer, that makes shorter or longer rows.
+
+        Raises:
+            ValueError: no room for a text, or for the `stride`.
+        """
+        check_sizes(self._template, max_length, self.stride)
+        changed = copy.copy(self)
+        changed.max_length = max_length
+        return changed
 
     def encode_spans(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import AutoTokenizer
 from transformers.utils import PushToHubMixin, cached_file
 
-from .configuration_custom import HUB_ARGUMENTS
+from .loading import hub_arguments
 
 FILE_NAME = "masked_seq_processor.json"
 _SETTINGS = (
@@ -85,7 +85,7 @@ class ProcessorFiles(PushToHubMixin):
             ValueError: a file that is damaged, or settings out of range.
         """
         path = pretrained_model_name_or_path
-        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+        hub = hub_arguments(kwargs)
         changed = {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
         try:
             file_name = cached_file(path, FILE_NAME, **hub)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .configuration_custom import IGNORE_INDEX
+from .label_settings import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,12 +11,14 @@ import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .configuration_custom import BOOKKEEPING
 from .spans import Extent
 from .tokens import Template
 from .windows import Windows
 
 logger = logging.getLogger(__name__)
+
+BOOKKEEPING = ("example_ids", "span_ids", "num_spans", "length")
+"""Columns of prepared rows that are for the way back and for sampling, not for the model."""
 
 OVERFLOWS = ("window", "error", "drop")
 

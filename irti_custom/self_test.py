@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from .label_settings import IGNORE_INDEX
+
 _FAILURES = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -55,7 +57,7 @@ def _batch(model: Any, task: str, num_labels: int) -> dict[str, torch.Tensor]:
         labels = torch.randint(0, 2, (2, 3, num_labels), generator=generator)
     else:
         labels = torch.randint(0, num_labels, (2, 3), generator=generator)
-    labels[1, 2] = -100
+    labels[1, 2] = IGNORE_INDEX
     positions = torch.tensor([[0, 3, 7], [1, 5, 0]])
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     return {**batch, "mask_indices": positions, "labels": labels}

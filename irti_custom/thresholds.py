@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .configuration_custom import IGNORE_INDEX, TASKS
+from .label_settings import IGNORE_INDEX, check_task
 from .measures import check_values, count, ratio, scores_of
 from .metrics import batches, labelled
 
@@ -242,8 +242,7 @@ def check_settings(
     Example:
         >>> check_settings("multiclass", "micro_f1", beta=0.5, min_positives=5, default=None)
     """
-    if task not in TASKS:
-        raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
+    check_task(task)
     if objective not in OBJECTIVES[task]:
         hint = "" if task == "multilabel" else " No other measure gains from a rejection."
         raise ValueError(

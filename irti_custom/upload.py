@@ -6,6 +6,7 @@ folder ──▶ repository ──▶ branch ──▶ card, unless theirs is ed
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,89 @@ from transformers.utils import logging
 from .model_card import CARD_NAME, is_own_card, write_model_card
 
 logger = logging.get_logger(__name__)
+
+
+def push_to_hub(
+    model: Any,
+    repo_id: str,
+    processor: Any = None,
+    *,
+    with_code: bool = True,
+    metrics: Mapping[str, float] | None = None,
+    data: str | None = None,
+    base_model: str | None = None,
+    language: str | Sequence[str] | None = None,
+    license: str | None = None,
+    tags: Sequence[str] = (),
+    overwrite_card: bool = False,
+    max_shard_size: int | str | None = None,
+    private: bool | None = None,
+    token: bool | str | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+) -> Any:
+    """Upload a model, its processor, its code and a model card, in one commit.
+
+    Args:
+        model: an `AutoModelForMaskedSeqModeling`.
+        repo_id: such as "me/model"; created if there is none.
+        processor: what prepares its texts; or a tokenizer.
+        with_code: also upload the code of this package, for users who do not have it.
+        metrics: for the card, as are the next ones; see `write_model_card`.
+        data: what the model was trained on and measured on.
+        base_model: Hub id of the base encoder.
+        language: ISO codes.
+        license: Hub identifier.
+        tags: more tags.
+        overwrite_card: replace also a card that somebody else wrote or edited.
+        max_shard_size: as in `save_pretrained`.
+        private: whether a new repository is private.
+        token: access token; default: the stored one.
+        revision: the branch, which is created if there is none.
+        create_pr: open a pull request instead.
+        commit_message: default: "Upload model".
+        commit_description: the rest of the message.
+
+    Returns:
+        What `huggingface_hub` says of the commit.
+
+    Raises:
+        ValueError: the code cannot be saved; see `save_pretrained`.
+    """
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise ValueError(
+            "push_to_hub uploads a whole model, and with an adapter attached only the adapter "
+            "would be saved. Merge it first, or save it and upload that folder."
+        )
+    card = {
+        "metrics": metrics,
+        "data": data,
+        "base_model": base_model,
+        "language": language,
+        "license": license,
+        "tags": [*(getattr(model, "model_tags", None) or ()), *tags],
+    }
+    sharding: dict[str, Any] = {} if max_shard_size is None else {"max_shard_size": max_shard_size}
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder, with_code=with_code, **sharding)
+        if processor is not None:
+            processor.save_pretrained(folder)
+        write_card(folder, name=repo_id, **card)  # a mistake shows before a repository exists
+        return upload(
+            folder,
+            repo_id,
+            None,
+            card,
+            overwrite_card=overwrite_card,
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message=commit_message,
+            commit_description=commit_description,
+        )
 
 
 def upload(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .configuration_custom import IGNORE_INDEX, TASKS
+from .label_settings import IGNORE_INDEX, check_task
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ def balanced_weights(
         >>> balanced_weights([[[1, 0], [1, 1]], [[0, 0]]], task="multilabel", num_labels=2)
         [0.5, 2.0]
     """
-    if task not in TASKS:
-        raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
+    check_task(task)
     positives, kept = np.zeros(num_labels), np.zeros(num_labels)
     shape = (-1, num_labels) if task == "multilabel" else (-1,)
     for row, cell in enumerate(labels):

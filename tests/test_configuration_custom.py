@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from transformers import AutoConfig, BertConfig
 
@@ -168,3 +169,53 @@ def test_loss_settings_are_saved_with_the_checkpoint(tmp_path):
 def test_loss_settings_that_do_not_fit_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         MaskedSeqModelingConfig(**{"num_labels": 2, **given})
+
+
+def test_thresholds_and_weights_have_one_form_whenever_they_are_assigned():
+    config = MaskedSeqModelingConfig(id2label={0: "a", 1: "b"})
+    for thresholds in ({"b": 0.7, "a": 0.2}, np.array([0.2, 0.7]), (0.2, 0.7)):
+        config.thresholds = thresholds
+        assert config.thresholds == [0.2, 0.7]
+    config.thresholds = 0.5
+    assert config.thresholds == [0.5, 0.5]
+    config.pos_weight = np.array([1, 2])
+    assert config.pos_weight == [1.0, 2.0]
+    config.thresholds = config.pos_weight = None
+    assert config.thresholds is config.pos_weight is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("thresholds", [0.5], "one entry per label, got 1 for the 2 labels"),
+        ("thresholds", {"a": 0.5}, "must name each label"),
+        ("thresholds", 1.5, r"probabilities in \[0, 1\]"),
+        ("pos_weight", [1.0], "must hold 2 finite factors"),
+        ("class_weight", [1.0, 1.0], "does not fit the task"),
+        ("focal_gamma", -1, "at least 0"),
+        ("task", "both", "must be one of"),
+        ("task", "multiclass", "`pos_weight` does not fit the task"),
+        ("id2label", {0: "a", 2: "b"}, "without gaps"),
+        ("id2label", {0: "a", 1: "b", 2: "c"}, "must hold 3 finite factors"),
+        ("label2id", {"a": 0}, "must hold 1 finite factors"),
+        ("id2label", None, "must name the labels"),
+        ("num_labels", 3, "must hold 3 finite factors"),
+    ],
+)
+def test_an_assignment_that_contradicts_the_rest_raises_and_changes_nothing(name, value, message):
+    config = MaskedSeqModelingConfig(id2label={0: "a", 1: "b"}, pos_weight=[1, 2])
+    before = config.to_dict()
+    with pytest.raises(ValueError, match=message):
+        setattr(config, name, value)
+    assert config.to_dict() == before
+
+
+def test_assigning_labels_or_task_brings_what_follows_from_them():
+    config = MaskedSeqModelingConfig(num_labels=2)
+    config.id2label = {"1": "b", "0": "a"}
+    assert (config.label_names, config.label2id) == (["a", "b"], {"a": 0, "b": 1})
+    config.label2id = {"y": 1, "x": 0, "z": 2}
+    assert (config.label_names, config.num_labels) == (["x", "y", "z"], 3)
+    config.task = "multiclass"
+    assert config.problem_type == "single_label_classification"
+    assert MaskedSeqModelingConfig.from_dict(config.to_dict()).to_dict() == config.to_dict()

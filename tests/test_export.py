@@ -24,8 +24,9 @@ from irti_custom import (
     get_lora_model,
 )
 from irti_custom import export as room
+from irti_custom.loading import ONNX_FILE
 from irti_custom.onnx_int8 import compare_decisions
-from irti_custom.onnx_model import INT8_FILE, is_onnx_folder
+from irti_custom.onnx_model import INT8_FILE
 from tests.tiny import assert_same_logits, tiny_batch, tiny_model, word_tokenizer
 
 onnx = pytest.importorskip("onnx")
@@ -203,7 +204,7 @@ def test_model_keeps_mode_dtype_attention_and_random_state(monkeypatch, tmp_path
 def test_folder_describes_itself_and_says_nothing_of_where_it_was_made(bert, exported):
     assert sorted(path.suffix for path in bert.folder.glob("model*")) == [".onnx", ".onnx"]
     assert (bert.folder / "tokenizer.json").exists()
-    assert is_onnx_folder(bert.folder)
+    assert (bert.folder / ONNX_FILE).exists()
     assert exported.config.thresholds == THRESHOLDS
     assert exported.config.to_dict()["base_model_config"]["model_type"] == "bert"
     assert bert.report.num_bytes == os.path.getsize(bert.folder / "model.onnx")
@@ -314,7 +315,7 @@ def test_killed_export_does_not_load(bert, without_tracing, monkeypatch, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         export_onnx(bert.model, tmp_path)
     assert moved == ["config.json"]
-    assert not is_onnx_folder(tmp_path)
+    assert not (tmp_path / ONNX_FILE).exists()
     with pytest.raises(OSError, match=r"holds no model.onnx. Was the export cut off"):
         OnnxMaskedSeqModel.from_pretrained(tmp_path)
     monkeypatch.setattr(os, "replace", real)
@@ -384,7 +385,7 @@ def test_one_folder_holds_one_kind_of_model(bert, without_tracing, tmp_path):
         export_onnx(bert.model, tmp_path / "pytorch")
     export_onnx(bert.model, tmp_path / "onnx", int8=True, rows=bert.rows)
     bert.model.save_pretrained(tmp_path / "onnx")
-    assert not is_onnx_folder(tmp_path / "onnx")
+    assert not (tmp_path / "onnx" / ONNX_FILE).exists()
     assert not (tmp_path / "onnx" / INT8_FILE).exists()
 
 

@@ -18,6 +18,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 import irti_custom
 from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqModelingConfig, write_model_card
 from irti_custom.model_card import is_own_card
+from irti_custom.upload import push_to_hub
 from tests.bare import run_bare
 from tests.test_remote_code import checkpoint as remote_checkpoint  # noqa: F401 (a fixture)
 from tests.test_remote_code import remote, trace  # noqa: F401 (fixtures)
@@ -50,6 +51,7 @@ def coded(tmp_path) -> str:
     folder = tmp_path / "coded"
     model = tiny_model(num_labels=None, id2label={0: "person", 1: "place", 2: "thing"})
     model.save_pretrained(folder, with_code=True)
+    write_model_card(folder)
     return str(folder)
 
 
@@ -178,7 +180,6 @@ def test_a_plain_save_over_code_takes_it_out(reload, coded):
     model.save_pretrained(coded)
     assert scripts(coded) == {"mine.py"}
     assert "auto_map" not in saved(coded)
-    assert "trust_remote_code=True" not in Path(coded, "README.md").read_text()
     assert_same_logits(model, load(coded))
 
 
@@ -289,7 +290,7 @@ def test_a_push_uploads_weights_code_and_card_in_one_commit(hub, tmp_path):
     model = tiny_model()
     metrics = {"eval_micro_f1": 0.5}
     settings = {"private": True, "token": "t", "commit_message": "First"}
-    model.push_to_hub("model", metrics=metrics, data="Forty texts.", tags=["pii"], **settings)
+    push_to_hub(model, "model", metrics=metrics, data="Forty texts.", tags=["pii"], **settings)
     names = {"README.md", "config.json", "model.safetensors"}
     assert set(os.listdir(hub.folder)) - scripts(hub.folder) == names
     for part in ("from_pretrained(name)", 'name = "me/model"', "Forty texts.", "0.5", "- pii"):
@@ -303,27 +304,27 @@ def test_a_push_uploads_weights_code_and_card_in_one_commit(hub, tmp_path):
 
 
 def test_a_push_without_code_and_to_a_branch(hub):
-    tiny_model().push_to_hub("me/model", with_code=False, revision="v2", max_shard_size="20KB")
+    push_to_hub(tiny_model(), "me/model", with_code=False, revision="v2", max_shard_size="20KB")
     assert not scripts(hub.folder)
     assert "auto_map" not in saved(hub.folder)
     assert len(list(hub.folder.glob("*.safetensors"))) > 2
     assert hub.arguments("create_branch")["branch"] == "v2"
     assert hub.arguments("upload_folder")["revision"] == "v2"
-    tiny_model().push_to_hub("me/model", revision="v3", create_pr=True)
+    push_to_hub(tiny_model(), "me/model", revision="v3", create_pr=True)
     assert sum(name == "create_branch" for name, _, _ in hub.calls) == 1
     assert hub.arguments("upload_folder")["create_pr"] is True
 
 
 def test_a_push_replaces_its_own_card_but_not_one_that_was_edited(hub, caplog):
     model = tiny_model()
-    model.push_to_hub("me/model", data="First.")
-    model.push_to_hub("me/model", data="Second.")
+    push_to_hub(model, "me/model", data="First.")
+    push_to_hub(model, "me/model", data="Second.")
     assert "Second." in hub.card()
     (hub.folder / "README.md").write_text(hub.card() + "By hand.\n")
-    model.push_to_hub("me/model", data="Third.")
+    push_to_hub(model, "me/model", data="Third.")
     assert "Third." not in hub.card()
     assert "By hand." in hub.card()
-    model.push_to_hub("me/model", data="Third.", overwrite_card=True)
+    push_to_hub(model, "me/model", data="Third.", overwrite_card=True)
     assert "Third." in hub.card()
 
 
@@ -331,22 +332,33 @@ def test_a_push_that_fails_on_its_arguments_creates_no_repository(hub):
     model = tiny_model()
     for error, wrong in ((TypeError, {"use_temp_dir": True}), (ValueError, {"metrics": TWICE})):
         with pytest.raises(error):
-            model.push_to_hub("me/model", **wrong)
+            push_to_hub(model, "me/model", **wrong)
     assert not hub.calls
 
 
-def test_save_and_push_in_one_call_uploads_what_was_saved(hub, tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "optimizer.pt").write_text("large")
-    model = tiny_model()
+def test_save_and_push_in_one_call_is_transformers_own_and_brings_the_code(
+    hub, tmp_path, monkeypatch
+):
+    from transformers import modeling_utils
+
+    monkeypatch.setattr(modeling_utils, "create_and_tag_model_card", lambda *a, **k: _NoCard())
+    pushed = []
+    monkeypatch.setattr(
+        AutoModelForMaskedSeqModeling,
+        "_upload_modified_files",
+        lambda self, folder, repo_id, *args, **kwargs: pushed.append((repo_id, saved(folder))),
+    )
+    folder, model = tmp_path / "model", tiny_model()
     model.save_pretrained(folder, push_to_hub=True, repo_id="you/model", token="t")
-    assert saved(hub.folder)["auto_map"] == AUTO_MAP
-    assert 'name = "me/model"' in hub.card()
-    assert not (hub.folder / "optimizer.pt").exists()
-    assert hub.arguments("upload_folder")["token"] == "t"
     model.save_pretrained(folder, push_to_hub=True, with_code=False)
-    assert "auto_map" not in saved(hub.folder)
+    assert [repo_id for repo_id, _ in pushed] == ["me/model", "me/model"]
+    assert pushed[0][1]["auto_map"] == AUTO_MAP
+    assert "auto_map" not in pushed[1][1]
+
+
+class _NoCard:
+    def save(self, path: str) -> None:
+        """Transformers' own card asks the Hub to check it."""
 
 
 def test_an_adapter_is_pushed_by_peft(hub, tmp_path, monkeypatch):
@@ -429,7 +441,7 @@ def test_card_metadata_is_what_the_hub_reads(coded):
     ("thresholds", "parts"),
     [
         ([0.25, 0.5, 0.125], ("| 1 | place | 0.500 |", "| 2 | thing | 0.125 |")),
-        (0.75, ("| 1 | place |\n", "Threshold on the probability: 0.750")),
+        (0.75, ("| 1 | place | 0.750 |", "| 2 | thing | 0.750 |")),
         (None, ("| 1 | place |\n",)),
     ],
 )
@@ -498,7 +510,7 @@ def test_card_of_somebody_else_is_left_alone(coded):
         with pytest.raises(FileExistsError, match="overwrite=True"):
             write_model_card(coded)
         load(coded).save_pretrained(coded, with_code=True)
-        assert card.read_text() == text
+        assert card.read_text() == text  # saving touches no card
     write_model_card(coded, overwrite=True)
     assert is_own_card(card.read_text())
 
