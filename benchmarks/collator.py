@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from irti_custom.data_collator import DataCollatorForMaskedSeq
+from irti_custom.processing.data_collator import DataCollatorForMaskedSeq
 
 TOKEN_COLUMNS = ("input_ids", "attention_mask", "token_type_ids")
 

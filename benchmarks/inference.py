@@ -30,8 +30,8 @@ from irti_custom import (
     OnnxMaskedSeqModel,
     export_onnx,
 )
-from irti_custom.onnx_int8 import compare_decisions
-from irti_custom.onnx_model import INT8_FILE
+from irti_custom.export.quantization import compare_decisions
+from irti_custom.export.runtime import INT8_FILE
 
 
 def make_rows(count: int, mean: float, vocabulary: int) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from irti_custom import (
     get_lora_model,
     make_compute_metrics,
 )
-from irti_custom.callbacks import ThresholdTuningCallback
+from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 
 
 @dataclass

@@ -11,19 +11,19 @@ from transformers import AutoConfig, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_custom import MaskedSeqModelingConfig
-from .data_collator import DataCollatorForMaskedSeq
-from .export import export_onnx
-from .label_settings import IGNORE_INDEX
-from .lora import get_lora_model
-from .metrics import make_compute_metrics
-from .model_card import write_model_card
+from .evaluation.metrics import make_compute_metrics
+from .evaluation.thresholds import tune_thresholds
+from .export.export import export_onnx
+from .export.runtime import OnnxMaskedSeqModel
+from .hub.card import write_model_card
+from .inference.components import MaskedSeqModelLoader
+from .inference.pipeline import TASK, MaskedSeqClassificationPipeline
+from .labels import IGNORE_INDEX
+from .lora.adapt import get_lora_model
 from .modeling_custom import AutoModelForMaskedSeqModeling
-from .onnx_model import OnnxMaskedSeqModel
-from .pipeline import TASK, MaskedSeqClassificationPipeline
-from .pipeline_parts import MaskedSeqModelLoader
-from .positions import MaskedSeqProcessor
-from .thresholds import tune_thresholds
-from .weights import balanced_weights
+from .processing.class_weights import balanced_weights
+from .processing.data_collator import DataCollatorForMaskedSeq
+from .processing.processor import MaskedSeqProcessor
 
 __version__ = "0.2.0"
 

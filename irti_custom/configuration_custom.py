@@ -17,7 +17,7 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from .label_settings import (
+from .labels import (
     PROBLEM_TYPES,
     WEIGHT_NAMES,
     Thresholds,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from .label_settings import IGNORE_INDEX
+from .labels import IGNORE_INDEX
 
 
 def probabilities(logits: torch.Tensor, task: str) -> torch.Tensor:

@@ -443,7 +443,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             ) from error
         # The one way from here up into a folder: who loads no adapter needs neither it nor PEFT.
         try:
-            room = importlib.import_module(f"{__package__}.peft_model")
+            room = importlib.import_module(f"{__package__}.lora.peft_model")
         except ModuleNotFoundError as error:
             if error.name == "peft":
                 raise

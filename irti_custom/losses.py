@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own convention)
 
-from .label_settings import IGNORE_INDEX
+from .labels import IGNORE_INDEX
 
 
 def multilabel_loss(

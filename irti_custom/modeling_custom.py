@@ -18,7 +18,6 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import MaskedLMOutput
 
-from .checks import check_attr_name, check_inputs, check_labels, check_positions
 from .configuration_custom import MaskedSeqModelingConfig, attr_name_of
 from .decisions import decide, probabilities
 from .encoders import (
@@ -30,7 +29,8 @@ from .encoders import (
     max_tokens,
     vocabulary_size,
 )
-from .label_settings import WEIGHT_NAMES
+from .input_checks import check_attr_name, check_inputs, check_labels, check_positions
+from .labels import WEIGHT_NAMES
 from .loading import MaskedSeqPreTrainedModel
 from .losses import mean_loss, multiclass_loss, multilabel_loss
 from .saving import check_folder, prepared_folder

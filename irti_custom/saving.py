@@ -115,7 +115,7 @@ def code_files(part: Any) -> set[str]:
     Example:
         >>> from irti_custom import MaskedSeqModelingConfig
         >>> sorted(code_files(MaskedSeqModelingConfig()))
-        ['configuration_custom.py', 'label_settings.py']
+        ['configuration_custom.py', 'labels.py']
     """
     file = getattr(sys.modules[type(part).__module__], "__file__", None)
     return _with_imports(file) if file else set()

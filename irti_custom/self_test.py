@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .label_settings import IGNORE_INDEX
+from .labels import IGNORE_INDEX
 
 _FAILURES = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 

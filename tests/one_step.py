@@ -24,7 +24,7 @@ from irti_custom import (
     MaskedSeqModelingConfig,
     make_compute_metrics,
 )
-from irti_custom.callbacks import ThresholdTuningCallback
+from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 from tests.tiny import tiny_config, word_tokenizer
 
 

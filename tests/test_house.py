@@ -1,4 +1,4 @@
-"""The house: what imports what, what an import costs, and which Python can read it."""
+"""The house: what imports what, what an import costs, what travels, which Python can read it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,60 +16,116 @@ import pytest
 import irti_custom
 
 PACKAGE = Path(irti_custom.__file__).parent
-# A room imports only rooms of the floors below its own.
-FLOORS = [
-    {"label_settings"},
-    {"configuration_custom"},
-    {
-        "adapters",
-        "checks",
-        "decisions",
-        "encoders",
-        "label_ids",
-        "losses",
-        "measures",
-        "own_code",
-        "processor_files",
-        "ragged",
-        "self_test",
-        "spans",
-        "tokens",
-        "way_back",
-        "weights",
-        "windows",
-    },
-    {"answers", "data_collator", "metrics", "model_card", "onnx_model", "peft_model", "rows"},
-    {"onnx_check", "onnx_int8", "tables", "thresholds", "upload"},
-    {"callbacks", "evaluate_metric", "export", "inputs", "positions", "saving"},
-    {"loading"},
-    {"lora", "modeling_custom"},
-    {"pipeline_parts"},
-    {"pipeline"},
-    {"__init__"},
-]
-FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py"))
+# From the top down; a folder imports flat files and the folders before it.
+FOLDERS = ("processing", "evaluation", "lora", "export", "hub", "inference")
+# The one way from a flat file into a folder.
+UPWARD = {("loading", "lora.peft_model")}
+TRAVELS = {
+    "configuration_custom",
+    "decisions",
+    "encoders",
+    "input_checks",
+    "labels",
+    "loading",
+    "losses",
+    "modeling_custom",
+    "saving",
+    "self_test",
+}
 
 
-def own_imports(room: str) -> set[str]:
-    tree = ast.parse((PACKAGE / f"{room}.py").read_text())
-    found = set()
+def modules() -> dict[str, Path]:
+    files = (path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+    return {".".join(file.with_suffix("").parts): PACKAGE / file for file in files}
+
+
+MODULES = modules()
+
+
+def own_imports(name: str) -> set[str]:
+    """The modules of the package that one imports when it runs, by whatever means."""
+    tree = ast.parse(MODULES[name].read_text())
+    typing_only = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    imported = set()
     for node in ast.walk(tree):
+        if node in typing_only:
+            continue
         if isinstance(node, ast.ImportFrom) and node.level:
-            found |= {node.module} if node.module else {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("irti_custom"):
-            found.add(f"absolute import of {node.module}")
-    return found
+            package = name.split(".")[: -node.level]
+            target = ".".join([*package, *(node.module or "").split(".")]).strip(".")
+            imported |= {target} if target in MODULES else _members(target, node)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            absolute = [getattr(node, "module", None), *(alias.name for alias in node.names)]
+            assert not any((one or "").startswith("irti_custom") for one in absolute), name
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            argument = ast.unparse(node.args[0])
+            if "__package__" in argument:
+                imported.add(argument.partition("{__package__}.")[2].strip("'\""))
+    return imported
 
 
-def test_every_room_stands_on_a_floor():
-    assert sorted(FLOOR_OF) == ROOMS
+def _members(package: str, node: ast.ImportFrom) -> set[str]:
+    return {f"{package}.{alias.name}".strip(".") for alias in node.names}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_import_only_lower_floors(room):
-    wrong = {name for name in own_imports(room) if FLOOR_OF.get(name, 99) >= FLOOR_OF[room]}
+IMPORTS = {name: own_imports(name) for name in MODULES}
+
+
+def folder(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def test_every_import_is_of_a_module_that_exists():
+    assert set().union(*IMPORTS.values()) <= set(MODULES)
+
+
+def test_no_cycles():
+    arrows = {
+        name: {m for m in found if (name, m) not in UPWARD} for name, found in IMPORTS.items()
+    }
+    TopologicalSorter(arrows).prepare()
+
+
+def test_the_folders_are_the_ones_on_the_plan():
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} == set(
+        FOLDERS
+    )
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"__init__"}))
+def test_flat_imports_no_folder_and_a_folder_only_those_before_it(name):
+    room = folder(name)
+    allowed = {"", room, *FOLDERS[: FOLDERS.index(room)]} if room else {""}
+    wrong = {m for m in IMPORTS[name] if folder(m) not in allowed and (name, m) not in UPWARD}
     assert not wrong
+
+
+@pytest.mark.parametrize("room", ["processing", "evaluation"])
+def test_preparation_and_metrics_never_see_the_model(room):
+    reached, todo = set(), {name for name in MODULES if folder(name) == room}
+    while todo:
+        reached |= todo
+        todo = {m for name in todo for m in IMPORTS[name]} - reached
+    assert "modeling_custom" not in reached
+
+
+def test_what_travels_with_a_checkpoint():
+    from transformers.dynamic_module_utils import get_relative_import_files
+
+    model = MODULES["modeling_custom"]
+    copied = {Path(path).stem for path in get_relative_import_files(model)}
+    assert (
+        copied | {"modeling_custom"}
+        == TRAVELS
+        == {n for n in MODULES if not folder(n)} - {"__init__"}
+    )
+    # Transformers 4 copies from a folder no more than what the file itself names.
+    assert IMPORTS["modeling_custom"] == copied
 
 
 def test_public_names_are_there_and_once():
@@ -90,19 +147,6 @@ def test_importing_loads_nothing_heavy_that_transformers_does_not():
         for name in ("irti_custom", "transformers")
     )
     assert ours == theirs
-
-
-def test_saved_code_reaches_its_helpers_by_relative_imports_that_transformers_finds():
-    from transformers.dynamic_module_utils import get_relative_import_files
-
-    copied = {Path(path).stem for path in get_relative_import_files(PACKAGE / "modeling_custom.py")}
-    needed, todo = set(), {"modeling_custom"}
-    while todo:
-        needed |= todo
-        todo = {name for room in todo for name in own_imports(room)} - needed
-    assert copied == needed - {"modeling_custom"}
-    # Transformers 4 copies from a folder no more than what the file itself names.
-    assert own_imports("modeling_custom") == copied
 
 
 def test_python_3_9_compiles_it(tmp_path):

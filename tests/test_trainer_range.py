@@ -20,7 +20,7 @@ from irti_custom import (
     DataCollatorForMaskedSeq,
     MaskedSeqProcessor,
 )
-from irti_custom.metrics import logits_only
+from irti_custom.evaluation.metrics import logits_only
 from tests.test_trainer import make_rows, make_trainer
 from tests.tiny import tiny_model, word_tokenizer
 

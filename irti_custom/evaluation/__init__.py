@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: metrics, and thresholds that are tuned on them."""

@@ -1,0 +1,1 @@
+"""Write a model as an ONNX graph, check it, and run it."""

@@ -1,0 +1,291 @@
+"""Write a model as an ONNX graph, and hold the graph to what PyTorch computes.
+
+    model ──▶ float32 copy, LoRA merged ──▶ model.onnx ──▶ checked ──▶ folder
+                                               └──▶ model_int8.onnx, measured on your rows
+
+`OnnxMaskedSeqModel` runs the folder. Needs the extra `onnx`, which is imported on export.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..configuration_custom import MaskedSeqModelingConfig
+from ..loading import ONNX_FILE
+from .check import Reference, base_of, compare, input_names, pads_of, random_batch, references
+from .quantization import Int8Report, measure, quantize
+from .runtime import INT8_FILE, MAX_TOKENS, OnnxMaskedSeqModel, import_extra
+
+logger = logging.getLogger(__name__)
+
+_GRAPH_FILE = re.compile(r"model(_int8)?\.onnx(\.data)?")
+_PYTORCH_FILE = re.compile(r"(pytorch_|adapter_)?model(-\d+-of-\d+)?\.(safetensors|bin)")
+_SCRATCH = ".onnx-"
+_ON_CPU = (None, "eager", "sdpa")  # attention that any machine computes
+_TRACED = (2, 13, 3)  # B, T, M; none of the sizes of the check
+
+
+@dataclass(frozen=True)
+class OnnxReport:
+    """What was written, and how well it agrees.
+
+    Attributes:
+        max_difference: largest difference of a logit from PyTorch's; None where it was not checked.
+        num_bytes: size of the float32 graph, weights included.
+        int8: what int8 changes; None without it.
+    """
+
+    max_difference: float | None
+    num_bytes: int
+    int8: Int8Report | None = None
+
+
+def export_onnx(
+    model: Any,
+    directory: str | os.PathLike,
+    tokenizer: Any = None,
+    processor: Any = None,
+    int8: bool = False,
+    rows: Sequence[Mapping[str, Any]] | None = None,
+    batch_size: int = 16,
+    check: bool = True,
+    atol: float = 1e-4,
+    opset: int | None = None,
+) -> OnnxReport:
+    """Export a model to a folder that `OnnxMaskedSeqModel` loads, with B, T and M left open.
+
+    The model stays as it is: a copy is brought to the CPU and to float32, LoRA adapters are merged
+    into it, and its attention is the eager one. The graph is written last; a folder that was not
+    written whole does not load.
+
+    Args:
+        model: an `AutoModelForMaskedSeqModeling`, or a PEFT model around one.
+        directory: where to; without PyTorch weights in it. An earlier export is replaced.
+        tokenizer: saved beside the graph.
+        processor: saved beside the graph; whatever has `save_pretrained`.
+        int8: also write "model_int8.onnx", with dynamically quantised weights. How many decisions
+            that changes is measured on `rows`, on this machine, reported, and logged.
+        rows: data to measure int8 on, as `DataCollatorForMaskedSeq` takes it; padded as the
+            tokenizer pads, or the processor's, else on the right with the encoder's pad token.
+        batch_size: rows per batch of that measurement.
+        check: compare the graph with PyTorch on random ragged batches, at positions on real tokens.
+        atol: the largest difference of a logit that the check allows.
+        opset: version of the ONNX operators; default: the exporter's.
+
+    Returns:
+        An `OnnxReport`.
+
+    Raises:
+        ModuleNotFoundError: the extra `onnx` is not installed.
+        ValueError: not such a model, `int8` without `rows` or the other way round, a folder with
+            PyTorch weights, or rows that the collator refuses.
+        RuntimeError: the graph computes something else than PyTorch; nothing is written then.
+
+    Example:
+        >>> report = export_onnx(model, "out/onnx", tokenizer)  # doctest: +SKIP
+        >>> report.max_difference < 1e-4  # doctest: +SKIP
+        True
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        import_extra(name)
+    if int8 != (rows is not None):
+        raise ValueError(
+            "`int8` and `rows` go together: int8 changes decisions, and `rows` are what tells how "
+            f"many, got int8={int8} and {'no ' if rows is None else ''}`rows`."
+        )
+    copied = _copy_of(model)
+    os.makedirs(directory, exist_ok=True)
+    _check_folder(directory)
+    plain, expected = _prepare(copied, check)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=directory) as scratch:
+        plain.config.save_pretrained(scratch)
+        _write_graph(plain, scratch, opset)
+        exported = OnnxMaskedSeqModel.from_pretrained(scratch)
+        difference = compare(exported, expected, atol) if check else None
+        changes = None
+        if rows is not None:
+            pads = tokenizer or getattr(processor, "tokenizer", None) or pads_of(plain)
+            changes = _add_int8(exported, scratch, rows, pads, batch_size)
+        report = OnnxReport(difference, _size_of(scratch, ONNX_FILE), changes)
+        _publish(scratch, directory, tokenizer, processor)
+    return report
+
+
+def _copy_of(model: Any) -> Any:
+    """Copy the model to the CPU, in float32 and eval mode.
+
+    Raises:
+        ValueError: not a model of this package.
+    """
+    found = getattr(getattr(base_of(model), "config", None), "model_type", None)
+    if found != MaskedSeqModelingConfig.model_type:
+        raise ValueError(
+            "`model` must be an AutoModelForMaskedSeqModeling or a PEFT model around one, got "
+            f"{type(model).__name__}."
+        )
+    copied = copy.deepcopy(model).to(device="cpu", dtype=torch.float32).eval()
+    return copied.requires_grad_(False)
+
+
+def _prepare(copied: Any, check: bool) -> tuple[Any, list[Reference]]:
+    """Merge the copy's adapters and change its attention; score batches with what it was before."""
+    on_cpu = base_of(copied).encoder.config._attn_implementation in _ON_CPU
+    expected = references(copied) if check and on_cpu else []
+    merged = copied.merge_and_unload() if hasattr(copied, "merge_and_unload") else copied
+    plain = _eager(merged)
+    if check and not on_cpu:  # flash attention, for one: nearest to it is what becomes the graph
+        expected = references(plain)
+    return plain, expected
+
+
+def _segments_unknown(model: Any) -> bool:
+    accepted = model._encoder_arguments
+    takes = accepted is None or "token_type_ids" in accepted
+    return takes and not hasattr(model.config.base_model_config, "type_vocab_size")
+
+
+def _eager(model: Any) -> Any:
+    """Build the same model around eager attention, the one that all encoders have.
+
+    Fused attention is undefined where a local window holds padding only, and graphs differ there.
+    """
+    if model.encoder.config._attn_implementation in (None, "eager"):
+        return model
+    config = copy.deepcopy(model.config)
+    with torch.random.fork_rng(devices=[]):  # building draws weights, which are replaced
+        eager = type(model)._from_config(
+            config,
+            attn_implementation="eager",
+            encoder_class=type(model.encoder),
+            dtype=torch.float32,
+        )
+    eager.load_state_dict(model.state_dict())
+    buffers = dict(model.named_buffers())
+    for name, buffer in eager.named_buffers():  # those too that are in no state dict
+        buffer.copy_(buffers.get(name, buffer))
+    return eager.eval().requires_grad_(False)
+
+
+def _check_folder(directory: str | os.PathLike) -> None:
+    weights = sorted(name for name in os.listdir(directory) if _PYTORCH_FILE.fullmatch(name))
+    if weights:
+        raise ValueError(
+            f"`directory` must be without PyTorch weights, and {os.fspath(directory)!r} holds "
+            f"{weights}: which of the two a folder is for must be clear. Use a folder of its own."
+        )
+
+
+class _Graph(nn.Module):
+    """The forward pass as the exporter wants it: tensors in, one tensor out."""
+
+    def __init__(self, model: Any, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = tuple(names)
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        return self.model(**dict(zip(self.names, tensors)), return_dict=True).logits
+
+
+def _write_graph(model: Any, folder: str, opset: int | None) -> None:
+    names = input_names(model)
+    if _segments_unknown(model):
+        logger.warning(
+            "The graph takes no token_type_ids: the encoder type %r does not say how many "
+            "segments it knows.",
+            model.config.base_model_type,
+        )
+    batch = random_batch(model, _TRACED, np.random.default_rng(1))
+    rows, tokens, positions = (torch.export.Dim(n) for n in ("batch", "tokens", "positions"))
+    dims = tuple({0: rows, 1: positions if n == "mask_indices" else tokens} for n in names)
+    settings: dict[str, Any] = {} if opset is None else {"opset_version": opset}
+    with _quiet():
+        program = torch.onnx.export(
+            _Graph(model, names).eval(),
+            tuple(batch[name] for name in names),
+            dynamo=True,
+            verbose=False,
+            input_names=names,
+            output_names=["logits"],
+            dynamic_shapes=(dims,),
+            **settings,
+        )
+        assert program is not None  # the type is of the older exporter
+        for node in program.model.graph.all_nodes():  # stack traces, with this machine's paths
+            node.metadata_props.clear()
+        if model.max_tokens is not None:
+            program.model.metadata_props[MAX_TOKENS] = str(model.max_tokens)
+        program.save(os.path.join(folder, ONNX_FILE))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what the exporter says of its own inner workings."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [log.level for log in loggers]
+    try:
+        for log in loggers:
+            log.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(loggers, levels):
+            log.setLevel(level)
+
+
+def _add_int8(
+    exact: OnnxMaskedSeqModel,
+    folder: str,
+    rows: Sequence[Mapping[str, Any]],
+    pads: Any,
+    batch_size: int,
+) -> Int8Report:
+    with _quiet():
+        quantize(os.path.join(folder, ONNX_FILE), os.path.join(folder, INT8_FILE))
+    int8 = OnnxMaskedSeqModel.from_pretrained(folder, file_name=INT8_FILE)
+    ratio = _size_of(folder, INT8_FILE) / _size_of(folder, ONNX_FILE)
+    report = measure(exact, int8, rows, pads, batch_size, ratio)
+    logger.warning(
+        "int8 changes %.2f %% of the decisions, at %.2f %% of %d positions; the largest change of "
+        "a probability is %.3f.",
+        100 * report.changed_decisions,
+        100 * report.changed_positions,
+        report.num_positions,
+        report.max_probability_difference,
+    )
+    return report
+
+
+def _size_of(folder: str, name: str) -> int:
+    paths = (os.path.join(folder, name + suffix) for suffix in ("", ".data"))
+    return sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+
+
+def _publish(scratch: str, directory: str | os.PathLike, *companions: Any) -> None:
+    """Move the files to where they belong, the one that makes a folder load last."""
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if _GRAPH_FILE.fullmatch(name):
+            os.remove(path)
+        elif name.startswith(_SCRATCH) and name != os.path.basename(scratch):
+            shutil.rmtree(path)  # of an export that was killed
+    for companion in companions:
+        if companion is not None:
+            companion.save_pretrained(directory)
+    for name in sorted(os.listdir(scratch), key=lambda name: name == ONNX_FILE):
+        os.replace(os.path.join(scratch, name), os.path.join(directory, name))

@@ -1,0 +1,1 @@
+"""Describe a model on a card, and push it to the Hub."""

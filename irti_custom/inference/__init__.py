@@ -1,0 +1,1 @@
+"""Text in, labelled positions out."""

@@ -1,0 +1,218 @@
+"""What a pipeline is put together from: a model of any kind of folder, and a processor that fits.
+
+folder ─┬─ model.onnx ───────────▶ ONNX Runtime, as a module
+├─ checkpoint, adapter ──▶ model
+└─ masked_seq_processor.json ──▶ processor
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer
+
+from ..configuration_custom import MaskedSeqModelingConfig
+from ..encoders import vocabulary_size
+from ..export.runtime import OnnxMaskedSeqModel
+from ..loading import hub_arguments, resolve
+from ..modeling_custom import AutoModelForMaskedSeqModeling
+from ..processing.processor import MaskedSeqProcessor
+
+logger = logging.getLogger(__name__)
+
+_ONNX_ARGUMENTS = ("file_name", "providers", "session_options")
+
+
+class MaskedSeqModelLoader:
+    """What ``pipeline(...)`` loads a model with: any kind of folder, remembered for the processor.
+
+    Example:
+        >>> model = MaskedSeqModelLoader.from_pretrained("trained")  # doctest: +SKIP
+    """
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> Any:
+        """Load a checkpoint, an adapter, or an ONNX folder.
+
+        Args:
+            pretrained_model_name_or_path: folder or Hub id.
+            **kwargs: as for `AutoModelForMaskedSeqModeling.from_pretrained`; of an ONNX folder only
+                those of `OnnxMaskedSeqModel.from_pretrained` count.
+
+        Raises:
+            OSError: no such folder or repository, or files missing from it.
+            ValueError: what is there does not fit together.
+        """
+        path = os.fspath(pretrained_model_name_or_path)
+        kwargs.pop("_from_pipeline", None)
+        if resolve(path, **hub_arguments(kwargs)).kind == "graph":
+            options = {name: kwargs[name] for name in _ONNX_ARGUMENTS if name in kwargs}
+            return OnnxModule(OnnxMaskedSeqModel.from_pretrained(path, **options))
+        return AutoModelForMaskedSeqModeling.from_pretrained(path, **kwargs)
+
+
+class OnnxModule(nn.Module):
+    """An exported model as the module that pipelines of Transformers expect.
+
+    Args:
+        exported: the model.
+    """
+
+    def __init__(self, exported: OnnxMaskedSeqModel) -> None:
+        super().__init__()
+        self.exported, self.config, self.device = exported, exported.config, exported.device
+        self.max_tokens, self.source = exported.max_tokens, exported.source
+
+    @classmethod
+    def around(cls, model: Any) -> Any:
+        """Return an exported model as a module, and any other as it is."""
+        return cls(model) if isinstance(model, OnnxMaskedSeqModel) else model
+
+    def forward(self, return_dict: bool = True, **inputs: Any) -> Any:
+        """Score the tokens that `mask_indices` points at; see `OnnxMaskedSeqModel`."""
+        return self.exported(**inputs)
+
+
+def check_model(model: Any) -> None:
+    """Refuse what is not a model of this package, such as a base encoder.
+
+    Raises:
+        ValueError: see above.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        raise ValueError(
+            f"`model` must be a loaded model, got {str(model)!r}. To load one, call "
+            f"MaskedSeqClassificationPipeline.from_pretrained({str(model)!r})."
+        )
+    found = getattr(getattr(model, "config", None), "model_type", None)
+    if found != MaskedSeqModelingConfig.model_type:
+        raise ValueError(
+            "`model` must be an AutoModelForMaskedSeqModeling, a PEFT model around one, or an "
+            f"OnnxMaskedSeqModel, got {type(model).__name__}. A base encoder needs a head, and "
+            "training: AutoModelForMaskedSeqModeling.from_pretrained(base, num_labels=...)."
+        )
+
+
+def on_cpu(device: Any) -> Any:
+    """Return the device of tensors for an ONNX model; its session decides where it runs.
+
+    Raises:
+        ValueError: another one is asked for.
+
+    Example:
+        >>> on_cpu(None), on_cpu("cpu")
+        (-1, 'cpu')
+    """
+    if device is None or device == -1:
+        return -1
+    if isinstance(device, int) or torch.device(device).type != "cpu":
+        raise ValueError(
+            f"`device` must be the CPU for an ONNX model, got {device!r}. What it runs on is "
+            'said when it is loaded: providers=["CUDAExecutionProvider"].'
+        )
+    return device
+
+
+def find_processor(model: Any, processor: Any, tokenizer: Any) -> MaskedSeqProcessor:
+    """Take the processor that is given, or load the one that lies beside the model.
+
+    Args:
+        model: as `MaskedSeqModelLoader` loads it, or any other of this package.
+        processor: a processor, or where to load it from.
+        tokenizer: a tokenizer to make one with default settings from.
+
+    Raises:
+        OSError: there is none beside the model.
+        ValueError: both are given, or none with a model that came from elsewhere.
+    """
+    if processor is not None and tokenizer is not None:
+        raise ValueError("`processor` brings its own tokenizer. Give it or `tokenizer`, not both.")
+    if isinstance(processor, (str, os.PathLike)):
+        return MaskedSeqProcessor.from_pretrained(processor)
+    if processor is not None:
+        return processor
+    if isinstance(tokenizer, (str, os.PathLike)):
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+    if tokenizer is not None:
+        return MaskedSeqProcessor(tokenizer)
+    source = model.source
+    if source is None:
+        raise ValueError(
+            "`processor` must be given for a model that is loaded already, got None. Pass "
+            "MaskedSeqProcessor.from_pretrained(folder), or load both from the folder with "
+            "MaskedSeqClassificationPipeline.from_pretrained(folder)."
+        )
+    try:
+        return MaskedSeqProcessor.from_pretrained(
+            source.path, trust_remote_code=source.trust_remote_code, **source.hub
+        )
+    except OSError as error:
+        raise OSError(
+            f"{error} Save the one of the training beside the model with "
+            f"processor.save_pretrained({source.path!r}), or pass `processor` or `tokenizer`."
+        ) from error
+
+
+def fit_length(processor: MaskedSeqProcessor, max_tokens: int | None) -> MaskedSeqProcessor:
+    """Let a processor make no row that is longer than the model can read.
+
+    Args:
+        processor: stays as it is.
+        max_tokens: what the model can read; None for no limit.
+
+    Returns:
+        The processor, or a copy of it with a smaller `max_length`, which is logged where another
+        one was set.
+
+    Raises:
+        ValueError: its `stride` does not fit into rows of that length.
+    """
+    length = processor.max_length
+    if max_tokens is None or (length is not None and length <= max_tokens):
+        return processor
+    if length is not None:
+        logger.warning(
+            "The processor's max_length=%d is more than the model can read, so rows of %d tokens "
+            "are made. Set `max_length` on MaskedSeqProcessor.",
+            length,
+            max_tokens,
+        )
+    return processor.with_max_length(max_tokens)
+
+
+def label_names(config: Any, processor: MaskedSeqProcessor) -> list[str]:
+    """Name the labels: as the model does, or as the processor where the model only counts them.
+
+    Args:
+        config: of the model.
+        processor: what its rows come from.
+
+    Returns:
+        L names.
+
+    Raises:
+        ValueError: the two are not made for each other.
+    """
+    names = config.label_names
+    known = vocabulary_size(config.base_model_config)
+    if known is not None and max(processor.new_tokens, default=0) >= known:
+        raise ValueError(
+            f"The processor's markers are the tokens {processor.new_tokens}, and the model knows "
+            f"{known}. Is it the model trained with them? If not, resize its embeddings and train."
+        )
+    if processor.label2id is None:
+        return names
+    trained = sorted(processor.label2id, key=processor.label2id.__getitem__)
+    counted = [f"LABEL_{index}" for index in range(len(trained))]
+    if processor.task != config.task or names not in (trained, counted):
+        raise ValueError(
+            f"The processor is for task={processor.task!r} with the labels {trained}, the model "
+            f"for task={config.task!r} with {names}. Use the one that the model was trained with."
+        )
+    return trained

@@ -1,0 +1,271 @@
+"""Text in, labelled positions out.
+
+    inputs ──▶ a window of them ──▶ rows, sorted by length ──▶ batches ──▶ logits
+                                                                             │
+    answers, in the order of the inputs  ◀── positions, put back in place ◀──┘
+
+`inputs` prepares, `answers` describes; what is between them is here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from transformers import Pipeline
+
+from ..processing.data_collator import DataCollatorForMaskedSeq
+from ..processing.examples import Prepared, is_one_input, prepare
+from .components import (
+    MaskedSeqModelLoader,
+    OnnxModule,
+    check_model,
+    find_processor,
+    fit_length,
+    label_names,
+    on_cpu,
+)
+from .predictions import Answer, AnswerWriter
+
+TASK = "masked-seq-classification"
+_OPTIONS = ("thresholds", "top_k", "return_all_scores")
+
+
+class MaskedSeqClassificationPipeline(Pipeline):
+    """Classify the positions of texts, words or tables.
+
+    ``pipeline("masked-seq-classification", model=folder)`` makes one, as does `from_pretrained`.
+
+    Args:
+        model: an `AutoModelForMaskedSeqModeling`, a PEFT model around one, or an
+            `OnnxMaskedSeqModel`. It is moved to `device`, and put into eval mode when it is used.
+        processor: a `MaskedSeqProcessor`, or where to load it from. Its `max_length` is lowered, in
+            a copy, to what the model can read.
+        tokenizer: in place of a processor: one with its default settings is made.
+        device: as in Transformers; default: the first accelerator.
+        batch_size: rows per forward pass; a long text takes several rows.
+        look_ahead: inputs are read, and sorted by length, `look_ahead` times `batch_size` at a
+            time. Order, results and memory do not depend on how many there are in all.
+        thresholds: of `__call__`, for all calls; so are `top_k` and `return_all_scores`.
+        **kwargs: as for any pipeline of Transformers.
+
+    Raises:
+        ValueError: not such a model, no processor, or one that does not fit the model.
+
+    Example:
+        >>> pipe = MaskedSeqClassificationPipeline.from_pretrained("trained")  # doctest: +SKIP
+        >>> pipe({"text": "Ann lives in Rome", "spans": [(0, 3)]})  # doctest: +SKIP
+        [{'start': 0, 'end': 3, 'word': 'Ann', 'labels': [{'label': 'person', 'score': 0.98}]}]
+    """
+
+    # The stock loading knows neither the processor nor the kinds of folders.
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+    _pipeline_calls_generate = False
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any = None,
+        tokenizer: Any = None,
+        device: int | str | torch.device | None = None,
+        batch_size: int | None = None,
+        look_ahead: int = 16,
+        task: str = TASK,
+        **kwargs: Any,
+    ) -> None:
+        model = OnnxModule.around(model)
+        check_model(model)
+        if isinstance(model, OnnxModule):
+            device = on_cpu(device)
+        processor = fit_length(find_processor(model, processor, tokenizer), model.max_tokens)
+        self._names = label_names(model.config, processor)
+        super().__init__(
+            model=model,
+            tokenizer=processor.tokenizer,
+            processor=processor,
+            task=task,
+            device=device,
+            batch_size=16 if batch_size is None else batch_size,
+            **kwargs,
+        )
+        self.look_ahead = _check_count("look_ahead", look_ahead)
+        self._collator = DataCollatorForMaskedSeq(processor.tokenizer)
+        self._writer()  # refuses wrong settings now
+        _check_count("batch_size", self._batch_size)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> MaskedSeqClassificationPipeline:
+        """Load model and processor from a checkpoint, an adapter, or an ONNX folder.
+
+        Args:
+            pretrained_model_name_or_path: folder or Hub id.
+            **kwargs: arguments of the class, by name; else as for
+                `AutoModelForMaskedSeqModeling.from_pretrained`, or for an ONNX folder
+                `OnnxMaskedSeqModel.from_pretrained`.
+
+        Raises:
+            OSError: no such folder or repository, or files missing from it.
+            ValueError: what is there does not fit together.
+        """
+        own = ("processor", "tokenizer", "device", "batch_size", "look_ahead", *_OPTIONS)
+        settings = {name: kwargs.pop(name) for name in own if name in kwargs}
+        model = MaskedSeqModelLoader.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return cls(model, **settings)
+
+    def __call__(
+        self, inputs: Any, batch_size: int | None = None, **options: Any
+    ) -> list[Answer] | list[list[Answer]] | Iterator[list[Answer]]:
+        """Classify the positions of one input or many.
+
+        Args:
+            inputs: one or many of
+
+                - ``{"text": str, "spans": [(start, end), ...]}``, in characters;
+                - ``{"words": [str, ...], "spans": [(start, end), ...]}``, in words;
+                - a text with mask tokens, each of them a position;
+                - ``{"columns": [...]}``, or a DataFrame, each column a position.
+
+                Other keys are not looked at. Many: a list, a generator, a data set or a column of
+                one.
+            batch_size: rows per forward pass.
+            **options: `thresholds`, in place of the config's; `top_k`, to list the best labels
+                whatever the thresholds; `return_all_scores`, to list all.
+
+        Returns:
+            Per input a list with one dict per position, in the order they were given. It has
+            ``start``, ``end`` and ``word`` (for a table ``column``, its index, and ``word``, its
+            header), and for "multiclass" ``label`` and ``score``, `label` None where the threshold
+            rejects it; for "multilabel" ``labels``, dicts of ``label`` and ``score``, best first.
+            `top_k` and `return_all_scores` add ``labels`` for "multiclass", too. One input gives
+            its list, a list a list of them, everything else a generator that reads no further
+            ahead than it must.
+
+            Positions that a processor with ``on_overflow="drop"`` drops have None for all of these.
+
+        Raises:
+            ValueError: options out of range; an input that cannot be prepared, by its number, after
+                the answers to those before it.
+        """
+        size = _check_count("batch_size", self._batch_size if batch_size is None else batch_size)
+        writer = self._writer(**options)
+        if is_one_input(inputs):
+            return next(self._stream([inputs], size, writer))
+        if not isinstance(inputs, Iterable):  # a data set of PyTorch has a length and items only
+            inputs = map(inputs.__getitem__, range(len(inputs)))
+        answers = self._stream(inputs, size, writer)
+        return list(answers) if isinstance(inputs, (list, tuple)) else answers
+
+    def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
+        unknown = sorted(options.keys() - set(_OPTIONS))
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no option {unknown}. It has {_OPTIONS}.")
+        return {}, {}, options
+
+    def _writer(self, **options: Any) -> AnswerWriter:
+        _, _, given = self._sanitize_parameters(**options)
+        settings = {**self._postprocess_params, **given}
+        if settings.get("thresholds") is None:
+            settings["thresholds"] = self.model.config.thresholds
+        return AnswerWriter(self._names, self.model.config.task, **settings)
+
+    def _stream(
+        self, inputs: Iterable[Any], batch_size: int, writer: AnswerWriter
+    ) -> Iterator[list[Answer]]:
+        """Answer window by window; what fails, fails after the answers before it."""
+        iterator, size, first = iter(inputs), batch_size * self.look_ahead, 0
+        while True:
+            window, error = _read(iterator, size)
+            prepared = self.preprocess(window, first=first)
+            yield from self._answer(prepared, first, batch_size, writer)
+            if prepared.error is not None:
+                raise prepared.error
+            if error is not None:
+                raise error
+            if len(window) < size:
+                return
+            first += len(window)
+
+    def _answer(
+        self, prepared: Prepared, first: int, batch_size: int, writer: AnswerWriter
+    ) -> list[list[Answer]]:
+        rows = prepared.rows
+        found: list[list[Answer]] = [[] for _ in rows]
+        # The longest come first, so that what does not fit into memory fails at once.
+        asked = [index for index, row in enumerate(rows) if row["mask_indices"]]
+        asked.sort(key=lambda index: -rows[index]["length"])
+        for start in range(0, len(asked), batch_size):
+            indices = asked[start : start + batch_size]
+            logits = self._logits([rows[index] for index in indices])
+            counts = [len(rows[index]["mask_indices"]) for index in indices]
+            described = iter(self.postprocess(logits, writer=writer))
+            for index, count in zip(indices, counts):
+                found[index] = list(islice(described, count))
+        numbers = range(first, first + len(prepared.places))
+        answers = self.processor.decode(rows, found, example_ids=numbers, fill=None)
+        return [
+            [{**place, **(answer or writer.unknown())} for place, answer in zip(*pair)]
+            for pair in zip(prepared.places, answers)
+        ]
+
+    def _logits(self, rows: list[dict[str, Any]]) -> torch.Tensor:
+        """Score the positions of a batch of rows, as ``(N, L)`` on the CPU."""
+        if self.model.training:
+            self.model.eval()
+        logits = self.forward(self._collator(rows))["logits"]
+        counts = torch.tensor([len(row["mask_indices"]) for row in rows])
+        return logits[torch.arange(logits.shape[1]) < counts[:, None]]
+
+    def get_inference_context(self) -> Any:
+        """Return what forward passes run in."""
+        return torch.inference_mode
+
+    def preprocess(self, input_: Any, first: int = 0, **options: Any) -> Prepared:
+        """Turn a list of inputs into rows; see `inputs.prepare`."""
+        return prepare(self.processor, input_, first)
+
+    def _forward(self, input_tensors: dict[str, torch.Tensor], **options: Any) -> Any:
+        """Score a batch of rows: ``logits`` ``(B, M, L)``."""
+        return {"logits": self.model(**input_tensors, return_dict=True).logits}
+
+    def postprocess(self, model_outputs: Any, writer: AnswerWriter, **options: Any) -> Any:
+        """Describe positions with logits ``(N, L)``; see `AnswerWriter`."""
+        return writer.write(model_outputs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Save model and processor to a folder that loads again; arguments as for the model.
+
+        Raises:
+            ValueError: an ONNX model, whose folder can be copied.
+        """
+        if isinstance(self.model, OnnxModule):
+            raise ValueError("An ONNX model cannot be saved again. Copy its folder.")
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.model).__name__}, device={str(self.device)!r})"
+
+
+def _check_count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
+    return value
+
+
+def _read(inputs: Iterator[Any], size: int) -> tuple[list[Any], Exception | None]:
+    """Read up to `size` inputs, and what stopped it before."""
+    window: list[Any] = []
+    try:
+        window.extend(islice(inputs, size))
+    except Exception as error:  # whatever it is, it is raised after the answers to these
+        return window, error
+    return window, None

@@ -1,0 +1,108 @@
+"""What is said of each position: its labels and their scores.
+
+logits (N, L)  ->  N dicts of a label and its score, or of several in a list
+
+Plain Python values, ready for JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import torch
+
+from ..decisions import decide, probabilities
+from ..labels import Thresholds, check_task, check_thresholds
+
+Answer = dict[str, Any]
+
+
+class AnswerWriter:
+    """Turn logits into what a pipeline answers.
+
+    Args:
+        names: the L labels, in the order of their ids.
+        task: "multilabel" or "multiclass".
+        thresholds: see `MaskedSeqModelingConfig`.
+        top_k: list the best `top_k` labels, all where there are fewer, whatever the thresholds.
+        return_all_scores: list all labels.
+
+    Raises:
+        ValueError: settings out of range, or that contradict each other.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, -1.0], [0.0, 0.0]])
+        >>> AnswerWriter(["a", "b"], "multilabel", [0.6, 0.2]).write(logits)[0]["labels"]
+        [{'label': 'a', 'score': 0.88...}, {'label': 'b', 'score': 0.26...}]
+        >>> AnswerWriter(["a", "b"], "multiclass", 0.6).write(logits)[1]
+        {'label': None, 'score': 0.5}
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        task: str,
+        thresholds: Thresholds | None = None,
+        top_k: int | None = None,
+        return_all_scores: bool = False,
+    ) -> None:
+        check_task(task)
+        whole = isinstance(top_k, Integral) and not isinstance(top_k, bool)
+        if top_k is not None and not (whole and top_k >= 1):
+            raise ValueError(f"`top_k` must be a whole number of at least 1, got {top_k!r}.")
+        if top_k is not None and return_all_scores:
+            raise ValueError(
+                f"`top_k` and `return_all_scores` contradict each other, got top_k={top_k} and "
+                "return_all_scores=True. Give one of them."
+            )
+        self.names, self.task = list(names), task
+        self.thresholds = check_thresholds(thresholds, task, self.names, len(self.names))
+        self.count = len(self.names) if return_all_scores else top_k
+
+    def write(self, logits: torch.Tensor) -> list[Answer]:
+        """Describe N positions.
+
+        Args:
+            logits: ``(N, L)``.
+
+        Returns:
+            N dicts. "multilabel": ``labels``, a list of ``label`` and ``score``, best first.
+            "multiclass": ``label`` and ``score`` of the best, `label` None where the threshold
+            rejects it; with `top_k` or `return_all_scores` also ``labels``.
+        """
+        if self.task == "multilabel":
+            return [{"labels": labels} for labels in self._lists(logits)]
+        ids = decide(logits, self.task, self.thresholds).tolist()
+        best = probabilities(logits, self.task).amax(-1).tolist()
+        answers = [
+            {"label": None if index < 0 else self.names[index], "score": score}
+            for index, score in zip(ids, best)
+        ]
+        if self.count is not None:
+            for answer, labels in zip(answers, self._lists(logits)):
+                answer["labels"] = labels
+        return answers
+
+    def unknown(self) -> Answer:
+        """Describe a position that ``on_overflow="drop"`` left out: all values are None."""
+        if self.task == "multilabel":
+            return {"labels": None}
+        return {"label": None, "score": None, **({} if self.count is None else {"labels": None})}
+
+    def _lists(self, logits: torch.Tensor) -> list[list[Answer]]:
+        """List labels, best first: the first `count`, or those above the thresholds."""
+        # The logits are sorted, since probabilities can round to a tie.
+        order = logits.argsort(dim=-1, descending=True, stable=True)[:, : self.count]
+        scores = probabilities(logits, self.task).gather(-1, order)
+        if self.count is not None:
+            kept = torch.ones_like(order, dtype=torch.bool)
+        else:
+            kept = decide(logits, self.task, self.thresholds).gather(-1, order)
+        lists: list[list[Answer]] = [[] for _ in range(len(logits))]
+        places = kept.nonzero()
+        found = zip(places[:, 0].tolist(), order[kept].tolist(), scores[kept].tolist())
+        for row, index, score in found:
+            lists[row].append({"label": self.names[index], "score": score})
+        return lists

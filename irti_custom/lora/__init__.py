@@ -1,0 +1,1 @@
+"""Train a small share of a model's weights, through PEFT."""

@@ -1,0 +1,174 @@
+"""A PEFT model whose folder describes itself, and the way back from that folder.
+
+    adapter_config.json   PEFT's: what is adapted; the checkpoint it stands on, if it is one
+    adapter_model.*       the adapters, the head, new tokens
+    config.json           ours: task, labels, the encoder's config, the encoder it stands on
+
+Needs PEFT, so other rooms import this one where an adapter is made or met, not before.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from transformers.utils import CONFIG_NAME
+
+from ..configuration_custom import MaskedSeqModelingConfig
+from ..encoders import vocabulary_size
+from ..loading import Source
+from .adapter_checks import NO_PROMPTS, check_added_rows
+
+try:
+    from peft import (
+        LoraConfig,
+        PeftConfig,
+        PeftModel,
+        get_peft_model_state_dict,
+    )
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as PEFT_TARGETS
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"LoRA needs PEFT, and the import failed: {error}. Run `pip install peft`, or install "
+        'this package as "irti_custom[lora]".',
+        name=error.name,
+    ) from error
+
+if TYPE_CHECKING:
+    from ..modeling_custom import AutoModelForMaskedSeqModeling
+
+__all__ = [
+    "PEFT_TARGETS",
+    "LoraConfig",
+    "MaskedSeqPeftModel",
+    "attach_adapter",
+    "get_peft_model_state_dict",
+]
+
+_ADAPTER = "default"
+
+
+class MaskedSeqPeftModel(PeftModel):
+    """A PEFT model around `AutoModelForMaskedSeqModeling` that answers to its names too.
+
+    PEFT's class for feature extraction would take a third argument for embeddings.
+
+    Attributes:
+        source: what the adapter was loaded from; None for a new one.
+
+    Raises:
+        ValueError: a prompt method.
+    """
+
+    source: Source | None = None
+
+    def __init__(
+        self,
+        model: AutoModelForMaskedSeqModeling,
+        peft_config: PeftConfig,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        if peft_config.is_prompt_learning:
+            raise ValueError(NO_PROMPTS)
+        super().__init__(model, peft_config, *args, **kwargs)
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        safe_serialization: bool = True,
+        selected_adapters: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Save the adapter, and the config of the model around it; arguments as in PEFT.
+
+        An earlier config goes first and the new one comes last: a folder that was not saved whole
+        does not load.
+
+        Raises:
+            ValueError: with_code=True, which is for whole models.
+        """
+        if kwargs.pop("with_code", None):
+            raise ValueError(
+                "with_code=True is for a whole model, and an adapter's folder holds the adapter "
+                "alone. Save model.merge_and_unload() with its code."
+            )
+        folder = os.fspath(save_directory)
+        names = selected_adapters or list(self.peft_config)
+        paths = [folder if name == _ADAPTER else os.path.join(folder, name) for name in names]
+        is_main = kwargs.get("is_main_process", True)
+        for path in paths:
+            if is_main and os.path.isfile(os.path.join(path, CONFIG_NAME)):
+                os.remove(os.path.join(path, CONFIG_NAME))
+        super().save_pretrained(folder, safe_serialization, selected_adapters, **kwargs)
+        for config in self.peft_config.values():  # PEFT 0.17 turns None into a name to look up
+            config.base_model_name_or_path = config.base_model_name_or_path or None
+        for path in paths if is_main else ():
+            self.get_base_model().config.save_pretrained(path)
+
+    def load_adapter(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
+        """Load an adapter as PEFT does.
+
+        Raises:
+            ValueError: it lacks weights.
+        """
+        try:
+            result = super().load_adapter(os.fspath(model_id), *args, **kwargs)
+            missing = sorted(result.missing_keys)
+        except KeyError as error:  # PEFT looks up the head and new tokens by their names
+            missing = [str(error)]
+        if missing:
+            raise ValueError(
+                f"The adapter in {str(model_id)!r} lacks weights: {missing}. Was it saved whole?"
+            )
+        return result
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Trade compute for memory; arguments as in Transformers.
+
+        Without reentrance by default: with it, no gradient gets past a frozen embedding.
+        """
+        settings = gradient_checkpointing_kwargs or {"use_reentrant": False}
+        model = self.get_base_model()
+        model.gradient_checkpointing_enable(settings, **kwargs)
+        if settings.get("use_reentrant", True):
+            model.enable_input_require_grads()
+
+
+def attach_adapter(
+    model: AutoModelForMaskedSeqModeling,
+    source: Source,
+    config: MaskedSeqModelingConfig,
+    is_trainable: bool = False,
+) -> MaskedSeqPeftModel:
+    """Put a saved adapter on the model that it was trained on.
+
+    Args:
+        model: the base, with its own vocabulary; its embeddings are resized to the adapter's.
+        source: the adapter.
+        config: of the adapter.
+        is_trainable: whether it is to be trained on.
+
+    Returns:
+        The adapted model, in eval mode.
+
+    Raises:
+        ValueError: the adapter lacks weights, or is a prompt.
+    """
+    known = vocabulary_size(model.config.base_model_config)
+    rows = vocabulary_size(config.base_model_config)
+    if rows is not None and rows != known:
+        model.resize_token_embeddings(rows, mean_resizing=False)
+    peft_config = PeftConfig.from_pretrained(source.path, **source.hub)
+    peft_config.inference_mode = not is_trainable
+    peft_config.base_model_name_or_path = model.name_or_path or None
+    peft_config.revision = None if model.source is None else model.source.revision
+    check_added_rows(model, peft_config, known)
+    adapted = MaskedSeqPeftModel(model, peft_config, _ADAPTER)
+    adapted.load_adapter(source.path, _ADAPTER, is_trainable=is_trainable, **source.hub)
+    adapted.source = source
+    if not is_trainable:
+        adapted.requires_grad_(False)  # PEFT 0.17 leaves the head's gradient on
+    return adapted.eval()

