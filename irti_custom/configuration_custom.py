@@ -35,6 +35,7 @@ _CALLER_ONLY_KEYS = (
     "_attn_implementation",
     "_attn_implementation_internal",
 )
+_WIDTH_NAMES = ("hidden_size", "d_model", "dim", "emb_dim")  # of the encoder's config
 _LABEL_KEYS = ("num_labels", "id2label", "label2id")
 LOSS_SETTINGS = ("pos_weight", "class_weight", "focal_gamma")
 _OWN_KEYS = ("task", "problem_type", "base_model_attr_name", "thresholds", *LOSS_SETTINGS)
@@ -121,15 +122,15 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         # Set first: Transformers spreads dtype and attention settings over the sub-configs.
         self.base_model_config = _as_config(base_model_config)
         self.base_model_name_or_path = base_model_name_or_path
-        known_type = getattr(self.base_model_config, "model_type", None)
-        if base_model_type and known_type and base_model_type != known_type:
+        model_type = getattr(self.base_model_config, "model_type", None) or base_model_type
+        if base_model_type not in (None, model_type):
             raise ValueError(
                 f"`base_model_type` is {base_model_type!r}, but `base_model_config` describes "
-                f"{known_type!r}. Leave it out: it follows from `base_model_config`."
+                f"{model_type!r}. Leave it out: it follows from `base_model_config`."
             )
-        self.base_model_type = known_type or base_model_type
+        self.base_model_type = model_type
         self.base_model_attr_name = base_model_attr_name or (
-            attr_name_of(self.base_model_type) if self.base_model_type else None
+            attr_name_of(model_type) if model_type else None
         )
         super().__init__(
             id2label=id2label,
@@ -147,6 +148,27 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         """The L names, in the order of their ids."""
         return [self.id2label[index] for index in range(self.num_labels)]
 
+    @property
+    def vocab_size(self) -> int | None:
+        """How many token ids the encoder knows; None where it counts none."""
+        return getattr(self.base_model_config, "vocab_size", None)
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the width of the encoder's hidden states.
+
+        Raises:
+            AttributeError: no attribute of the encoder's config holds it.
+        """
+        widths = (getattr(self.base_model_config, name, None) for name in _WIDTH_NAMES)
+        width = next((width for width in widths if isinstance(width, int)), None)
+        if width is None:
+            raise AttributeError(
+                f"The config of {self.base_model_type!r} must say how wide its hidden states are, "
+                f"under one of {_WIDTH_NAMES}; it has none of them."
+            )
+        return width
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a setting in its normal form.
 
@@ -156,31 +178,29 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             ValueError: a value that contradicts the other settings.
         """
         if name in ("id2label", "label2id"):
-            self._set_labels(**{name: value})
-            return
-        if name == "task":
+            names = resolve_labels(None, **{"id2label": None, "label2id": None, name: value})
+            if names is None:
+                raise ValueError(f"`{name}` must name the labels, got None.")
+            if "task" in vars(self):  # else the config is being built
+                self._check_settings(self.task, names)
+            super().__setattr__("id2label", names)
+            name, value = "label2id", {name: index for index, name in names.items()}
+        elif name == "task":
             self._check_settings(check_task(value), self.id2label)
             super().__setattr__("problem_type", PROBLEM_TYPES[value])
         elif name == "focal_gamma":
             if not 0 <= value < math.inf:
                 raise ValueError(f"`focal_gamma` must be at least 0, got {value!r}.")
             value = float(value)
+        elif name == "base_model_attr_name" and value is not None:
+            if not value.isidentifier() or value.startswith("_"):
+                raise ValueError(
+                    f"`{name}` must be a Python identifier without a leading underscore, got "
+                    f"{value!r}. The default is the encoder's model type, such as 'bert'."
+                )
         elif name in _PER_LABEL:
             value = _check_per_label(name, value, self.task, self.id2label)
         super().__setattr__(name, value)
-
-    def _set_labels(
-        self,
-        id2label: dict[int, str] | None = None,
-        label2id: dict[str, int] | None = None,
-    ) -> None:
-        names = resolve_labels(None, id2label, label2id)
-        if names is None:
-            raise ValueError("`id2label` and `label2id` must name the labels, got None.")
-        if "task" in vars(self):  # else the config is being built
-            self._check_settings(self.task, names)
-        super().__setattr__("id2label", names)
-        super().__setattr__("label2id", {name: index for index, name in names.items()})
 
     def _check_settings(self, task: str, id2label: dict[int, str]) -> None:
         """Check that what is set per label goes with a task and labels."""
@@ -206,21 +226,23 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         config_dict = _as_data(config_dict)
         if not _is_remote(cls):  # a checkpoint's copy of this code is for processes without it
             config_dict.pop("auto_map", None)
-        saved, retuned = dict(config_dict), kwargs.get("thresholds") is not None
-        given = {name: kwargs.pop(name) for name in _LABEL_KEYS if kwargs.get(name) is not None}
-        if given and given != {"num_labels": _saved_num_labels(config_dict)}:
+        saved = dict(config_dict)
+        overrides = {k: kwargs.pop(k) for k in _LABEL_KEYS if kwargs.get(k) is not None}
+        maps = config_dict.get("id2label") or config_dict.get("label2id")
+        size = len(maps) if maps else config_dict.get("num_labels")
+        if overrides and overrides != {"num_labels": size}:
             config_dict = {k: v for k, v in config_dict.items() if k not in _LABEL_KEYS}
-            config_dict.update(given)
+            config_dict.update(overrides)
         if kwargs.get("task") is not None:
             config_dict.pop("problem_type", None)
+        if kwargs.get("thresholds") is None and saved.get("thresholds") is not None:
+            _check_thresholds_still_fit(saved, {**config_dict, **kwargs})
         # None means "as saved". Without these, Transformers would set the attributes one by one,
         # past the checks of `__init__`.
         for name in (*_LABEL_KEYS, *_OWN_KEYS):
             value = kwargs.pop(name, None)
             if value is not None:
                 config_dict[name] = value
-        if not retuned:
-            _check_thresholds_still_fit(saved, config_dict)
         return super().from_dict(config_dict, **kwargs)
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
@@ -255,12 +277,7 @@ def _check_per_label(name: str, value: Any, task: str, id2label: dict[int, str])
 
 
 def attr_name_of(model_type: str) -> str:
-    """Turn a model type into an identifier, as version 0.1.0 did.
-
-    Example:
-        >>> attr_name_of("xlm-roberta")
-        'xlm_roberta'
-    """
+    """Turn a model type into an identifier, as version 0.1.0 did."""
     name = re.sub(r"[^a-z0-9]+", "_", model_type.lower()).strip("_") or "encoder"
     return f"m_{name}" if name[0].isdigit() else name
 
@@ -279,8 +296,7 @@ def _as_config(value: PretrainedConfig | dict[str, Any] | None) -> PretrainedCon
         )
     settings.pop("transformers_version", None)
     # A class that a permitted load has registered is remote code all the same.
-    known = model_type in CONFIG_MAPPING and not _is_remote(CONFIG_MAPPING[model_type])
-    if known:
+    if model_type in CONFIG_MAPPING and not _is_remote(CONFIG_MAPPING[model_type]):
         return CONFIG_MAPPING[model_type].from_dict(settings)
     return OpaqueEncoderConfig(model_type=model_type, **settings)
 
@@ -290,38 +306,23 @@ def _is_remote(config_class: type) -> bool:
 
 
 def _as_data(config_dict: dict[str, Any]) -> dict[str, Any]:
-    """Drop from a saved dict what only a caller may say; undo what 0.1.0 wrote for its own use."""
-    if "strict_mlm_check" in config_dict and config_dict.get("base_model_attr_name"):
-        # Version 0.1.0 stored the name as the caller gave it and normalised it on use.
-        config_dict = {
-            **config_dict,
-            "base_model_attr_name": attr_name_of(config_dict["base_model_attr_name"]),
-        }
+    """Drop from a saved dict what only a caller may say."""
     data = {k: v for k, v in config_dict.items() if k not in _CALLER_ONLY_KEYS}
+    if "strict_mlm_check" in config_dict and data.get("base_model_attr_name"):
+        # Version 0.1.0 stored the name as the caller gave it and normalised it on use.
+        data["base_model_attr_name"] = attr_name_of(data["base_model_attr_name"])
     if isinstance(data.get("base_model_config"), dict):
         data["base_model_config"] = _as_data(data["base_model_config"])
     return data
 
 
-def _saved_num_labels(config_dict: dict[str, Any]) -> int | None:
-    maps = config_dict.get("id2label") or config_dict.get("label2id")
-    return len(maps) if maps else config_dict.get("num_labels")
-
-
-def _check_thresholds_still_fit(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _check_thresholds_still_fit(saved: dict[str, Any], changed: dict[str, Any]) -> None:
     """Raise if labels would be decided by thresholds that were tuned for others."""
-    if saved.get("thresholds") is None:
-        return
-    before, after = (
-        (
-            config.get("task") or "multilabel",
-            resolve_labels(*(config.get(name) for name in _LABEL_KEYS)),
-        )
-        for config in (saved, wanted)
-    )
-    if before != after:
+    labels = [resolve_labels(*(c.get(key) for key in _LABEL_KEYS)) for c in (saved, changed)]
+    tasks = [config.get("task") or "multilabel" for config in (saved, changed)]
+    if labels[0] != labels[1] or tasks[0] != tasks[1]:
         raise ValueError(
-            f"The saved `thresholds` are for task={before[0]!r} with the labels {before[1]}, got "
-            f"task={after[0]!r} with {after[1]}. Pass `thresholds` for these, too: 0.5 for "
+            f"The saved `thresholds` are for task={tasks[0]!r} with the labels {labels[0]}, got "
+            f"task={tasks[1]!r} with {labels[1]}. Pass `thresholds` for these, too: 0.5 for "
             "'multilabel', 0.0 for 'multiclass' is as if there were none."
         )

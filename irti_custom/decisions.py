@@ -1,13 +1,16 @@
-"""From logits to probabilities, and from those to decisions.
+"""Turn logits into probabilities, and these into decisions.
 
-logits (..., L) ──▶ probabilities (..., L) ──▶ 0/1 per label (..., L), or class ids (...)
+    logits (..., L) ──▶ probabilities (..., L) ──▶ 0/1 per label (..., L), or class ids (...)
+
+The same for PyTorch, for an exported graph and in the pipeline.
 """
 
 from __future__ import annotations
 
 import torch
 
-from .labels import IGNORE_INDEX
+from .labels import DEFAULT_THRESHOLDS, IGNORE_INDEX
+from .losses import at_least_float32
 
 
 def probabilities(logits: torch.Tensor, task: str) -> torch.Tensor:
@@ -17,7 +20,7 @@ def probabilities(logits: torch.Tensor, task: str) -> torch.Tensor:
         >>> probabilities(torch.zeros(1, 4), "multiclass").tolist()
         [[0.25, 0.25, 0.25, 0.25]]
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     return logits.sigmoid() if task == "multilabel" else logits.softmax(-1)
 
 
@@ -46,7 +49,9 @@ def decide(
     """
     scores = probabilities(logits, task)
     if task == "multilabel":
-        limits = torch.tensor(0.5 if thresholds is None else thresholds, dtype=scores.dtype)
+        if thresholds is None:
+            thresholds = DEFAULT_THRESHOLDS[task]
+        limits = torch.tensor(thresholds, dtype=scores.dtype)
         return scores >= limits.to(scores.device, non_blocking=True)
     ids = logits.argmax(-1)  # of the logits: probabilities can round to a tie
     if thresholds is None:

@@ -26,23 +26,13 @@ from .configuration_custom import OpaqueEncoderConfig
 
 # Registered for causal language modelling only, yet it reads in both directions.
 _BIDIRECTIONAL = ("xlnet",)
-_WIDTH_NAMES = ("hidden_size", "d_model", "dim", "emb_dim")
 # What Transformers reads from an encoder's `**kwargs`; anything else would vanish there.
-_READ_FROM_KWARGS = frozenset(
-    (
-        "output_attentions",
-        "output_hidden_states",
-        "return_dict",
-        "cu_seq_lens_q",
-        "cu_seq_lens_k",
-        "max_length_q",
-        "max_length_k",
-    )
-)
+_READ_FROM_KWARGS = {"output_attentions", "output_hidden_states", "return_dict"}
+_READ_FROM_KWARGS |= {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"}
 
 
 def check_encoder(config: PretrainedConfig, strict_mlm_check: bool = False) -> None:
-    """Refuse what is not an encoder, by its config alone.
+    """Check by its config alone that a model is an encoder.
 
     Args:
         config: the config of the base model.
@@ -50,13 +40,6 @@ def check_encoder(config: PretrainedConfig, strict_mlm_check: bool = False) -> N
 
     Raises:
         ValueError: a decoder, an encoder-decoder, or no masked-LM class where one is demanded.
-
-    Example:
-        >>> from transformers import GPT2Config
-        >>> check_encoder(GPT2Config())
-        Traceback (most recent call last):
-        ValueError: An encoder-only model is needed, but 'gpt2' is a decoder (a causal language \
-model). Use an encoder such as BERT, RoBERTa, DeBERTa or ModernBERT.
     """
     reason = None
     if getattr(config, "is_encoder_decoder", False):
@@ -83,54 +66,38 @@ model). Use an encoder such as BERT, RoBERTa, DeBERTa or ModernBERT.
 
 def find_encoder_class(
     config: PretrainedConfig,
-    *,
-    trust_remote_code: bool = False,
     source: str | os.PathLike | None = None,
-    **hub_arguments: Any,
+    trust_remote_code: bool = False,
+    **hub: Any,
 ) -> type[PreTrainedModel]:
     """Find the class an encoder is built from.
 
-    Args:
-        config: the encoder's config.
-        trust_remote_code: the caller's permission to run code that comes with the weights.
-        source: folder or Hub id that holds such code.
-        **hub_arguments: where and how to fetch it (`revision`, `token`, `cache_dir`, ...).
+    That of a remote encoder is in the folder or Hub repository `source`, fetched as `hub` says
+    (`revision`, `token`, ...), and runs only with the caller's permission.
 
     Raises:
         ValueError: code is needed but not permitted, or there is no class that takes `input_ids`.
-
-    Example:
-        >>> from transformers import BertConfig
-        >>> find_encoder_class(BertConfig()).__name__
-        'BertModel'
     """
     if _is_remote(config):
-        reference = (getattr(config, "auto_map", None) or {}).get("AutoModel")
-        _permit(config.model_type, reference, trust_remote_code)
-        found = get_class_from_dynamic_module(reference, str(source), **_for_code(hub_arguments))
-        # Marks the class as remote, so that its code is saved with each checkpoint.
-        found.register_for_auto_class("AutoModel")
+        encoder_class = _remote_class("AutoModel", config, source, trust_remote_code, hub)
     else:
-        found = MODEL_MAPPING.get(type(config), None)
-        if isinstance(found, (tuple, list)):  # Funnel: with and without its decoder
-            named = [c for c in found if c.__name__ in (config.architectures or ())]
-            found = (named or found)[0]
-    if found is None or not _takes_tokens(found):
+        encoder_class = MODEL_MAPPING.get(type(config), None)
+        if isinstance(encoder_class, (tuple, list)):  # Funnel: with and without its decoder
+            named = [c for c in encoder_class if c.__name__ in (config.architectures or ())]
+            encoder_class = (named or encoder_class)[0]
+    if encoder_class is None or not _takes_tokens(encoder_class):
         raise ValueError(
             f"An encoder that takes `input_ids` is needed, but {config.model_type!r} has "
-            f"{found.__name__ if found else 'no class in AutoModel'}. Use a text encoder."
+            f"{encoder_class.__name__ if encoder_class else 'no class in AutoModel'}. Use a text "
+            "encoder."
         )
-    return found
+    return encoder_class
 
 
 def build_encoder(
     config: PretrainedConfig | None, encoder_class: type[PreTrainedModel] | None = None
 ) -> PreTrainedModel:
-    """Build an encoder with random weights.
-
-    Args:
-        config: the encoder's.
-        encoder_class: the class to build, for an encoder of remote code.
+    """Build an encoder with random weights; one of remote code needs its class.
 
     Raises:
         ValueError: no config, or not that of an encoder.
@@ -141,28 +108,23 @@ def build_encoder(
             "from_pretrained(base, num_labels=...), or pass base_model_config=BertConfig(...)."
         )
     check_encoder(config)
-    found = encoder_class or find_encoder_class(config)
-    return found(config, **without_pooler(found))
+    encoder_class = encoder_class or find_encoder_class(config)
+    return encoder_class(config, **without_pooler(encoder_class))
 
 
 def remote_config(
     config: OpaqueEncoderConfig,
-    trust_remote_code: bool,
     source: str | os.PathLike,
-    **hub_arguments: Any,
+    trust_remote_code: bool,
+    **hub: Any,
 ) -> PretrainedConfig:
     """Rebuild a remote encoder's config from the class that the checkpoint carries.
 
     Raises:
         ValueError: the caller has not given permission, or the checkpoint carries no code.
     """
-    settings = config.to_dict()
-    model_type = settings.pop("model_type")
-    reference = (settings.get("auto_map") or {}).get("AutoConfig")
-    _permit(model_type, reference, trust_remote_code)
-    found = get_class_from_dynamic_module(reference, str(source), **_for_code(hub_arguments))
-    found.register_for_auto_class("AutoConfig")
-    return found.from_dict(settings)
+    config_class = _remote_class("AutoConfig", config, source, trust_remote_code, hub)
+    return config_class.from_dict({k: v for k, v in config.to_dict().items() if k != "model_type"})
 
 
 def save_remote_code(encoder: PreTrainedModel, folder: str | os.PathLike) -> None:
@@ -173,9 +135,9 @@ def save_remote_code(encoder: PreTrainedModel, folder: str | os.PathLike) -> Non
 
 
 def accepted_arguments(encoder: PreTrainedModel) -> frozenset[str] | None:
-    """Names that the encoder's forward reads; None for one that takes whatever comes.
+    """Name the arguments that the encoder's forward reads; None for one that takes any.
 
-    A plain `**kwargs` in a Transformers class swallows names without reading them, so it does not
+    A plain `**kwargs` in a Transformers class drops names without reading them, so it does not
     count as accepting them.
     """
     parameters = inspect.signature(encoder.forward).parameters.values()
@@ -188,7 +150,7 @@ def accepted_arguments(encoder: PreTrainedModel) -> frozenset[str] | None:
 
 
 def without_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
-    """Arguments that leave out the pooler, where `cls` can: its output is never read."""
+    """Return the arguments that leave out the pooler, whose output is never read."""
     takes = "add_pooling_layer" in inspect.signature(cls.__init__).parameters
     return {"add_pooling_layer": False} if takes else {}
 
@@ -200,38 +162,11 @@ def freeze_pooler(encoder: PreTrainedModel) -> None:
         pooler.requires_grad_(False)
 
 
-def hidden_width(config: PretrainedConfig) -> int:
-    """Read H, the width of the encoder's hidden states, from its config.
-
-    Raises:
-        ValueError: no attribute of the config holds it.
-
-    Example:
-        >>> from transformers import DistilBertConfig
-        >>> hidden_width(DistilBertConfig(dim=96, n_heads=4))
-        96
-    """
-    for name in _WIDTH_NAMES:
-        width = getattr(config, name, None)
-        if isinstance(width, int):
-            return width
-    raise ValueError(
-        f"The config of {config.model_type!r} must say how wide its hidden states are, under one "
-        f"of {_WIDTH_NAMES}; it has none of them."
-    )
-
-
 def max_tokens(encoder: PreTrainedModel) -> int | None:
     """Count the tokens that the encoder has positions for; None where nothing limits them.
 
-    The limit is the smaller of what its config says and of what its table of positions holds.
-    RoBERTa and its kin number positions from behind the pad token on, so that some rows of that
-    table stay unused.
-
-    Example:
-        >>> from transformers import BertConfig, BertModel
-        >>> max_tokens(BertModel(BertConfig(num_hidden_layers=1, max_position_embeddings=64)))
-        64
+    The smaller of what its config says and what its table of positions holds. RoBERTa and its kin
+    count from behind the pad token, so that some rows of that table stay unused.
     """
     limit = getattr(encoder.config, "max_position_embeddings", None) or 0
     limits = [limit] if limit > 0 else []  # some count positions relatively and say so with -1
@@ -240,17 +175,6 @@ def max_tokens(encoder: PreTrainedModel) -> int | None:
             skipped = module.padding_idx
             limits.append(module.num_embeddings - (0 if skipped is None else skipped + 1))
     return min(limits, default=None)
-
-
-def vocabulary_size(config: PretrainedConfig | None) -> int | None:
-    """Count the token ids that the encoder knows; None where it counts none.
-
-    Example:
-        >>> from transformers import BertConfig
-        >>> vocabulary_size(BertConfig(vocab_size=10))
-        10
-    """
-    return getattr(config, "vocab_size", None)
 
 
 def _has_masked_lm(config: PretrainedConfig) -> bool:
@@ -268,23 +192,31 @@ def _is_remote(config: PretrainedConfig) -> bool:
     return opaque or type(config).__module__.startswith("transformers_modules")
 
 
-def _permit(model_type: str, reference: str | None, permitted: bool) -> None:
+def _remote_class(
+    auto_class: str,
+    config: PretrainedConfig,
+    source: str | os.PathLike | None,
+    permitted: bool,
+    hub: dict[str, Any],
+) -> Any:
+    """Load a class from the code that comes with an encoder, if the caller permits it."""
+    reference = (getattr(config, "auto_map", None) or {}).get(auto_class)
     if not reference:
         raise ValueError(
-            f"The encoder type {model_type!r} is unknown to this version of Transformers, and its "
-            "config names no code of its own (`auto_map`). Update Transformers, or use another "
-            "encoder."
+            f"The encoder type {config.model_type!r} is unknown to this version of Transformers, "
+            "and its config names no code of its own (`auto_map`). Update Transformers, or use "
+            "another encoder."
         )
     if permitted is not True:
         raise ValueError(
-            f"The encoder type {model_type!r} runs code that comes with the checkpoint "
+            f"The encoder type {config.model_type!r} runs code that comes with the checkpoint "
             f"({reference}). Read that code, then pass trust_remote_code=True to this call to "
             "permit it."
         )
-
-
-def _for_code(hub_arguments: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in hub_arguments.items() if k != "subfolder" and v is not None}
+    hub = {k: v for k, v in hub.items() if k != "subfolder" and v is not None}
+    remote_class = get_class_from_dynamic_module(reference, str(source), **hub)
+    remote_class.register_for_auto_class(auto_class)  # its code is saved with each checkpoint
+    return remote_class
 
 
 def _takes_tokens(cls: type[PreTrainedModel]) -> bool:

@@ -1,7 +1,9 @@
-"""Tasks and labels: names, weights and thresholds per label, checked and in one form.
+"""Tasks and labels: names, weights and thresholds per label, in one form.
 
-num_labels, id2label, label2id  ->  {0: "person", 1: "place"}
-{"person": 0.4, "place": 0.7}   ->  [0.4, 0.7]
+    num_labels, id2label, label2id  ->  {0: "person", 1: "place"}
+    {"person": 0.4, "place": 0.7}   ->  [0.4, 0.7]
+
+Every other file asks here.
 """
 
 from __future__ import annotations
@@ -29,15 +31,7 @@ Thresholds = Union[float, Sequence[float], Mapping[str, float], np.ndarray]
 
 
 def check_task(task: str) -> str:
-    """Return the task.
-
-    Raises:
-        ValueError: it is not one of `TASKS`.
-
-    Example:
-        >>> check_task("multilabel")
-        'multilabel'
-    """
+    """Return the task; raise ValueError if it is not one of `TASKS`."""
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
     return task
@@ -101,10 +95,6 @@ def check_weights(
 
     Raises:
         ValueError: another task, another number of factors, or one that is negative.
-
-    Example:
-        >>> check_weights("pos_weight", [1, 2], num_labels=2, allowed=True)
-        [1.0, 2.0]
     """
     if weights is None:
         return None
@@ -149,7 +139,7 @@ def check_thresholds(
     """
     if thresholds is None:
         return None
-    if task != "multilabel" and (isinstance(thresholds, Mapping) or np.ndim(thresholds)):
+    if task == "multiclass" and (isinstance(thresholds, Mapping) or np.ndim(thresholds)):
         raise ValueError(
             f"`thresholds` must be one probability for task={task!r}, under which the top class is "
             f"rejected, got {thresholds}. One per label is for task='multilabel'."

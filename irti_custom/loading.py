@@ -28,7 +28,6 @@ from .encoders import (
     find_encoder_class,
     freeze_pooler,
     remote_config,
-    vocabulary_size,
     without_pooler,
 )
 
@@ -44,23 +43,9 @@ HUB_ARGUMENTS = (
 )
 """Where and how a file is fetched, as in Transformers."""
 
-# Of both config and loader: they belong to the loader, which passes them on to every sub-config.
-_LOADER_ARGUMENTS = (
-    *HUB_ARGUMENTS,
-    "dtype",
-    "torch_dtype",
-    "attn_implementation",
-    "quantization_config",
-    "_commit_hash",
-)
-# Beside a base encoder, these are settings of the wrapper.
-_WRAPPER_SETTINGS = (
-    *LOSS_SETTINGS,
-    "thresholds",
-    "output_attentions",
-    "output_hidden_states",
-    "return_dict",
-)
+# Settings of the config; every other keyword argument is for Transformers' loader.
+_OUTPUTS = ("output_attentions", "output_hidden_states", "return_dict")
+_SETTINGS = (*LOSS_SETTINGS, "thresholds", "problem_type", "base_model_config", *_OUTPUTS)
 # These apply to the adapter; its base is at a place of its own.
 _ADAPTER_ARGUMENTS = (
     "_commit_hash",
@@ -123,12 +108,7 @@ class Source:
 
 
 def hub_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the arguments that say where and how a file is fetched.
-
-    Example:
-        >>> hub_arguments({"revision": "main", "dtype": "float32"})
-        {'revision': 'main'}
-    """
+    """Pick the arguments that say where and how a file is fetched."""
     return {name: arguments[name] for name in HUB_ARGUMENTS if name in arguments}
 
 
@@ -142,11 +122,6 @@ def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **
 
     Raises:
         OSError: no such folder or repository, or no ``config.json`` in it.
-
-    Example:
-        >>> resolve("no/such/folder", local_files_only=True)
-        Traceback (most recent call last):
-        OSError: ...
     """
     path = os.fspath(name_or_path)
     settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
@@ -168,29 +143,12 @@ def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **
     )
 
 
-@dataclass(frozen=True)
-class _Request:
-    """What a caller permits and asks of a load.
-
-    Attributes:
-        options: arguments of Transformers' own loading, `HUB_ARGUMENTS` included.
-    """
-
-    trust_remote_code: bool
-    strict_mlm_check: bool
-    options: Mapping[str, Any]
-
-
 class MaskedSeqPreTrainedModel(PreTrainedModel):
-    """Loading; `modeling_custom` adds the architecture.
-
-    Attributes:
-        source: what the model was loaded from; None for one that was built.
-    """
+    """Loading; `modeling_custom` adds the architecture."""
 
     config_class = MaskedSeqModelingConfig
     main_input_name = "input_ids"
-    source: Source | None = None
+    source: Source | None = None  # what the model was loaded from; None for one that was built
     # Version 0.1.0 saved poolers, whose output is never read.
     _keys_to_ignore_on_load_unexpected = [r"\.pooler\."]  # noqa: RUF012
 
@@ -210,8 +168,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
     ) -> Any:
         """Load a base encoder under a new head, a checkpoint of this class, or an adapter of one.
 
-        Which it is, the files say, for a folder and a Hub id alike: the `model_type` in its
-        ``config.json``, and whether it holds an ``adapter_config.json``.
+        Its files say which: the `model_type` in ``config.json``, and ``adapter_config.json``.
 
         Args:
             pretrained_model_name_or_path: folder or Hub id.
@@ -241,11 +198,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             OSError: no such folder or repository, or files missing from it.
         """
         path = pretrained_model_name_or_path
-        labels: dict[str, Any] = {
-            "num_labels": num_labels,
-            "id2label": id2label,
-            "label2id": label2id,
-        }
+        labels: dict = {"num_labels": num_labels, "id2label": id2label, "label2id": label2id}
         overrides = {k: v for k, v in {**labels, "task": task}.items() if v is not None}
         if path is None:  # the weights come as `state_dict`, as for any Transformers model
             return super().from_pretrained(None, *model_args, **overrides, **kwargs)
@@ -267,33 +220,25 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 f"{str(path)!r} holds an exported graph, which has no PyTorch weights. Load it "
                 "with OnnxMaskedSeqModel.from_pretrained, or as a pipeline."
             )
-        options = {
-            k: v for k, v in kwargs.items() if k in (*_LOADER_ARGUMENTS, *_ADAPTER_ARGUMENTS)
-        }
-        settings = {k: v for k, v in kwargs.items() if k not in options}
-        if source.kind == "checkpoint" and "base_model_name_or_path" in options:
-            settings["base_model_name_or_path"] = options.pop("base_model_name_or_path")
-        if config is None or overrides:
-            config, unused = MaskedSeqModelingConfig.from_dict(
+        settings = {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
+        if config is None or overrides or settings:
+            config = MaskedSeqModelingConfig.from_dict(
                 dict(source.settings) if config is None else config.to_dict(),
-                return_unused_kwargs=True,
                 **overrides,
                 **settings,
             )
-            options.update(unused)
-        else:
-            options.update(settings)
         if base_model_attr_name not in (None, config.base_model_attr_name):
             raise ValueError(
                 f"The weights in {str(path)!r} are named {config.base_model_attr_name!r}, so "
                 f"`base_model_attr_name` cannot be {base_model_attr_name!r}. Leave it out."
             )
-        wants_info = options.pop("output_loading_info", False)
-        request = _Request(trust_remote_code, strict_mlm_check, options)
+        wants_info = kwargs.pop("output_loading_info", False)
+        if config.base_model_config is not None:  # else the model itself says what is missing
+            check_encoder(config.base_model_config, strict_mlm_check)
         if source.kind == "adapter":
-            model, info = cls._load_adapter(source, config, request)
+            model, info = cls._load_adapter(source, config, kwargs)
         else:
-            model, info = cls._load_checkpoint(source, config, request, *model_args)
+            model, info = cls._load_checkpoint(source, config, kwargs, *model_args)
         return (model, info) if wants_info else model
 
     @classmethod
@@ -311,94 +256,86 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
     ) -> Any:
         """Load a base encoder and put a new, untrained head on it.
 
-        `from_pretrained` comes here for everything that is not a checkpoint of this class; its
-        docstring describes the arguments.
-
-        Returns:
-            The model in eval mode; with ``output_loading_info=True`` a pair of it and a dict.
-
-        Raises:
-            ValueError: missing or contradicting arguments, not an encoder, or code that is needed
-                but not permitted.
-            OSError: no such folder or repository, or files missing from it.
+        `from_pretrained` describes the arguments, the result and the errors. Here a checkpoint of
+        this class is an error, too.
         """
-        path = os.fspath(base_model_name_or_path)
+        source = resolve(base_model_name_or_path, trust_remote_code, **hub_arguments(kwargs))
+        if source.kind != "encoder":
+            raise ValueError(
+                f"{source.path!r} is a {source.kind} of {cls.__name__}, not a base encoder. Load "
+                "it with from_pretrained; to reuse its encoder, save `model.encoder` on its own."
+            )
         if num_labels is None and id2label is None and label2id is None:
             raise ValueError(
-                f"{path!r} is a base encoder, so its head needs a size: pass `num_labels`, or "
-                "names as `id2label`. To load a trained model, give the folder it was saved to."
+                f"{source.path!r} is a base encoder, so its head needs a size: pass `num_labels`, "
+                "or names as `id2label`. To load a trained model, give the folder it was saved to."
             )
-        settings = {name: kwargs.pop(name) for name in _WRAPPER_SETTINGS if name in kwargs}
+        settings = {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
         config = MaskedSeqModelingConfig(
             num_labels=num_labels,
             task=task,
             id2label=id2label,
             label2id=label2id,
-            base_model_name_or_path=path,
+            base_model_name_or_path=source.path,
             base_model_attr_name=base_model_attr_name,
             **settings,
         )
         wants_info = kwargs.pop("output_loading_info", False)
-        request = _Request(trust_remote_code, strict_mlm_check, kwargs)
-        model, info = cls._load_encoder(path, config, request)
+        model, info = cls._load_encoder(source, config, kwargs, strict_mlm_check)
         return (model, info) if wants_info else model
 
     @classmethod
     def _load_encoder(
-        cls, path: str, config: MaskedSeqModelingConfig, request: _Request
+        cls,
+        source: Source,
+        config: MaskedSeqModelingConfig,
+        options: Mapping[str, Any],
+        strict_mlm_check: bool = False,
     ) -> tuple[Any, dict[str, Any]]:
         """Load an encoder and put a new head on it; `config` describes the whole model."""
-        options = dict(request.options)
+        permitted, options = source.trust_remote_code, dict(options)
         code = {k: v for k, v in options.items() if k in (*HUB_ARGUMENTS, "code_revision")}
         base = options.get("config")
         if isinstance(base, OpaqueEncoderConfig):
-            base = options["config"] = remote_config(base, request.trust_remote_code, path, **code)
+            base = options["config"] = remote_config(base, source.path, permitted, **code)
         if not isinstance(base, PretrainedConfig):
             base = AutoConfig.from_pretrained(
-                base or path, trust_remote_code=bool(request.trust_remote_code), **code
+                base or source.path, trust_remote_code=permitted, **code
             )
-        if isinstance(base, MaskedSeqModelingConfig):
-            raise ValueError(
-                f"{path!r} is a checkpoint of {cls.__name__}, not a base encoder. Load it with "
-                "from_pretrained; to reuse its encoder, save `model.encoder` on its own."
-            )
-        check_encoder(base, request.strict_mlm_check)
-        encoder_class = find_encoder_class(
-            base, trust_remote_code=request.trust_remote_code, source=path, **code
-        )
+        check_encoder(base, strict_mlm_check)
+        encoder_class = find_encoder_class(base, source.path, permitted, **code)
         encoder, info = AutoModel.from_pretrained(
-            path,
-            trust_remote_code=bool(request.trust_remote_code),
+            source.path,
+            trust_remote_code=permitted,
             output_loading_info=True,
             **without_pooler(encoder_class),
             **options,
         )
         config.base_model_config = encoder.config
         model = cls(config, encoder=encoder).eval()
-        model.source = resolve(path, request.trust_remote_code, **hub_arguments(options))
-        return model, _whole_info(info, model)
+        model.source = source
+        # The report on the encoder becomes one on the whole model.
+        head = [name for name, _ in model.named_parameters() if name.startswith("head.")]
+        names = [f"{config.base_model_attr_name}.{key}" for key in info["missing_keys"]]
+        return model, {**info, "missing_keys": type(info["missing_keys"])([*names, *head])}
 
     @classmethod
     def _load_checkpoint(
         cls,
         source: Source,
         config: MaskedSeqModelingConfig,
-        request: _Request,
+        options: Mapping[str, Any],
         *model_args: Any,
     ) -> tuple[Any, dict[str, Any]]:
         """Load the weights of a whole model."""
-        options, config = dict(request.options), copy.deepcopy(config)
-        if isinstance(config.base_model_config, OpaqueEncoderConfig):
-            config.base_model_config = remote_config(
-                config.base_model_config, request.trust_remote_code, source.folder, **source.hub
-            )
-        if config.base_model_config is not None:  # else the model itself says what is missing
-            check_encoder(config.base_model_config, request.strict_mlm_check)
+        config, options = copy.deepcopy(config), dict(options)
+        base, permitted = config.base_model_config, source.trust_remote_code
+        if isinstance(base, OpaqueEncoderConfig):
+            base = remote_config(base, source.folder, permitted, **source.hub)
+            config.base_model_config = base
+        if base is not None:
             options["encoder_class"] = find_encoder_class(
-                config.base_model_config,
-                trust_remote_code=request.trust_remote_code,
-                source=source.folder,
-                **source.hub,
+                base, source.folder, permitted, **source.hub
             )
         model, info = super().from_pretrained(
             source.path, *model_args, config=config, output_loading_info=True, **options
@@ -414,11 +351,11 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def _load_adapter(
-        cls, source: Source, config: MaskedSeqModelingConfig, request: _Request
+        cls, source: Source, config: MaskedSeqModelingConfig, options: Mapping[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
         """Load the base of an adapter, and have `lora` put the adapter on it."""
-        options = {k: v for k, v in request.options.items() if k not in _ADAPTER_ARGUMENTS}
-        moved = request.options.get("base_model_name_or_path")
+        for_base = {k: v for k, v in options.items() if k not in _ADAPTER_ARGUMENTS}
+        moved = options.get("base_model_name_or_path")
         name = moved or source.base_name
         if not name:
             raise ValueError(
@@ -427,54 +364,42 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 f"PeftModel.from_pretrained(model, {source.path!r})."
             )
         if source.base_revision and not moved:
-            options["revision"] = source.base_revision
+            for_base["revision"] = source.base_revision
         try:
-            base = resolve(name, request.trust_remote_code, **hub_arguments(options))
-            model, info = cls._load_base(
-                base,
-                config,
-                _Request(request.trust_remote_code, request.strict_mlm_check, options),
-            )
+            base = resolve(name, source.trust_remote_code, **hub_arguments(for_base))
+            model, info = cls._load_base(base, config, for_base)
         except OSError as error:
             raise OSError(
                 f"The adapter in {source.path!r} stands on {str(name)!r}, which cannot be loaded: "
-                f"{error} If it is elsewhere now, pass base_model_name_or_path=... to "
-                "from_pretrained."
+                f"{error} If it has moved, pass base_model_name_or_path=... to from_pretrained."
             ) from error
         # The one way from here up into a folder: who loads no adapter needs neither it nor PEFT.
         try:
-            room = importlib.import_module(f"{__package__}.lora.peft_model")
+            peft_model = importlib.import_module(f"{__package__}.lora.peft_model")
         except ModuleNotFoundError as error:
             if error.name == "peft":
                 raise
-            raise ModuleNotFoundError(
-                f"{source.path!r} is an adapter, and the code in a checkpoint loads whole models "
-                "only. Install the package irti_custom.",
-                name=error.name,
-            ) from error
-        is_trainable = request.options.get("is_trainable", False)
-        return room.attach_adapter(model, source, config, is_trainable=is_trainable), info
+            message = f"{source.path!r} is an adapter; to load one, install irti_custom."
+            raise ModuleNotFoundError(message, name=error.name) from error
+        is_trainable = options.get("is_trainable", False)
+        return peft_model.attach_adapter(model, source, config, is_trainable), info
 
     @classmethod
     def _load_base(
-        cls, base: Source, config: MaskedSeqModelingConfig, request: _Request
+        cls, base: Source, config: MaskedSeqModelingConfig, options: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
         """Load what an adapter with this config was trained on, with the base's own vocabulary."""
         known, config = base.config, copy.deepcopy(config)
-        size = vocabulary_size(known.base_model_config)
-        if config.base_model_config is not None and size is not None:
-            config.base_model_config.vocab_size = size
+        if config.base_model_config is not None and known.vocab_size is not None:
+            config.base_model_config.vocab_size = known.vocab_size
         if base.kind == "encoder":
             config.base_model_name_or_path = base.path
-            options = {**request.options, "config": config.base_model_config}
-            request = _Request(request.trust_remote_code, request.strict_mlm_check, options)
-            model, info = cls._load_encoder(base.path, config, request)
+            options = {**options, "config": config.base_model_config}
+            model, info = cls._load_encoder(base, config, options)
         else:
-            options = dict(request.options)
             if known.num_labels != config.num_labels:
-                options["ignore_mismatched_sizes"] = True  # the adapter brings its own head
-            request = _Request(request.trust_remote_code, request.strict_mlm_check, options)
-            model, info = cls._load_checkpoint(base, config, request)
+                options = {**options, "ignore_mismatched_sizes": True}  # the adapter has its head
+            model, info = cls._load_checkpoint(base, config, options)
         keys = [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]]
         others = sorted(key for key in keys if not key.startswith("head."))
         if others:
@@ -483,32 +408,19 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
 
 
 def _own_config(config: Any, source: Source) -> Any:
-    """Check that a config of the caller's goes with what is loaded.
-
-    Returns:
-        The config; rebuilt where another copy of this code made it, of which Transformers keeps
-        several.
-    """
+    """Check that the caller's config goes with what is loaded, and make it one of this class."""
     if config is None:
         return None
     ours = getattr(config, "model_type", None) == MaskedSeqModelingConfig.model_type
-    if ours and not isinstance(config, MaskedSeqModelingConfig):
-        rebuilt = MaskedSeqModelingConfig.from_dict(config.to_dict())
-        if config._attn_implementation:  # the caller's choice, which is not part of the dict
-            rebuilt._attn_implementation = config._attn_implementation
-        config = rebuilt
     if ours != (source.kind != "encoder"):
         raise ValueError(
-            f"`config` is a {type(config).__name__}, which does not fit {source.path!r}: its "
-            f"config.json says model_type={source.settings.get('model_type')!r}. Leave `config` "
-            "out."
+            f"`config` is a {type(config).__name__}, which does not fit {source.path!r}: that is "
+            f"of model_type={source.settings.get('model_type')!r}. Leave `config` out."
         )
-    return config
-
-
-def _whole_info(info: dict[str, Any], model: MaskedSeqPreTrainedModel) -> dict[str, Any]:
-    """Turn the encoder's loading report into one of the whole model."""
-    prefix = f"{model.config.base_model_attr_name}."
-    head = [name for name, _ in model.named_parameters() if name.startswith("head.")]
-    missing = [*(prefix + key for key in info["missing_keys"]), *head]
-    return {**info, "missing_keys": type(info["missing_keys"])(missing)}
+    if not ours or isinstance(config, MaskedSeqModelingConfig):
+        return config
+    # Made by another copy of this code, of which Transformers keeps several.
+    rebuilt = MaskedSeqModelingConfig.from_dict(config.to_dict())
+    if config._attn_implementation:  # the caller's choice, which is not part of the dict
+        rebuilt._attn_implementation = config._attn_implementation
+    return rebuilt

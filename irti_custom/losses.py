@@ -1,4 +1,4 @@
-"""The losses, as pure functions from (logits, labels) to a sum and a count.
+"""Compute losses as pure functions from (logits, labels) to a sum and a count.
 
     loss = sum / count
 
@@ -41,7 +41,7 @@ def multilabel_loss(
         (0.6931, 3)
     """
     keep = (labels != IGNORE_INDEX) & (labels[..., :1] != IGNORE_INDEX)
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     targets = torch.where(keep, labels.to(logits.dtype), 0.0)
     losses = F.binary_cross_entropy_with_logits(
         logits, targets, pos_weight=pos_weight, reduction="none"
@@ -77,7 +77,7 @@ def multiclass_loss(
         >>> round(float(total / count), 4), int(count)
         (1.3863, 1)
     """
-    logits, targets = _at_least_float32(logits).flatten(0, 1), labels.flatten().long()
+    logits, targets = at_least_float32(logits).flatten(0, 1), labels.flatten().long()
     losses = F.cross_entropy(logits, targets, ignore_index=IGNORE_INDEX, reduction="none")
     if focal_gamma:
         losses = losses * _power(-torch.expm1(-losses), focal_gamma)
@@ -100,8 +100,6 @@ def mean_loss(
             them: a number, a scalar tensor, or one value per device under `DataParallel`.
 
     Example:
-        >>> float(mean_loss(torch.tensor(6.0), torch.tensor(2), None))
-        3.0
         >>> float(mean_loss(torch.tensor(6.0), torch.tensor(2), 4))
         1.5
     """
@@ -117,5 +115,6 @@ def _power(missed: torch.Tensor, gamma: float) -> torch.Tensor:
     return missed.clamp(min=torch.finfo(missed.dtype).tiny) ** gamma
 
 
-def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+def at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+    """Return the logits in float32 or better."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))

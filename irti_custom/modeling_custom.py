@@ -25,15 +25,13 @@ from .encoders import (
     build_encoder,
     check_encoder,
     freeze_pooler,
-    hidden_width,
     max_tokens,
-    vocabulary_size,
 )
-from .input_checks import check_attr_name, check_inputs, check_labels, check_positions
+from .input_checks import check_inputs, check_labels, check_positions
 from .labels import WEIGHT_NAMES
 from .loading import MaskedSeqPreTrainedModel
 from .losses import mean_loss, multiclass_loss, multilabel_loss
-from .saving import check_folder, prepared_folder
+from .saving import prepared_folder
 from .self_test import run
 
 
@@ -63,7 +61,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
 
     # The `Trainer` then passes `num_items_in_batch`, which makes accumulated gradients exact.
     accepts_loss_kwargs = True
-    # The encoder refuses what it cannot do; here everything passes, to reach it.
+    # Everything passes here, to reach the encoder, which raises for what it cannot do.
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -87,14 +85,23 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         config.base_model_config = encoder.config
         config.base_model_type = encoder.config.model_type
         name = config.base_model_attr_name or attr_name_of(config.base_model_type)
-        reserved = name == "head" or name in vars(self) or hasattr(type(self), name)
-        check_attr_name(name, reserved)
+        if name == "head" or name in vars(self) or hasattr(type(self), name):
+            raise ValueError(
+                f"`base_model_attr_name` {name!r} is already an attribute of the model. Choose "
+                "another name, or leave it out: the default is the encoder's model type."
+            )
         config.base_model_attr_name = name
         # Names the child that holds the encoder's weights; loading relies on it.
         self.base_model_prefix = name
         setattr(self, name, encoder)
-        self._adopt(encoder)
-        width = hidden_width(encoder.config)
+        # What Transformers asks the outermost model about.
+        self.supports_gradient_checkpointing = getattr(
+            encoder, "supports_gradient_checkpointing", False
+        )
+        self._no_split_modules = getattr(encoder, "_no_split_modules", None)
+        self._encoder_arguments = accepted_arguments(encoder)
+        freeze_pooler(encoder)
+        width = config.hidden_size
         self.head = nn.Sequential(
             nn.Linear(width, width),
             nn.GELU(),
@@ -106,15 +113,6 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         self.head.to(weight.dtype)
         if loaded and weight.device.type != "meta":  # else the loader places both
             self.head.to(weight.device)
-
-    def _adopt(self, encoder: PreTrainedModel) -> None:
-        """Take over what Transformers asks the outermost model about."""
-        self.supports_gradient_checkpointing = getattr(
-            encoder, "supports_gradient_checkpointing", False
-        )
-        self._no_split_modules = getattr(encoder, "_no_split_modules", None)
-        self._encoder_arguments = accepted_arguments(encoder)
-        freeze_pooler(encoder)
 
     @property
     def encoder(self) -> PreTrainedModel:
@@ -187,8 +185,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             ValueError: shapes or dtypes that disagree; on the CPU also values out of range.
             TypeError: an argument that the encoder does not take.
         """
-        vocabulary = vocabulary_size(self.config.base_model_config)
-        inputs = check_inputs(input_ids, inputs_embeds, vocabulary)
+        inputs = check_inputs(input_ids, inputs_embeds, self.config.vocab_size)
         mask_indices = check_positions(mask_indices, inputs)
         outputs = self._encode(
             input_ids=input_ids,
@@ -208,39 +205,37 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             )
         index = mask_indices.to(hidden.device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         logits = self.head(hidden.gather(1, index))
-        loss = None
-        if labels is not None:
-            loss = self._loss(logits, labels, num_items_in_batch)
+        loss = None if labels is None else self._loss(logits, labels, num_items_in_batch)
         output = MaskedLMOutput(
             loss=loss,
             logits=logits,
             hidden_states=getattr(outputs, "hidden_states", None),
             attentions=getattr(outputs, "attentions", None),
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
 
     def _encode(self, **arguments: Any) -> Any:
-        """Call the encoder with what it takes, and refuse the rest by name."""
+        """Call the encoder with what it takes; raise for the rest by name."""
         outputs = ("output_attentions", "output_hidden_states")
         for name in outputs:
             if arguments[name] is None:
                 arguments[name] = getattr(self.config, name, None) or None
-        given = {name: value for name, value in arguments.items() if value is not None}
-        given["return_dict"] = True
+        arguments = {k: v for k, v in arguments.items() if v is not None}
+        arguments["return_dict"] = True
         accepted = self._encoder_arguments
         if accepted is not None:
-            spare = {name for name in outputs if given.get(name) is False}
-            spare |= {"attention_mask", "token_type_ids", "return_dict"}
-            for name in spare - accepted:
-                given.pop(name, None)
-            refused = sorted(given.keys() - accepted)
-            if refused:
+            optional = {name for name in outputs if arguments.get(name) is False}
+            optional |= {"attention_mask", "token_type_ids", "return_dict"}
+            dropped = optional - accepted
+            arguments = {k: v for k, v in arguments.items() if k not in dropped}
+            unknown = sorted(arguments.keys() - accepted)
+            if unknown:
                 raise TypeError(
-                    f"{type(self.encoder).__name__}.forward does not take {refused}. It takes "
+                    f"{type(self.encoder).__name__}.forward does not take {unknown}. It takes "
                     f"{sorted(accepted)}."
                 )
-        return self.encoder(**given)
+        return self.encoder(**arguments)
 
     def _loss(
         self,
@@ -285,7 +280,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         with_code: bool | None = None,
         push_to_hub: bool = False,
         **kwargs: Any,
-    ) -> Any:
+    ) -> None:
         """Save weights and config, and the code of a remote encoder; as in Transformers.
 
         Args:
@@ -303,18 +298,17 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
                 cannot be saved, as its files and the encoder's have the same names.
         """
         settings = {"is_main_process": is_main_process, "push_to_hub": push_to_hub, **kwargs}
-        if getattr(self, "_hf_peft_config_loaded", False):  # Transformers saves the adapter alone
-            if with_code:
-                raise ValueError(
-                    "with_code=True is for a whole model, and with an adapter attached only the "
-                    "adapter is saved. Merge it first, or pass with_code=False."
-                )
-            return super().save_pretrained(save_directory, **settings)
-        check_folder(save_directory)
-        if not is_main_process or os.path.isfile(save_directory):  # Transformers names the latter
-            return super().save_pretrained(save_directory, **settings)
+        adapted = getattr(self, "_hf_peft_config_loaded", False)  # then it alone is saved
+        if adapted and with_code:
+            raise ValueError(
+                "with_code=True is for a whole model, and with an adapter attached only the "
+                "adapter is saved. Merge it first, or pass with_code=False."
+            )
         with_code = push_to_hub if with_code is None else with_code
         with_code = with_code or type(self)._auto_class is not None
+        # A file in the folder's place is for Transformers to report.
+        if adapted or not is_main_process or os.path.isfile(save_directory):
+            return super().save_pretrained(save_directory, **settings)
         with prepared_folder(self, save_directory, with_code, kwargs.get("variant")):
             return super().save_pretrained(save_directory, **settings)
 
@@ -326,19 +320,18 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         task: str = "multilabel",
         num_labels: int = 3,
     ) -> dict[str, Any]:
-        """Try one base encoder through: load, forward, loss, gradient, save, reload.
+        """Try one base encoder: load, forward, loss, gradient, save, reload.
 
         Args:
             base: folder or Hub id of an encoder.
             trust_remote_code: permit this call to run code that comes with the encoder.
             task: "multilabel" or "multiclass".
-            num_labels: L of the head to try.
+            num_labels: L of the head.
 
         Returns:
-            What was seen: ``base``, ``model_type``, ``task``, ``logits_shape``, ``loss``,
-            ``parameters``.
+            ``base``, ``model_type``, ``task``, ``logits_shape``, ``loss``, ``parameters``.
 
         Raises:
-            RuntimeError: naming the step that failed; the cause is chained.
+            RuntimeError: a step failed; it names which, and the cause is chained.
         """
         return run(cls, base, trust_remote_code, task, num_labels)

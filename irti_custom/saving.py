@@ -35,17 +35,18 @@ def prepared_folder(
 ) -> Iterator[None]:
     """Prepare a folder and a model for Transformers' own saving, which runs inside.
 
-    Takes out the weights and the code that an earlier save left there, and puts in this one's code.
-
-    Args:
-        model: an `AutoModelForMaskedSeqModeling`.
-        folder: is created if there is none.
-        with_code: whether the model's own code is put there, too.
-        variant: as for `save_pretrained`; the other variants' weights stay.
+    Takes out the weights and the code that an earlier save left there, except with a `variant`, and
+    puts the encoder's code there; `with_code`, the model's own, too.
 
     Raises:
-        ValueError: see `check_code`.
+        ValueError: the folder holds an adapter, which would be loaded on top of the model; or see
+            `check_code`.
     """
+    if os.path.exists(os.path.join(folder, "adapter_config.json")):
+        raise ValueError(
+            f"{str(folder)!r} holds an adapter, which would be loaded on top of this model. Save "
+            "to another folder, or remove the adapter first."
+        )
     if with_code:
         check_code(model)
     os.makedirs(folder, exist_ok=True)
@@ -95,10 +96,6 @@ def carried_code(folder: str | os.PathLike) -> set[str]:
     """Name the files of the model around the encoder that lie in a checkpoint.
 
     Its ``config.json`` says where they begin, so those of other versions are found, too.
-
-    Example:
-        >>> carried_code("no/such/folder")
-        set()
     """
     try:
         settings = json.loads(Path(folder, CONFIG_NAME).read_text(encoding="utf-8"))
@@ -110,32 +107,13 @@ def carried_code(folder: str | os.PathLike) -> set[str]:
 
 
 def code_files(part: Any) -> set[str]:
-    """Name the file that defines the class of `part`, and those it imports relatively.
-
-    Example:
-        >>> from irti_custom import MaskedSeqModelingConfig
-        >>> sorted(code_files(MaskedSeqModelingConfig()))
-        ['configuration_custom.py', 'labels.py']
-    """
+    """Name the file that defines the class of `part`, and those it imports relatively."""
     file = getattr(sys.modules[type(part).__module__], "__file__", None)
     return _with_imports(file) if file else set()
 
 
 def _with_imports(file: str | os.PathLike) -> set[str]:
     return {Path(path).name for path in (file, *get_relative_import_files(file))}
-
-
-def check_folder(folder: str | os.PathLike) -> None:
-    """Check that a whole model may be saved to a folder.
-
-    Raises:
-        ValueError: it holds an adapter.
-    """
-    if os.path.exists(os.path.join(folder, "adapter_config.json")):
-        raise ValueError(
-            f"{str(folder)!r} holds an adapter, which would be loaded on top of this model. Save "
-            "to another folder, or remove the adapter first."
-        )
 
 
 def _encoder_files(model: Any) -> set[str]:

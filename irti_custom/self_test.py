@@ -25,7 +25,7 @@ def run(
     batch = _batch(model, task, num_labels)
     with _step("forward", base):
         output = model(**batch)
-        _expect(tuple(output.logits.shape) == (2, 3, num_labels), f"logits {output.logits.shape}")
+        _expect(output.logits.shape == (2, 3, num_labels), f"logits {output.logits.shape}")
         _expect(bool(torch.isfinite(output.logits).all()), "logits are not finite")
     with _step("loss", base):
         _expect(bool(torch.isfinite(output.loss)), f"loss is {output.loss}")
@@ -50,13 +50,11 @@ def run(
 
 def _batch(model: Any, task: str, num_labels: int) -> dict[str, torch.Tensor]:
     """Two rows of eight tokens with three positions each, the last one padded."""
-    generator = torch.Generator().manual_seed(0)
     vocabulary = min(getattr(model.config.base_model_config, "vocab_size", None) or 100, 100)
+    generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, vocabulary, (2, 8), generator=generator)
-    if task == "multilabel":
-        labels = torch.randint(0, 2, (2, 3, num_labels), generator=generator)
-    else:
-        labels = torch.randint(0, num_labels, (2, 3), generator=generator)
+    shape, top = ((2, 3, num_labels), 2) if task == "multilabel" else ((2, 3), num_labels)
+    labels = torch.randint(0, top, shape, generator=generator)
     labels[1, 2] = IGNORE_INDEX
     positions = torch.tensor([[0, 3, 7], [1, 5, 0]])
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -71,6 +69,6 @@ def _step(name: str, base: str) -> Iterator[None]:
         raise RuntimeError(f"Self-test of {str(base)!r} failed at: {name}. {error}") from error
 
 
-def _expect(holds: bool, what: str) -> None:
+def _expect(holds: bool, problem: str) -> None:
     if not holds:
-        raise ValueError(what)
+        raise ValueError(problem)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModel, AutoModelForMaskedLM, BertConfig, ViTConfig
 
-from irti_custom import AutoModelForMaskedSeqModeling
-from irti_custom.encoders import check_encoder, find_encoder_class, hidden_width
+from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqModelingConfig
+from irti_custom.encoders import check_encoder, find_encoder_class
 from tests.tiny import (
     TINY_ENCODERS,
     assert_same_logits,
@@ -105,8 +105,8 @@ def test_funnel_without_its_decoder_is_refused_for_its_shorter_states():
 
 
 def test_width_is_found_under_every_name():
-    widths = {name: hidden_width(tiny_config(name)) for name in TINY_ENCODERS}
-    assert set(widths.values()) == {32}
+    configs = [MaskedSeqModelingConfig(base_model_config=tiny_config(n)) for n in TINY_ENCODERS]
+    assert {config.hidden_size for config in configs} == {32}
 
 
 def test_encoder_keeps_no_pooler_to_train():

@@ -20,7 +20,6 @@ from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..decisions import decide, probabilities
-from ..encoders import vocabulary_size
 from ..input_checks import check_inputs, check_positions
 from ..loading import ONNX_FILE, Source, resolve
 
@@ -153,8 +152,7 @@ class OnnxMaskedSeqModel:
             "mask_indices": mask_indices,
         }
         tensors = {name: _integers(name, v) for name, v in given.items() if v is not None}
-        vocabulary = vocabulary_size(self.config.base_model_config)
-        ids = check_inputs(tensors.get("input_ids"), None, vocabulary)
+        ids = check_inputs(tensors.get("input_ids"), None, self.config.vocab_size)
         positions = check_positions(tensors.get("mask_indices"), ids)
         for name, fill in (("attention_mask", torch.ones_like), ("token_type_ids", _zeros)):
             if tensors.setdefault(name, fill(ids)).shape != ids.shape:

@@ -16,7 +16,6 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from ..configuration_custom import MaskedSeqModelingConfig
-from ..encoders import vocabulary_size
 from ..export.runtime import OnnxMaskedSeqModel
 from ..loading import hub_arguments, resolve
 from ..modeling_custom import AutoModelForMaskedSeqModeling
@@ -200,7 +199,7 @@ def label_names(config: Any, processor: MaskedSeqProcessor) -> list[str]:
         ValueError: the two are not made for each other.
     """
     names = config.label_names
-    known = vocabulary_size(config.base_model_config)
+    known = config.vocab_size
     if known is not None and max(processor.new_tokens, default=0) >= known:
         raise ValueError(
             f"The processor's markers are the tokens {processor.new_tokens}, and the model knows "

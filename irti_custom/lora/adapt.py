@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..configuration_custom import MaskedSeqModelingConfig
-from ..encoders import vocabulary_size
 from ..loading import resolve
 from .adapter_checks import NO_PROMPTS, check_added_rows, embedding_name
 
@@ -240,7 +239,7 @@ def _check_rows_of_base(model: Any, lora_config: Any) -> None:
         known = resolve(base, revision=lora_config.revision).config
     except OSError:
         return  # the base has moved or is not at hand: `from_pretrained` checks this again
-    check_added_rows(model, lora_config, vocabulary_size(known.base_model_config))
+    check_added_rows(model, lora_config, known.vocab_size)
 
 
 def _check_all_is_saved(adapted: Any, saved: dict[str, Any]) -> None:

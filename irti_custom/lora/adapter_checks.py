@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ..encoders import vocabulary_size
-
 if TYPE_CHECKING:
     from peft import PeftConfig
 
@@ -42,7 +40,7 @@ def check_added_rows(
     Raises:
         ValueError: some are in neither.
     """
-    rows = vocabulary_size(model.config.base_model_config)
+    rows = model.config.vocab_size
     if known is None or rows is None or rows <= known:
         return
     name = embedding_name(model) or ""

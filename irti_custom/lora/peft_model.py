@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig
-from ..encoders import vocabulary_size
 from ..loading import Source
 from .adapter_checks import NO_PROMPTS, check_added_rows
 
@@ -157,8 +156,8 @@ def attach_adapter(
     Raises:
         ValueError: the adapter lacks weights, or is a prompt.
     """
-    known = vocabulary_size(model.config.base_model_config)
-    rows = vocabulary_size(config.base_model_config)
+    known = model.config.vocab_size
+    rows = config.vocab_size
     if rows is not None and rows != known:
         model.resize_token_embeddings(rows, mean_resizing=False)
     peft_config = PeftConfig.from_pretrained(source.path, **source.hub)
