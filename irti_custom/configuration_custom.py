@@ -19,7 +19,6 @@ from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
 from .labels import (
     PROBLEM_TYPES,
-    WEIGHT_NAMES,
     Thresholds,
     check_task,
     check_thresholds,
@@ -216,12 +215,11 @@ class MaskedSeqModelingConfig(PretrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Build a config from a saved dict; keyword arguments are the caller's and win.
 
-        Overriding one of `num_labels`, `id2label`, `label2id` drops what the dict says of the
-        others; overriding `task` drops its `problem_type`. Permissions in the dict are dropped.
+        Overriding labels or task drops what follows from the saved ones. Permissions are dropped.
 
         Raises:
-            ValueError: settings that contradict each other, or `thresholds` in the dict that were
-                tuned for another task or other labels than the caller's.
+            ValueError: settings that contradict each other, or saved `thresholds` that were tuned
+                for another task or other labels.
         """
         config_dict = _as_data(config_dict)
         if not _is_remote(cls):  # a checkpoint's copy of this code is for processes without it
@@ -268,12 +266,14 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         return output
 
 
-def _check_per_label(name: str, value: Any, task: str, id2label: dict[int, str]) -> Any:
+def _check_per_label(
+    name: str, value: Thresholds | None, task: str, id2label: dict[int, str]
+) -> float | list[float] | None:
     """Return `pos_weight`, `class_weight` or `thresholds` in its normal form."""
     size = len(id2label)
     if name == "thresholds":
         return check_thresholds(value, task, list(id2label.values()), size)
-    return check_weights(name, value, size, name == WEIGHT_NAMES[task])
+    return check_weights(name, value, task, size)
 
 
 def attr_name_of(model_type: str) -> str:

@@ -14,12 +14,7 @@ from .losses import at_least_float32
 
 
 def probabilities(logits: torch.Tensor, task: str) -> torch.Tensor:
-    """Turn logits ``(..., L)`` into probabilities of the same shape, in float32 or better.
-
-    Example:
-        >>> probabilities(torch.zeros(1, 4), "multiclass").tolist()
-        [[0.25, 0.25, 0.25, 0.25]]
-    """
+    """Turn logits ``(..., L)`` into probabilities of the same shape, in float32 or better."""
     logits = at_least_float32(logits)
     return logits.sigmoid() if task == "multilabel" else logits.softmax(-1)
 

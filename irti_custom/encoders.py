@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -128,7 +129,7 @@ def remote_config(
 
 
 def save_remote_code(encoder: PreTrainedModel, folder: str | os.PathLike) -> None:
-    """Put the code of a remote encoder beside its weights; nothing to do for the others."""
+    """Put the code of an encoder beside its weights, if it is remote code."""
     for part in (encoder, encoder.config):
         if getattr(part, "_auto_class", None) is not None:
             custom_object_save(part, folder, config=encoder.config)
@@ -181,7 +182,7 @@ def _has_masked_lm(config: PretrainedConfig) -> bool:
     return _has_class(config, MODEL_FOR_MASKED_LM_MAPPING, "AutoModelForMaskedLM")
 
 
-def _has_class(config: PretrainedConfig, mapping: Any, auto_name: str) -> bool:
+def _has_class(config: PretrainedConfig, mapping: Mapping[type, object], auto_name: str) -> bool:
     if _is_remote(config):
         return auto_name in (getattr(config, "auto_map", None) or {})
     return type(config) in mapping
@@ -198,7 +199,7 @@ def _remote_class(
     source: str | os.PathLike | None,
     permitted: bool,
     hub: dict[str, Any],
-) -> Any:
+) -> type[Any]:
     """Load a class from the code that comes with an encoder, if the caller permits it."""
     reference = (getattr(config, "auto_map", None) or {}).get(auto_class)
     if not reference:

@@ -89,7 +89,7 @@ def resolve_labels(
 
 
 def check_weights(
-    name: str, weights: Sequence[float] | None, num_labels: int, allowed: bool
+    name: str, weights: Thresholds | None, task: str, num_labels: int
 ) -> list[float] | None:
     """Check one factor per label, for the task they are meant for.
 
@@ -98,18 +98,19 @@ def check_weights(
     """
     if weights is None:
         return None
-    values = [float(weight) for weight in weights]
-    if not allowed:
+    if name != WEIGHT_NAMES[task]:
         raise ValueError(
             f"`{name}` does not fit the task: 'multilabel' takes `pos_weight`, 'multiclass' takes "
             "`class_weight`."
         )
+    flat = not isinstance(weights, Mapping) and np.ndim(weights) == 1
+    values = np.array(weights, dtype=np.float64) if flat else np.empty(0)
     if len(values) != num_labels or not all(0 <= value < math.inf for value in values):
         raise ValueError(
             f"`{name}` must hold {num_labels} finite factors of at least 0, one per label, got "
-            f"{values}. `balanced_weights` computes them from labels."
+            f"{weights}. `balanced_weights` computes them from labels."
         )
-    return values
+    return values.tolist()
 
 
 def check_thresholds(

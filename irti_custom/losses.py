@@ -116,5 +116,5 @@ def _power(missed: torch.Tensor, gamma: float) -> torch.Tensor:
 
 
 def at_least_float32(logits: torch.Tensor) -> torch.Tensor:
-    """Return the logits in float32 or better."""
+    """Return logits in float32 or better."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))

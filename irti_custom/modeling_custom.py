@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import MaskedLMOutput
+from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 
 from .configuration_custom import MaskedSeqModelingConfig, attr_name_of
 from .decisions import decide, probabilities
@@ -215,7 +215,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 
-    def _encode(self, **arguments: Any) -> Any:
+    def _encode(self, **arguments: Any) -> BaseModelOutput:
         """Call the encoder with what it takes; raise for the rest by name."""
         outputs = ("output_attentions", "output_hidden_states")
         for name in outputs:

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save, get_relative_import_files
 from transformers.utils import CONFIG_NAME
 
@@ -31,7 +31,7 @@ _WEIGHTS_FILE = re.compile(
 
 @contextmanager
 def prepared_folder(
-    model: Any, folder: str | os.PathLike, with_code: bool, variant: str | None = None
+    model: PreTrainedModel, folder: str | os.PathLike, with_code: bool, variant: str | None = None
 ) -> Iterator[None]:
     """Prepare a folder and a model for Transformers' own saving, which runs inside.
 
@@ -71,7 +71,7 @@ def prepared_folder(
             model.config.auto_map = code_before
 
 
-def check_code(model: Any) -> None:
+def check_code(model: PreTrainedModel) -> None:
     """Check that a model's code can lie beside its weights.
 
     Raises:
@@ -106,7 +106,7 @@ def carried_code(folder: str | os.PathLike) -> set[str]:
     return {name for file in files for name in _with_imports(file)}
 
 
-def code_files(part: Any) -> set[str]:
+def code_files(part: object) -> set[str]:
     """Name the file that defines the class of `part`, and those it imports relatively."""
     file = getattr(sys.modules[type(part).__module__], "__file__", None)
     return _with_imports(file) if file else set()
@@ -116,7 +116,7 @@ def _with_imports(file: str | os.PathLike) -> set[str]:
     return {Path(path).name for path in (file, *get_relative_import_files(file))}
 
 
-def _encoder_files(model: Any) -> set[str]:
+def _encoder_files(model: PreTrainedModel) -> set[str]:
     """Name the files that a remote encoder brings; none for one of Transformers."""
     parts = (model.encoder, model.encoder.config)
     return {

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from .labels import IGNORE_INDEX
 
@@ -15,7 +16,11 @@ _FAILURES = (AttributeError, LookupError, OSError, RuntimeError, TypeError, Valu
 
 
 def run(
-    model_class: Any, base: str, trust_remote_code: bool, task: str, num_labels: int
+    model_class: type[PreTrainedModel],
+    base: str,
+    trust_remote_code: bool,
+    task: str,
+    num_labels: int,
 ) -> dict[str, Any]:
     """Load, forward, loss, gradient, save, reload; see `run_self_test` of the model."""
     with _step("load", base):
@@ -48,7 +53,7 @@ def run(
     }
 
 
-def _batch(model: Any, task: str, num_labels: int) -> dict[str, torch.Tensor]:
+def _batch(model: PreTrainedModel, task: str, num_labels: int) -> dict[str, torch.Tensor]:
     """Two rows of eight tokens with three positions each, the last one padded."""
     vocabulary = min(getattr(model.config.base_model_config, "vocab_size", None) or 100, 100)
     generator = torch.Generator().manual_seed(0)
