@@ -35,8 +35,7 @@ def prepared_folder(
 ) -> Iterator[None]:
     """Prepare a folder and a model for Transformers' own saving, which runs inside.
 
-    Takes out the weights and the code that an earlier save left there, except with a `variant`, and
-    puts the encoder's code there; `with_code`, the model's own, too.
+    Takes out an earlier save's code and, without `variant`, weights; puts this one's code there.
 
     Raises:
         ValueError: the folder holds an adapter, which would be loaded on top of the model; or see
