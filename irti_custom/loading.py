@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Optional
 
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, cached_file
@@ -148,7 +148,8 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
 
     config_class = MaskedSeqModelingConfig
     main_input_name = "input_ids"
-    source: Source | None = None  # what the model was loaded from; None for one that was built
+    # What the model was loaded from; None for one that was built. Transformers evaluates the hint.
+    source: Optional[Source] = None  # noqa: UP045
     # Version 0.1.0 saved poolers, whose output is never read.
     _keys_to_ignore_on_load_unexpected = [r"\.pooler\."]  # noqa: RUF012
 
@@ -381,8 +382,8 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 raise
             message = f"{source.path!r} is an adapter; to load one, install irti_custom."
             raise ModuleNotFoundError(message, name=error.name) from error
-        is_trainable = options.get("is_trainable", False)
-        return peft_model.attach_adapter(model, source, config, is_trainable), info
+        trainable = options.get("is_trainable", False)
+        return peft_model.attach_adapter(model, source, config, trainable), info
 
     @classmethod
     def _load_base(
@@ -408,7 +409,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
 
 
 def _own_config(config: Any, source: Source) -> Any:
-    """Check that the caller's config goes with what is loaded, and make it one of this class."""
+    """Check the caller's config, and rebuild one that another copy of this code made."""
     if config is None:
         return None
     ours = getattr(config, "model_type", None) == MaskedSeqModelingConfig.model_type
@@ -419,7 +420,6 @@ def _own_config(config: Any, source: Source) -> Any:
         )
     if not ours or isinstance(config, MaskedSeqModelingConfig):
         return config
-    # Made by another copy of this code, of which Transformers keeps several.
     rebuilt = MaskedSeqModelingConfig.from_dict(config.to_dict())
     if config._attn_implementation:  # the caller's choice, which is not part of the dict
         rebuilt._attn_implementation = config._attn_implementation
