@@ -18,7 +18,7 @@ from huggingface_hub import ModelCardData
 from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
-from ..processing.processor_files import FILE_NAME
+from ..processing.processor import has_processor
 from ..saving import carried_code
 
 CARD_NAME = "README.md"
@@ -111,7 +111,7 @@ def write_model_card(
         tags=[TAG, *(["lora"] if adapter else []), *tags],
     ).to_yaml(line_break="\n")
     name = name or os.path.basename(os.path.abspath(folder))
-    prepared = Path(folder, FILE_NAME).exists()
+    prepared = has_processor(folder)
     snippets = _usage(config, name, bool(carried_code(folder)) and not adapter, prepared)
     sections = [
         f"# {name.rpartition('/')[2]}",

@@ -4,13 +4,13 @@
                                                                              │
     answers, in the order of the inputs  ◀── positions, put back in place ◀──┘
 
-`inputs` prepares, `answers` describes; what is between them is here.
+The processor prepares inputs, `predictions` describes positions; what is between them is here.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,9 @@ import torch
 from transformers import Pipeline
 
 from ..processing.data_collator import DataCollatorForMaskedSeq
-from ..processing.examples import Prepared, is_one_input, prepare
+from ..processing.examples import ExampleError, ExampleInput
+from ..processing.processor import Encoded
+from ..processing.tables import is_frame
 from .components import (
     MaskedSeqModelLoader,
     OnnxModule,
@@ -152,12 +154,12 @@ class MaskedSeqClassificationPipeline(Pipeline):
             Positions that a processor with ``on_overflow="drop"`` drops have None for all of these.
 
         Raises:
-            ValueError: options out of range; an input that cannot be prepared, by its number, after
-                the answers to those before it.
+            ValueError: options out of range; an input that cannot be prepared, by its number. It is
+                raised when its window is reached, after the answers of the windows before it.
         """
         size = _check_count("batch_size", self._batch_size if batch_size is None else batch_size)
         writer = self._writer(**options)
-        if is_one_input(inputs):
+        if _is_one_input(inputs):
             return next(self._stream([inputs], size, writer))
         if not isinstance(inputs, Iterable):  # a data set of PyTorch has a length and items only
             inputs = map(inputs.__getitem__, range(len(inputs)))
@@ -180,25 +182,19 @@ class MaskedSeqClassificationPipeline(Pipeline):
     def _stream(
         self, inputs: Iterable[Any], batch_size: int, writer: AnswerWriter
     ) -> Iterator[list[Answer]]:
-        """Answer window by window; what fails, fails after the answers before it."""
+        """Answer window by window."""
         iterator, size, first = iter(inputs), batch_size * self.look_ahead, 0
-        while True:
-            window, error = _read(iterator, size)
-            prepared = self.preprocess(window, first=first)
-            yield from self._answer(prepared, first, batch_size, writer)
-            if prepared.error is not None:
-                raise prepared.error
-            if error is not None:
-                raise error
-            if len(window) < size:
-                return
+        while window := list(islice(iterator, size)):
+            encoded = self.preprocess(window, first=first)
+            yield from self._answer(encoded, first, batch_size, writer)
             first += len(window)
 
     def _answer(
-        self, prepared: Prepared, first: int, batch_size: int, writer: AnswerWriter
+        self, encoded: Encoded, first: int, batch_size: int, writer: AnswerWriter
     ) -> list[list[Answer]]:
-        rows = prepared.rows
-        found: list[list[Answer]] = [[] for _ in rows]
+        columns = encoded.rows
+        rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+        by_row: list[list[Answer]] = [[] for _ in rows]
         # The longest come first, so that what does not fit into memory fails at once.
         asked = [index for index, row in enumerate(rows) if row["mask_indices"]]
         asked.sort(key=lambda index: -rows[index]["length"])
@@ -208,12 +204,12 @@ class MaskedSeqClassificationPipeline(Pipeline):
             counts = [len(rows[index]["mask_indices"]) for index in indices]
             described = iter(self.postprocess(logits, writer=writer))
             for index, count in zip(indices, counts):
-                found[index] = list(islice(described, count))
-        numbers = range(first, first + len(prepared.places))
-        answers = self.processor.decode(rows, found, example_ids=numbers, fill=None)
+                by_row[index] = list(islice(described, count))
+        numbers = range(first, first + len(encoded.positions))
+        answers = self.processor.decode(columns, by_row, example_ids=numbers, fill=None)
         return [
-            [{**place, **(answer or writer.unknown())} for place, answer in zip(*pair)]
-            for pair in zip(prepared.places, answers)
+            [{**position, **(answer or writer.unknown())} for position, answer in zip(*pair)]
+            for pair in zip(encoded.positions, answers)
         ]
 
     def _logits(self, rows: list[dict[str, Any]]) -> torch.Tensor:
@@ -228,9 +224,16 @@ class MaskedSeqClassificationPipeline(Pipeline):
         """Return what forward passes run in."""
         return torch.inference_mode
 
-    def preprocess(self, input_: Any, first: int = 0, **options: Any) -> Prepared:
-        """Turn a list of inputs into rows; see `inputs.prepare`."""
-        return prepare(self.processor, input_, first)
+    def preprocess(self, input_: list[ExampleInput], first: int = 0, **options: Any) -> Encoded:
+        """Turn a list of inputs, of which the first has the number `first`, into rows.
+
+        Raises:
+            ValueError: an input that cannot be prepared, by its number.
+        """
+        try:
+            return self.processor.encode(input_, example_ids=range(first, first + len(input_)))
+        except ExampleError as error:
+            raise ValueError(f"Input {error.example_id}: {error}") from error
 
     def _forward(self, input_tensors: dict[str, torch.Tensor], **options: Any) -> Any:
         """Score a batch of rows: ``logits`` ``(B, M, L)``."""
@@ -261,11 +264,7 @@ def _check_count(name: str, value: Any) -> int:
     return value
 
 
-def _read(inputs: Iterator[Any], size: int) -> tuple[list[Any], Exception | None]:
-    """Read up to `size` inputs, and what stopped it before."""
-    window: list[Any] = []
-    try:
-        window.extend(islice(inputs, size))
-    except Exception as error:  # whatever it is, it is raised after the answers to these
-        return window, error
-    return window, None
+def _is_one_input(inputs: object) -> bool:
+    """Return True for one input, False for many."""
+    one = isinstance(inputs, (str, bytes, Mapping)) or is_frame(inputs)
+    return one or not (isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__"))

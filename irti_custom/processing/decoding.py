@@ -1,24 +1,42 @@
-"""From rows back to examples: every span gets its value, in the user's order.
+"""Regroup values per row by example and span, in the user's order.
 
-rows, values per row and position  ->  one list per example, one value per span
+    rows, values per row and position  ->  one list per example, one value per span
 
-Whatever the order of the rows, and however texts were cut into them.
+The order of the rows, and how texts were cut into them, do not matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
-_COLUMNS = ("example_ids", "span_ids", "num_spans")
-_NOT_GIVEN: Any = object()
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from numpy.typing import NDArray
+
+Rows = Union[Mapping[str, Sequence[Any]], Sequence[Mapping[str, Any]], "Dataset"]
+"""Prepared rows: columns, a list of dicts, or a `datasets.Dataset`."""
+RowValues = Union[Sequence[Sequence[Any]], "torch.Tensor", "NDArray[Any]"]
+"""Per row, at least one value per position."""
+
+MISSING = object()
+"""Default of `fill`: a span without a value is an error."""
+
+
+class _Origin(NamedTuple):
+    """Per row, which example and which of its spans it holds, and how many spans that has."""
+
+    example_ids: Sequence[int]
+    span_ids: Sequence[Sequence[int]]
+    num_spans: Sequence[int]
 
 
 def decode(
-    rows: Any,
-    values: Sequence[Any],
+    rows: Rows,
+    values: RowValues,
     example_ids: Sequence[int] | None = None,
-    fill: Any = _NOT_GIVEN,
+    fill: object = MISSING,
 ) -> list[list[Any]]:
     """Put values per position back in the order of examples and spans.
 
@@ -28,8 +46,8 @@ def decode(
         values: N entries, one per row, with at least one value per position: logits
             ``(N, M, L)``, padded or not, probabilities, labels, ...
         example_ids: which examples to return, in this order; default: all, 0 to the largest.
-        fill: what stands for a span that ``on_overflow="drop"`` left out. Without it, such a span
-            is an error.
+        fill: the value of a span that ``on_overflow="drop"`` left out. Without it, such a span is
+            an error.
 
     Returns:
         Per example, one value per span.
@@ -42,47 +60,47 @@ def decode(
         >>> decode(rows, [[], ["b", "padding"], ["a"]])
         [['a', 'b'], []]
     """
-    examples, spans, counts = _columns(rows)
-    if len(values) != len(examples):
+    origin = _origin(rows)
+    if len(values) != len(origin.example_ids):
         raise ValueError(
-            f"`values` must have one entry per row, {len(examples)}, got {len(values)}. Are rows "
-            "and values from the same call?"
+            f"`values` must have one entry per row, {len(origin.example_ids)}, got {len(values)}. "
+            "Are rows and values from the same call?"
         )
-    found: dict[int, list[Any]] = {}
-    for row, (example, row_spans, count) in enumerate(zip(examples, spans, counts)):
-        slots = found.setdefault(example, [_NOT_GIVEN] * count)
-        if len(values[row]) < len(row_spans):
+    by_example: dict[int, list[Any]] = {}
+    for row, (example, spans, count) in enumerate(zip(*origin)):
+        slots = by_example.setdefault(example, [MISSING] * count)
+        if len(values[row]) < len(spans):
             raise ValueError(
-                f"Row {row} has {len(row_spans)} positions, got {len(values[row])} values."
+                f"Row {row} has {len(spans)} positions, got {len(values[row])} values."
             )
-        for span, value in zip(row_spans, values[row]):
-            if slots[span] is not _NOT_GIVEN:
+        for span, value in zip(spans, values[row]):
+            if slots[span] is not MISSING:
                 raise ValueError(
                     f"Span {span} of example {example} is in two rows. Were rows of two calls put "
                     "together? Give each call its own `example_ids`."
                 )
             slots[span] = value
-    wanted = range(max(found, default=-1) + 1) if example_ids is None else example_ids
-    return [_whole(found, example, fill) for example in wanted]
+    returned = range(max(by_example, default=-1) + 1) if example_ids is None else example_ids
+    return [_filled(by_example, example, fill) for example in returned]
 
 
-def _whole(found: dict[int, list[Any]], example: int, fill: Any) -> list[Any]:
-    if example not in found:
+def _filled(by_example: dict[int, list[Any]], example: int, fill: object) -> list[Any]:
+    if example not in by_example:
         raise ValueError(
             f"Example {example} is in no row. Were rows filtered? Pass the `example_ids` to return."
         )
-    slots = found[example]
-    missing = [span for span, value in enumerate(slots) if value is _NOT_GIVEN]
-    if missing and fill is _NOT_GIVEN:
+    slots = by_example[example]
+    missing = [span for span, value in enumerate(slots) if value is MISSING]
+    if missing and fill is MISSING:
         raise ValueError(
             f"Span(s) {missing[:8]} of example {example} are in no row. Were rows filtered, or "
             "spans dropped by on_overflow='drop'? Pass `fill` to put something in their place."
         )
-    return [fill if value is _NOT_GIVEN else value for value in slots]
+    return [fill if value is MISSING else value for value in slots]
 
 
-def stats(rows: Any) -> dict[str, int]:
-    """Count what became of texts and spans.
+def stats(rows: Rows) -> dict[str, int]:
+    """Count examples, rows, windows, positions and dropped spans.
 
     Args:
         rows: see `decode`.
@@ -95,35 +113,37 @@ def stats(rows: Any) -> dict[str, int]:
         >>> stats({"example_ids": [0, 1, 1], "span_ids": [[0], [1], [0]], "num_spans": [2, 2, 2]})
         {'examples': 2, 'rows': 3, 'windows': 2, 'positions': 3, 'dropped': 1}
     """
-    examples, spans, counts = _columns(rows)
-    asked = dict(zip(examples, counts))
-    per_example: dict[int, int] = {}
-    for example in examples:
-        per_example[example] = per_example.get(example, 0) + 1
-    positions = sum(map(len, spans))
+    origin = _origin(rows)
+    num_spans = dict(zip(origin.example_ids, origin.num_spans))
+    rows_per_example: dict[int, int] = {}
+    for example in origin.example_ids:
+        rows_per_example[example] = rows_per_example.get(example, 0) + 1
+    positions = sum(map(len, origin.span_ids))
     return {
-        "examples": len(asked),
-        "rows": len(examples),
-        "windows": sum(count for count in per_example.values() if count > 1),
+        "examples": len(num_spans),
+        "rows": len(origin.example_ids),
+        "windows": sum(count for count in rows_per_example.values() if count > 1),
         "positions": positions,
-        "dropped": sum(asked.values()) - positions,
+        "dropped": sum(num_spans.values()) - positions,
     }
 
 
-def _columns(rows: Any) -> list[list[Any]]:
-    """Read the three columns that tell where positions belong."""
+def _origin(rows: Rows) -> _Origin:
+    """Read the columns that say where positions belong."""
+    required = _Origin._fields
     names = getattr(rows, "column_names", None)
     if names is None and isinstance(rows, Mapping):
         names = list(rows)
     if names is None:
-        rows = list(rows)
-        names = list(rows[0]) if rows else list(_COLUMNS)
-        if set(_COLUMNS) <= set(names):
-            return [[row[name] for row in rows] for name in _COLUMNS]
-    missing = set(_COLUMNS) - set(names)
+        listed = list(rows)
+        names = list(listed[0]) if listed else required
+        if set(required) <= set(names):
+            return _Origin(*([row[name] for row in listed] for name in required))
+    missing = set(required) - set(names)
     if missing:
         raise ValueError(
-            f"Rows must have the columns {list(_COLUMNS)}, {sorted(missing)} are missing from "
+            f"Rows must have the columns {list(required)}, {sorted(missing)} are missing from "
             f"{list(names)}. MaskedSeqProcessor makes them; keep them when removing columns."
         )
-    return [list(rows[name]) for name in _COLUMNS]
+    columns = cast("Mapping[str, Sequence[Any]]", rows)
+    return _Origin(*(list(columns[name]) for name in required))

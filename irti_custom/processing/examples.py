@@ -1,21 +1,29 @@
-"""What a pipeline is given becomes rows, and what each of its positions is called.
+"""Read examples of any kind, each of them once.
 
-{"text", "spans"} │ {"words", "spans"} │ text with mask tokens │ {"columns"}
-    ->  rows of plain lists, [{"start": 0, "end": 3, "word": "Ann"}, ...]
+    {"text", "spans"} │ {"words", "spans"}  ->  SpannedText
+    text with mask tokens                   ->  MaskedText
+    {"columns"} │ DataFrame                 ->  Table
 
-An error names the input.
+Tokens belong to `processor`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
-from .spans import check_span
-from .special_tokens import tokenize
-from .tables import table_headers
+from .spans import CharSpan, Span, check_span
+from .tables import Table, is_frame, read_table
 
-Place = dict[str, Any]
+if TYPE_CHECKING:
+    import pandas as pd
+
+ExampleInput = Union[str, Mapping[str, Any], "pd.DataFrame"]
+"""An example as users give it, see `read_example`."""
+Position = dict[str, Union[int, str, None]]
+"""What a position is called: `start`, `end` and `word`, or `column` and `word`."""
+
 _KINDS = ("text", "words", "columns")
 _FORMS = (
     'a dict of "text" and "spans", a dict of "words" and "spans", a text with mask tokens, a dict '
@@ -23,145 +31,217 @@ _FORMS = (
 )
 
 
-class Prepared(NamedTuple):
-    """Inputs up to the first that is refused.
+class ExampleError(ValueError):
+    """An example that cannot be prepared.
 
     Attributes:
-        places: per input one dict per position.
-        rows: what the processor makes of them, one dict per row.
-        error: why the next one is refused.
+        example_id: which one.
     """
 
-    places: list[list[Place]]
-    rows: list[dict[str, Any]]
-    error: ValueError | None
+    def __init__(self, message: str, example_id: int) -> None:
+        super().__init__(message, example_id)
+        self.example_id = example_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
-class _Input(NamedTuple):
-    method: str  # of the processor
-    arguments: tuple[Any, ...]
-    places: list[Place]
+class SpannedText(NamedTuple):
+    """A text and the spans that are read in it.
+
+    Attributes:
+        text: the text; words are joined by single spaces.
+        spans: M spans of characters.
+        given: the same, as the user counts: in characters or in words.
+    """
+
+    text: str
+    spans: list[CharSpan]
+    given: list[CharSpan]
 
 
-def is_one_input(inputs: Any) -> bool:
-    """Tell one input from many.
+class MaskedText(NamedTuple):
+    """A text in which each mask token is a position."""
+
+    text: str
+
+
+class Example(NamedTuple):
+    """One example of a batch.
+
+    Attributes:
+        id: its id in the rows.
+        name: its name in errors, such as "example 3".
+        content: what is read in it.
+    """
+
+    id: int
+    name: str
+    content: SpannedText | MaskedText | Table
+
+
+@contextmanager
+def errors_of(example_id: int) -> Iterator[None]:
+    """Note on an error which example it is about.
+
+    Raises:
+        ExampleError: in place of a ValueError that is raised inside.
 
     Example:
-        >>> is_one_input("Ann [MASK]"), is_one_input(["Ann [MASK]"])
-        (True, False)
-    """
-    one = isinstance(inputs, (str, bytes, Mapping)) or _is_frame(inputs)
-    return one or not (isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__"))
-
-
-def prepare(processor: Any, inputs: Sequence[Any], first: int) -> Prepared:
-    """Prepare inputs, and name the first that is refused.
-
-    Args:
-        processor: a `MaskedSeqProcessor`.
-        inputs: N inputs, of any kinds.
-        first: the number of the first one; rows name theirs in ``example_ids``.
-
-    Returns:
-        What can be prepared.
+        >>> with errors_of(7):
+        ...     raise ValueError("It is empty.")
+        Traceback (most recent call last):
+        irti_custom.processing.examples.ExampleError: It is empty.
     """
     try:
-        return _prepare(processor, inputs, first)
-    except (TypeError, ValueError):
-        for index in range(len(inputs)):
-            try:
-                _prepare(processor, inputs[index : index + 1], first + index)
-            except (TypeError, ValueError) as error:
-                named = ValueError(f"Input {first + index}: {error}")
-                named.__cause__ = error
-                return _prepare(processor, inputs[:index], first)._replace(error=named)
-        raise
+        yield
+    except ValueError as error:
+        raise ExampleError(str(error), example_id) from error
 
 
-def _prepare(processor: Any, inputs: Sequence[Any], first: int) -> Prepared:
-    found = [_read(processor, given) for given in inputs]
-    members: dict[str, list[int]] = {}
-    for index, one in enumerate(found):
-        members.setdefault(one.method, []).append(index)
-    rows: list[dict[str, Any]] = []
-    for method, indices in members.items():
-        arguments = zip(*(found[index].arguments for index in indices))
-        ids = [first + index for index in indices]
-        columns = getattr(processor, method)(*map(list, arguments), example_ids=ids)
-        rows += [dict(zip(columns, values)) for values in zip(*columns.values())]
-    places = [one.places for one in found]
-    for row in rows:
-        assert row["num_spans"] == len(places[row["example_ids"] - first])
-    return Prepared(places, rows, None)
+def as_list(name: str, values: Iterable[Any]) -> list[Any]:
+    """Return the items of a sequence by position, whatever their index or container.
+
+    Args:
+        name: of the argument, for errors.
+        values: a list, an array, a Series, a column of a data set, ...
+
+    Raises:
+        ValueError: a single text or dict, or nothing that can be iterated.
+
+    Example:
+        >>> as_list("labels", (3, 4))
+        [3, 4]
+    """
+    if isinstance(values, list):
+        return values
+    if isinstance(values, (str, bytes, Mapping)) or is_frame(values):
+        raise ValueError(f"`{name}` must be a list with one entry per example, got {values!r:.80}.")
+    try:
+        return list(values)
+    except TypeError as error:
+        raise ValueError(f"`{name}` must be a list, got {values!r:.80}.") from error
 
 
-def _read(processor: Any, given: Any) -> _Input:
-    """Find out which kind of input it is, and what its positions are called."""
-    if isinstance(given, str):
-        return _Input("encode_masked", (given,), _mask_places(processor.tokenizer, given))
-    if _is_frame(given):
-        return _Input("encode_tables", (given,), _column_places(given))
-    if not isinstance(given, Mapping):
-        raise ValueError(f"An input must be {_FORMS}, got {given!r:.80}.")
-    kinds = [kind for kind in _KINDS if given.get(kind) is not None]
+def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText | Table:
+    """Find out what kind of example one is, and read it.
+
+    Args:
+        example: one of
+
+            - ``{"text": str, "spans": [(start, end), ...]}``, in characters;
+            - ``{"words": [str, ...], "spans": [(start, end), ...]}``, in words;
+            - a text with mask tokens, each of them a position;
+            - ``{"columns": [...]}``, or a DataFrame, each column a position.
+
+            Other keys are ignored; a value of None counts as missing.
+        name: of the example in errors.
+
+    Raises:
+        ValueError: anything else, or a span that is out of range.
+
+    Example:
+        >>> read_example({"words": ["Ann", "sees", "Bob"], "spans": [(2, 3)]}, "example 0")
+        SpannedText(text='Ann sees Bob', spans=[(9, 12)], given=[(2, 3)])
+    """
+    if isinstance(example, str):
+        return MaskedText(example)
+    if is_frame(example):
+        return read_table(example, name)
+    if not isinstance(example, Mapping):
+        raise ValueError(f"{name} must be {_FORMS}, got {example!r:.80}.")
+    kinds = [kind for kind in _KINDS if example.get(kind) is not None]
     if len(kinds) != 1:
         raise ValueError(
-            f"A dict must have one of {_KINDS}, got the keys {list(given)} with {kinds or 'none'} "
-            "of them set."
+            f"{name} must have one of {_KINDS}, got the keys {list(example)} with "
+            f"{kinds or 'none'} of them set."
         )
     if kinds == ["columns"]:
-        return _Input("encode_tables", (given,), _column_places(given))
-    if "spans" not in given:
+        return read_table(example, name)
+    if "spans" not in example:
         raise ValueError(
-            f'A dict of "{kinds[0]}" must have "spans", got the keys {list(given)}. A text with '
-            "mask tokens is passed as a string."
+            f'{name} has "{kinds[0]}", so it must have "spans", got the keys {list(example)}. A '
+            "text with mask tokens is passed as a string."
         )
     # A data set's missing list is None.
-    spans = [] if given["spans"] is None else given["spans"]
-    if isinstance(spans, (str, Mapping)) or not isinstance(spans, Iterable):
-        raise ValueError(f'"spans" must be a list of them, got {spans!r:.80}.')
-    if kinds == ["text"]:
-        places = _text_places(given["text"], spans)
-        return _Input("encode_spans", (given["text"], spans), places)
-    return _Input("encode_words", (given["words"], spans), _word_places(given["words"], spans))
+    spans = [] if example["spans"] is None else example["spans"]
+    read = spanned_text if kinds == ["text"] else spanned_words
+    return read(example[kinds[0]], spans, name)
 
 
-def _text_places(text: Any, spans: Iterable[Any]) -> list[Place]:
-    if not isinstance(text, str):
-        raise ValueError(f'"text" must be a string, got {text!r:.80}.')
-    places = []
-    for index, span in enumerate(spans):
-        start, end = map(int, check_span(index, span, len(text), "the text", "characters"))
-        places.append({"start": start, "end": end, "word": text[start:end]})
-    return places
+def spanned_text(text: str, spans: Sequence[Span], name: str) -> SpannedText:
+    """Check a text and its spans of characters.
+
+    Raises:
+        ValueError: see `check_span`; or something else in place of the text or the spans.
+
+    Example:
+        >>> spanned_text("Ann sees Bob", [{"start": 9, "end": 12}], "example 0").spans
+        [(9, 12)]
+    """
+    text = check_text(text, name)
+    checked = _check_spans(spans, len(text), name, "characters")
+    return SpannedText(text, checked, checked)
 
 
-def _word_places(words: Any, spans: Iterable[Any]) -> list[Place]:
-    listed = isinstance(words, Iterable) and not isinstance(words, str)
+def spanned_words(words: Sequence[str], spans: Sequence[Span], name: str) -> SpannedText:
+    """Join words by single spaces, and turn spans of words into spans of characters.
+
+    Raises:
+        ValueError: see `check_span`; or something else in place of the words or the spans.
+
+    Example:
+        >>> spanned_words(["Ann", "sees", "Bob"], [(1, 3)], "example 0")
+        SpannedText(text='Ann sees Bob', spans=[(4, 12)], given=[(1, 3)])
+    """
+    listed = isinstance(words, Iterable) and not isinstance(words, (str, Mapping))
     if not listed or not all(isinstance(word, str) for word in words):
-        raise ValueError(f'"words" must be a list of strings, got {words!r:.80}.')
-    places = []
-    for index, span in enumerate(spans):
-        start, end = map(int, check_span(index, span, len(words), "the words", "words"))
-        places.append({"start": start, "end": end, "word": " ".join(words[start:end])})
-    return places
+        raise ValueError(f"{name} must be a list of words, got {words!r:.80}.")
+    checked = _check_spans(spans, len(words), name, "words")
+    starts = [0]
+    for word in words:
+        starts.append(starts[-1] + len(word) + 1)
+    char_spans = [(starts[start], starts[end] - 1) for start, end in checked]
+    return SpannedText(" ".join(words), char_spans, checked)
 
 
-def _mask_places(tokenizer: Any, text: str) -> list[Place]:
-    encoded = tokenize(tokenizer, [text], return_offsets_mapping=True)
-    places = []
-    for token, (start, end) in zip(encoded["input_ids"][0], encoded["offset_mapping"][0]):
-        if token == tokenizer.mask_token_id and start < end:
-            piece = text[start:end]  # some mask tokens take the white space before them
-            start, end = end - len(piece.lstrip()), start + len(piece.rstrip())
-            places.append({"start": start, "end": end, "word": text[start:end]})
-    return places
+def check_text(text: str, name: str) -> str:
+    """Return a text.
+
+    Raises:
+        ValueError: something else than a string.
+
+    Example:
+        >>> check_text("Ann", "example 0")
+        'Ann'
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"The text of {name} must be a string, got {text!r:.80}.")
+    return text
 
 
-def _column_places(table: Any) -> list[Place]:
-    headers = table_headers(table, "the table")
-    return [{"column": index, "word": header} for index, header in enumerate(headers)]
+def _check_spans(spans: Sequence[Span], length: int, name: str, unit: str) -> list[CharSpan]:
+    if isinstance(spans, (str, Mapping)) or not isinstance(spans, Iterable):
+        raise ValueError(f"The spans of {name} must be a list, got {spans!r:.80}.")
+    return [check_span(index, span, length, name, unit) for index, span in enumerate(spans)]
 
 
-def _is_frame(value: Any) -> bool:
-    return hasattr(value, "iloc") and hasattr(value, "columns")
+def describe(example: Example, char_spans: Sequence[CharSpan]) -> list[Position]:
+    """Return what each position of an example is called, as the user counts.
+
+    Args:
+        example: the example.
+        char_spans: the characters of each position; of a table, none.
+
+    Example:
+        >>> describe(Example(0, "example 0", MaskedText("A [MASK]")), [(2, 8)])
+        [{'start': 2, 'end': 8, 'word': '[MASK]'}]
+    """
+    content = example.content
+    if isinstance(content, Table):
+        return [{"column": i, "word": header} for i, header in enumerate(content.headers)]
+    given = content.given if isinstance(content, SpannedText) else char_spans
+    return [
+        {"start": start, "end": end, "word": content.text[first:stop]}
+        for (start, end), (first, stop) in zip(given, char_spans)
+    ]

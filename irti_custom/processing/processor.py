@@ -2,42 +2,103 @@
 
     text + spans  ->  {"input_ids": [...], "mask_indices": [...], "span_ids": [...], ...}
 
-Plain lists only: padding belongs to `data_collator`. Every position asked for comes out in exactly
-one row, or is reported.
+Plain lists only: padding belongs to `data_collator`. Every position comes out in exactly one row,
+or is reported.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from transformers import AutoTokenizer
+from transformers.processing_utils import ProcessorMixin
+from transformers.utils import PROCESSOR_NAME, cached_file
 
 from ..labels import resolve_labels
-from .decoding import decode, stats
-from .processor_files import ProcessorFiles
-from .rows import OVERFLOWS, RowWriter, check_sizes
-from .span_labels import LabelIds
-from .spans import Extent, SpanFinder, join_words, put_markers, put_masks
+from ..loading import hub_arguments
+from . import decoding
+from .examples import (
+    Example,
+    ExampleInput,
+    MaskedText,
+    Position,
+    SpannedText,
+    as_list,
+    check_text,
+    describe,
+    errors_of,
+    read_example,
+    spanned_text,
+    spanned_words,
+)
+from .rows import OVERFLOWS, Columns, Part, RowWriter, TextTokens, check_sizes
+from .span_labels import LabelIds, SpanLabels
+from .spans import CharSpan, Span, SpanFinder, put_markers, put_masks
 from .special_tokens import template_of, tokenize
-from .tables import column_token, lay_out, table_text
+from .tables import Table, TableInput, column_token, lay_out, read_table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
 
 READS = ("start", "end", "mask", "marker")
-Columns = dict[str, list[Any]]
+SETTINGS = (
+    "read",
+    "max_length",
+    "on_overflow",
+    "label2id",
+    "task",
+    "stride",
+    "markers",
+    "column_tokens",
+)
+PROCESSOR_FILES = (PROCESSOR_NAME, "masked_seq_processor.json")
+"""The file that holds a processor's settings; version 0.2.0 wrote the latter."""
 # Above this, Transformers' tokenizers mean "no limit".
 _NO_LIMIT = 10**9
 
 
-class MaskedSeqProcessor(ProcessorFiles):
-    """Prepare texts for `AutoModelForMaskedSeqModeling`, and bring its predictions back.
+def has_processor(folder: str | os.PathLike) -> bool:
+    """Return True if a folder holds the settings of a processor.
 
-    The methods take a batch and return columns of rows: ``input_ids``, ``attention_mask``, what
-    else the tokenizer adds, ``mask_indices``, ``labels`` where given, and for the way back
-    ``example_ids`` (one per row), ``span_ids`` (one list per row), ``num_spans`` (of the example)
-    and ``length`` (tokens). They work in ``datasets.map(batched=True)`` with any `num_proc`; pass
-    its indices as `example_ids` there.
+    Example:
+        >>> has_processor("no/such/folder")
+        False
+    """
+    return any(Path(folder, name).exists() for name in PROCESSOR_FILES)
+
+
+class Encoded(NamedTuple):
+    """Examples as rows, and what their positions are called.
+
+    Attributes:
+        rows: columns of rows, see `MaskedSeqProcessor`.
+        positions: per example one dict per position: ``start``, ``end`` and ``word`` as the user
+            counts, or for a table ``column``, its index, and ``word``, its header.
+    """
+
+    rows: Columns
+    positions: list[list[Position]]
+
+
+class MaskedSeqProcessor(ProcessorMixin):
+    """Prepare texts for `AutoModelForMaskedSeqModeling`, and regroup its predictions.
+
+    The `encode_*` methods take a batch and return columns of rows: ``input_ids``,
+    ``attention_mask``, what else the tokenizer adds, ``mask_indices``, ``labels`` where given, and
+    for `decode` ``example_ids`` (one per row), ``span_ids`` (one list per row), ``num_spans`` (of
+    the example) and ``length`` (tokens). They work in ``datasets.map(batched=True)`` with any
+    `num_proc`; pass its indices as `example_ids` there. `encode` takes all kinds of examples at
+    once and also describes their positions.
+
+    Serves as `processing_class` of a stock `Trainer`, and as `tokenizer` of the data collator.
 
     Args:
         tokenizer: a fast tokenizer of Transformers.
@@ -48,13 +109,13 @@ class MaskedSeqProcessor(ProcessorFiles):
         max_length: tokens per row, special ones included; default: the tokenizer's
             `model_max_length`, where it has one.
         on_overflow: what to do with a text that is longer. "window": overlapping windows, each span
-            in the one where it has the most context on both sides; "error": refuse the first span
+            in the one where it has the most context on both sides; "error": raise at the first span
             that does not fit; "drop": leave those spans out, count them and warn.
         label2id: ids ``0..L-1`` by label name, for `labels`.
         task: "multilabel" or "multiclass".
         stride: tokens that a window shares with the one before; default: half of them.
         markers: the two markers of ``read="marker"``.
-        column_tokens: the least that a table's column may have of a row, see `encode_tables`.
+        column_tokens: tokens of a row that a table's column may always have, see `encode_tables`.
 
     Raises:
         ValueError: a slow tokenizer, one without the tokens it needs, or settings out of range.
@@ -73,9 +134,13 @@ class MaskedSeqProcessor(ProcessorFiles):
         [['object', 'clause']]
     """
 
+    # Transformers 4 reads these; 5 looks at the signature.
+    attributes = ["tokenizer"]  # noqa: RUF012
+    tokenizer_class = "AutoTokenizer"
+
     def __init__(
         self,
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerFast,
         read: str = "start",
         max_length: int | None = None,
         on_overflow: str = "window",
@@ -96,7 +161,8 @@ class MaskedSeqProcessor(ProcessorFiles):
         ):
             if value not in allowed:
                 raise ValueError(f"`{name}` must be one of {allowed}, got {value!r}.")
-        self.tokenizer, self.read, self.on_overflow, self.task = tokenizer, read, on_overflow, task
+        super().__init__(tokenizer)
+        self.read, self.on_overflow, self.task = read, on_overflow, task
         names = resolve_labels(None, None, None if label2id is None else dict(label2id))
         self.label2id = None if names is None else {name: index for index, name in names.items()}
         self._labels = LabelIds(task, self.label2id)
@@ -140,22 +206,48 @@ class MaskedSeqProcessor(ProcessorFiles):
         changed.max_length = max_length
         return changed
 
+    def encode(
+        self,
+        examples: Iterable[ExampleInput],
+        labels: Iterable[Sequence[SpanLabels]] | None = None,
+        example_ids: Iterable[int] | None = None,
+    ) -> Encoded:
+        """Prepare examples of any kinds, and describe their positions.
+
+        Args:
+            examples: N of them, see `read_example`.
+            labels: see `encode_spans`.
+            example_ids: see `encode_spans`.
+
+        Raises:
+            ValueError: as in the methods for one kind; an `ExampleError` where it is about one
+                example.
+
+        Example:
+            >>> encoded = processor.encode(["A [MASK]", {"columns": [[1, 2]]}])  # doctest: +SKIP
+            >>> encoded.positions  # doctest: +SKIP
+            [[{'start': 2, 'end': 8, 'word': '[MASK]'}], [{'column': 0, 'word': None}]]
+        """
+        batch = self._read(read_example, {"examples": examples}, example_ids)
+        rows, char_spans = self._encode(batch, labels)
+        return Encoded(rows, list(map(describe, batch, char_spans)))
+
     def encode_spans(
         self,
-        texts: Sequence[str],
-        spans: Sequence[Sequence[Any]],
-        labels: Sequence[Sequence[Any]] | None = None,
-        example_ids: Sequence[int] | None = None,
+        texts: Iterable[str],
+        spans: Iterable[Sequence[Span]],
+        labels: Iterable[Sequence[SpanLabels]] | None = None,
+        example_ids: Iterable[int] | None = None,
     ) -> Columns:
         """Prepare texts with spans of characters.
 
         Args:
             texts: N texts.
             spans: per text its spans, ``(start, end)`` or dicts with these keys, `end` exclusive;
-                nested and overlapping ones are fine. White space at their ends is not looked at.
+                nested and overlapping ones are fine. White space at their ends is ignored.
             labels: per text one entry per span: a name or id, for "multilabel" a list of them;
                 None for a span whose labels are not known.
-            example_ids: what to call the texts in the rows; default: 0 to N - 1.
+            example_ids: ids of the texts in the rows; default: 0 to N - 1.
 
         Returns:
             Columns of N rows, or more where texts are cut into windows.
@@ -164,23 +256,15 @@ class MaskedSeqProcessor(ProcessorFiles):
             ValueError: counts that differ, a span that is out of range, reversed, empty or of white
                 space only, or a label that is not known; the message names example and span.
         """
-        names = self._names(texts, example_ids, spans=spans, labels=labels)
-        encoded = tokenize(self.tokenizer, list(texts), return_offsets_mapping=True)
-        writer, inner = self._writer(labels), self._template.inner
-        for index, example in enumerate(names):
-            offsets = inner(encoded["offset_mapping"][index])
-            finder = SpanFinder(texts[index], offsets, example[1])
-            extents = [finder.find(number, span) for number, span in enumerate(spans[index])]
-            found = self._label_ids(labels, index, len(extents), example[1])
-            writer.add(example, *self._mark(inner(encoded["input_ids"][index]), extents), found)
-        return writer.finish()
+        batch = self._read(spanned_text, {"texts": texts, "spans": spans}, example_ids)
+        return self._encode(batch, labels)[0]
 
     def encode_words(
         self,
-        words: Sequence[Sequence[str]],
-        spans: Sequence[Sequence[Any]],
-        labels: Sequence[Sequence[Any]] | None = None,
-        example_ids: Sequence[int] | None = None,
+        words: Iterable[Sequence[str]],
+        spans: Iterable[Sequence[Span]],
+        labels: Iterable[Sequence[SpanLabels]] | None = None,
+        example_ids: Iterable[int] | None = None,
     ) -> Columns:
         """Prepare texts that are split into words, with spans of words.
 
@@ -197,16 +281,14 @@ class MaskedSeqProcessor(ProcessorFiles):
         Raises:
             ValueError: as in `encode_spans`.
         """
-        names = self._names(words, example_ids, spans=spans, labels=labels)
-        joined = [join_words(*example) for example in zip(words, spans, (n for _, n in names))]
-        texts, ranges = [text for text, _ in joined], [places for _, places in joined]
-        return self.encode_spans(texts, ranges, labels, example_ids)
+        batch = self._read(spanned_words, {"words": words, "spans": spans}, example_ids)
+        return self._encode(batch, labels)[0]
 
     def encode_masked(
         self,
-        texts: Sequence[str],
-        labels: Sequence[Sequence[Any]] | None = None,
-        example_ids: Sequence[int] | None = None,
+        texts: Iterable[str],
+        labels: Iterable[Sequence[SpanLabels]] | None = None,
+        example_ids: Iterable[int] | None = None,
     ) -> Columns:
         """Prepare texts that contain the tokenizer's mask token; each occurrence is a position.
 
@@ -218,32 +300,22 @@ class MaskedSeqProcessor(ProcessorFiles):
         Raises:
             ValueError: a tokenizer without a mask token, counts that differ, or an unknown label.
         """
-        mask = self.tokenizer.mask_token_id
-        if mask is None:
-            raise ValueError("encode_masked needs a tokenizer with a mask token. Use spans.")
-        names = self._names(texts, example_ids, labels=labels)
-        encoded = tokenize(self.tokenizer, list(texts))
-        writer = self._writer(labels)
-        for index, example in enumerate(names):
-            ids = self._template.inner(encoded["input_ids"][index])
-            places = [place for place, token in enumerate(ids) if token == mask]
-            found = self._label_ids(labels, index, len(places), example[1])
-            writer.add(example, ids, [(place, place) for place in places], places, found)
-        return writer.finish()
+        batch = self._read(_masked_text, {"texts": texts}, example_ids)
+        return self._encode(batch, labels)[0]
 
     def encode_tables(
         self,
-        tables: Sequence[Any],
-        labels: Sequence[Sequence[Any]] | None = None,
-        example_ids: Sequence[int] | None = None,
+        tables: Iterable[TableInput],
+        labels: Iterable[Sequence[SpanLabels]] | None = None,
+        example_ids: Iterable[int] | None = None,
     ) -> Columns:
         """Prepare tables; each column is a position.
 
         A column is written as ``header: value, value, ...`` behind a column token, where it is
         read: the classification token (as in Doduo), with ``read="mask"`` the mask token, with
-        ``read="marker"`` the start marker. The columns of a row share its room evenly, and what a
-        column has beyond its share is not read; where the share would fall below `column_tokens`,
-        the table takes several rows of whole columns (`on_overflow`).
+        ``read="marker"`` the start marker. The columns of a row share its room evenly, and the rest
+        of a longer column is not read; where the share would fall below `column_tokens`, the table
+        takes several rows of whole columns (`on_overflow`).
 
         Args:
             tables: N tables: lists of columns, pandas DataFrames, or dicts of `columns` (one of
@@ -255,57 +327,198 @@ class MaskedSeqProcessor(ProcessorFiles):
         Raises:
             ValueError: something else than a table, counts that differ, or an unknown label.
         """
-        names = self._names(tables, example_ids, labels=labels)
-        marker = self.new_tokens[0] if self.read == "marker" else None
-        token = column_token(self.tokenizer, self.read, marker)
-        writer = self._writer(labels)
-        written = [table_text(t, name, writer.size) for t, (_, name) in zip(tables, names)]
-        for index, (example, table) in enumerate(zip(names, written)):
-            texts = [table.title, *table.columns]
-            title, *columns = tokenize(self.tokenizer, texts, add_special_tokens=False)["input_ids"]
-            parts = lay_out(title, columns, token, writer.size, self.column_tokens)
-            found = self._label_ids(labels, index, len(columns), example[1])
-            writer.add_parts(example, parts, found)
-        return writer.finish()
+        batch = self._read(read_table, {"tables": tables}, example_ids)
+        return self._encode(batch, labels)[0]
 
-    def decode(self, rows: Any, values: Sequence[Any], **options: Any) -> list[list[Any]]:
-        """Put values per position back in the order of examples and spans: `way_back.decode`."""
-        return decode(rows, values, **options)
+    def decode(
+        self,
+        rows: decoding.Rows,
+        values: decoding.RowValues,
+        example_ids: Sequence[int] | None = None,
+        fill: object = decoding.MISSING,
+    ) -> list[list[Any]]:
+        """Put values per position back in the order of examples and spans.
 
-    def stats(self, rows: Any) -> dict[str, int]:
-        """Count examples, rows, windows, positions and dropped spans: `way_back.stats`."""
-        return stats(rows)
+        Args:
+            rows: see `processing.decoding.decode`, as are the others.
+            values: one entry per row, with at least one value per position.
+            example_ids: which examples to return; default: all.
+            fill: the value of a span that was dropped; without it, such a span is an error.
+        """
+        return decoding.decode(rows, values, example_ids, fill)
 
-    def _names(
-        self, examples: Sequence[Any], example_ids: Sequence[int] | None, **others: Any
-    ) -> list[tuple[int, str]]:
-        """Name each example, and check that there is one of everything for each."""
-        if isinstance(examples, (str, Mapping)):
-            raise ValueError(f"Pass a list of examples, got one: {examples!r:.80}.")
-        for name, values in {**others, "example_ids": example_ids}.items():
-            if values is not None and len(values) != len(examples):
-                raise ValueError(
-                    f"`{name}` must have one entry per example, got {len(values)} for "
-                    f"{len(examples)} examples."
-                )
-        ids = range(len(examples)) if example_ids is None else example_ids
-        return [(index, f"example {index}") for index in ids]
+    def stats(self, rows: decoding.Rows) -> dict[str, int]:
+        """Count examples, rows, windows, positions and dropped spans of rows."""
+        return decoding.stats(rows)
 
-    def _writer(self, labels: Any) -> RowWriter:
-        return RowWriter(
+    def _read(
+        self,
+        read: Callable[..., SpannedText | MaskedText | Table],
+        inputs: Mapping[str, Iterable[Any]],
+        example_ids: Iterable[int] | None,
+    ) -> list[Example]:
+        """Read a batch of examples, of which each of `inputs` holds a part."""
+        columns = {name: as_list(name, values) for name, values in inputs.items()}
+        count = len(next(iter(columns.values())))
+        ids = range(count) if example_ids is None else as_list("example_ids", example_ids)
+        for name, values in {**columns, "example_ids": ids}.items():
+            _check_count(name, len(values), count)
+        batch = []
+        for example_id, *parts in zip(ids, *columns.values()):
+            name = f"example {example_id}"
+            with errors_of(example_id):
+                batch.append(Example(example_id, name, read(*parts, name)))
+        return batch
+
+    def _encode(
+        self, batch: list[Example], labels: Iterable[Sequence[SpanLabels]] | None
+    ) -> tuple[Columns, list[list[CharSpan]]]:
+        """Write the rows of a batch, and return the characters of each example's positions."""
+        targets = None if labels is None else as_list("labels", labels)
+        if targets is not None:
+            _check_count("labels", len(targets), len(batch))
+        writer = RowWriter(
             self._template, self.max_length, self.stride, self.on_overflow, labels is not None
         )
+        texts = [one.content.text for one in batch if not isinstance(one.content, Table)]
+        encoded = tokenize(self.tokenizer, texts) if texts else {}
+        tokens = zip(encoded.get("input_ids", ()), encoded.get("offset_mapping", ()))
+        char_spans: list[list[CharSpan]] = []
+        for index, example in enumerate(batch):
+            with errors_of(example.id):
+                if isinstance(example.content, Table):
+                    parts = self._lay_out(example.content, writer.size)
+                    count = sum(len(part.spans) for part in parts)
+                    char_spans.append([])
+                else:
+                    ids, offsets = map(self._template.inner, next(tokens))
+                    find = self._find_masks if _is_masked(example) else self._find_spans
+                    text, spans = find(example, ids, offsets)
+                    count = len(spans)
+                    char_spans.append(spans)
+                of_example = None
+                if targets is not None:
+                    of_example = self._labels.of_spans(targets[index], count, example.name)
+                if isinstance(example.content, Table):
+                    writer.add_parts(example, parts, of_example)
+                else:
+                    writer.add_text(example, text, of_example)
+        return writer.finish(), char_spans
 
-    def _label_ids(self, labels: Any, index: int, count: int, name: str) -> list[Any] | None:
-        return None if labels is None else self._labels.of_spans(labels[index], count, name)
-
-    def _mark(
-        self, ids: list[int], extents: list[Extent]
-    ) -> tuple[list[int], list[Extent], list[int]]:
-        """Put marks where `read` wants them: ids, the spans' extents, and the tokens to read."""
+    def _find_spans(
+        self, example: Example, ids: list[int], offsets: list[CharSpan]
+    ) -> tuple[TextTokens, list[CharSpan]]:
+        """Find the tokens of spans, and put marks where `read` wants them."""
+        content = example.content
+        assert isinstance(content, SpannedText)
+        finder = SpanFinder(content.text, offsets, example.name)
+        token_spans = [finder.find(number, span) for number, span in enumerate(content.spans)]
         if self.read == "mask":
-            ids, extents = put_masks(ids, extents, self.tokenizer.mask_token_id)
+            ids, token_spans = put_masks(ids, token_spans, self.tokenizer.mask_token_id)
         elif self.read == "marker":
-            ids, extents = put_markers(ids, extents, *self.new_tokens)
+            ids, token_spans = put_markers(ids, token_spans, *self.new_tokens)
         side = 0 if self.read in ("start", "marker") else 1
-        return ids, extents, [extent[side] for extent in extents]
+        return TextTokens(ids, token_spans, [span[side] for span in token_spans]), content.spans
+
+    def _find_masks(
+        self, example: Example, ids: list[int], offsets: list[CharSpan]
+    ) -> tuple[TextTokens, list[CharSpan]]:
+        """Find the mask tokens of a text; each is read itself, whatever `read` says."""
+        mask, content = self.tokenizer.mask_token_id, example.content
+        assert isinstance(content, MaskedText)
+        if mask is None:
+            raise ValueError("A text with mask tokens needs a tokenizer that has one. Use spans.")
+        reads = [index for index, token in enumerate(ids) if token == mask]
+        char_spans = []
+        for start, end in (offsets[index] for index in reads):
+            piece = content.text[start:end]  # some mask tokens take the white space before them
+            char_spans.append((end - len(piece.lstrip()), start + len(piece.rstrip())))
+        return TextTokens(ids, [(index, index) for index in reads], reads), char_spans
+
+    def _lay_out(self, table: Table, size: int | None) -> list[Part]:
+        """Write a table's columns as tokens, and share rows among them."""
+        marker = self.new_tokens[0] if self.read == "marker" else None
+        token = column_token(self.tokenizer, self.read, marker)
+        texts = [table.title, *table.column_texts(size)]
+        title, *columns = tokenize(self.tokenizer, texts, special_tokens=False)["input_ids"]
+        return lay_out(title, columns, token, size, self.column_tokens)
+
+    @property
+    def pad_token_id(self) -> int | None:
+        """The tokenizer's."""
+        return self.tokenizer.pad_token_id
+
+    @property
+    def pad_token_type_id(self) -> int:
+        """The tokenizer's."""
+        return self.tokenizer.pad_token_type_id
+
+    @property
+    def padding_side(self) -> str:
+        """The tokenizer's."""
+        return self.tokenizer.padding_side
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> MaskedSeqProcessor:
+        """Load a processor from a folder or Hub id; `save_pretrained` is Transformers' own.
+
+        Args:
+            pretrained_model_name_or_path: the folder or Hub id.
+            **kwargs: settings to change, by their names in the class; else as for
+                `AutoTokenizer.from_pretrained` (`revision`, `token`, `subfolder`, ...).
+
+        Raises:
+            OSError: no such folder or repository, or no processor in it.
+            ValueError: a file that is damaged, or settings out of range.
+        """
+        path = os.fspath(pretrained_model_name_or_path)
+        changed = {name: kwargs.pop(name) for name in SETTINGS if name in kwargs}
+        settings = {**_read_settings(path, hub_arguments(kwargs)), **changed}
+        return cls(AutoTokenizer.from_pretrained(path, **kwargs), **settings)
+
+
+def _is_masked(example: Example) -> bool:
+    return isinstance(example.content, MaskedText)
+
+
+def _masked_text(text: str, name: str) -> MaskedText:
+    return MaskedText(check_text(text, name))
+
+
+def _check_count(name: str, count: int, examples: int) -> None:
+    if count != examples:
+        raise ValueError(
+            f"`{name}` must have one entry per example, got {count} for {examples} examples."
+        )
+
+
+def _read_settings(path: str, hub: dict[str, Any]) -> dict[str, Any]:
+    """Read the file that holds a processor's settings."""
+    file_name = None
+    for name in PROCESSOR_FILES:
+        file_name = file_name or cached_file(
+            path,
+            name,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            **hub,
+        )
+    if file_name is None:
+        raise OSError(
+            f"{path!r} holds no processor ({PROCESSOR_NAME}). To make one, call "
+            "MaskedSeqProcessor(AutoTokenizer.from_pretrained(...), ...)."
+        )
+    try:
+        settings = json.loads(Path(file_name).read_text(encoding="utf-8"))
+        settings.pop("processor_class", None)
+    except (AttributeError, ValueError) as error:
+        raise ValueError(f"{file_name} is damaged: {error}. Save it again.") from error
+    unknown = sorted(set(settings) - set(SETTINGS))
+    if unknown:
+        raise ValueError(
+            f"{file_name} has settings that this version does not know: {unknown}. Update "
+            "irti_custom."
+        )
+    return settings

@@ -1,33 +1,49 @@
-"""Rows of plain lists: special tokens around a text's own, cut into windows where it is too long.
+"""Write rows of plain lists; cut texts that are too long into overlapping windows.
 
-ids, extents, reads, labels  ->  {"input_ids": [...], "mask_indices": [...], "span_ids": [...]}
+    ids, token spans, reads, labels  ->  {"input_ids": [...], "mask_indices": [...], ...}
 
-A span is in exactly one row, or counted as dropped.
+    n = 10 tokens, size 6, overlap 4  ->  [0, 6)  [2, 8)  [4, 10)
+
+Every span is in exactly one row, or counted as dropped.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .spans import Extent
+from .spans import TokenSpan
 from .special_tokens import Template
-from .windows import Windows
+
+if TYPE_CHECKING:
+    from .examples import Example
 
 logger = logging.getLogger(__name__)
 
 BOOKKEEPING = ("example_ids", "span_ids", "num_spans", "length")
-"""Columns of prepared rows that are for the way back and for sampling, not for the model."""
+"""Columns of prepared rows that serve decoding and sampling, not the model."""
 
 OVERFLOWS = ("window", "error", "drop")
+Columns = dict[str, list[Any]]
+"""Rows, as one list of N values per column."""
+SpanTargets = Sequence[Any]
+"""Per span its target: a class id, or a list of zeros and ones."""
+
+
+class TextTokens(NamedTuple):
+    """The n tokens of a text, marks included; per span its tokens, and the one that is read."""
+
+    ids: list[int]
+    spans: Sequence[TokenSpan]
+    reads: Sequence[int]
 
 
 class Part(NamedTuple):
-    """The text tokens of one row, the places read there, and which of the example's they are."""
+    """The text tokens of one row, which of them are read, and for which spans of the example."""
 
     ids: list[int]
-    places: list[int]
+    reads: list[int]
     spans: list[int]
 
 
@@ -35,9 +51,9 @@ class RowWriter:
     """Collect the rows of a batch of examples.
 
     Args:
-        template: what goes around each row.
+        template: the special tokens of each row.
         max_length: tokens per row, special tokens included; None for no limit.
-        stride: how many tokens a window shares with the one before.
+        stride: how many tokens a window shares with the one before; default: half of them.
         on_overflow: "window", "error" or "drop".
         labelled: whether rows have labels.
     """
@@ -51,11 +67,11 @@ class RowWriter:
         labelled: bool,
     ) -> None:
         self.template = template
-        self.size = None if max_length is None else template.room(max_length)
+        self.size = None if max_length is None else template.text_size(max_length)
         if self.size is not None:
             self.step = self.size - (self.size // 2 if stride is None else stride)
         self.on_overflow = on_overflow
-        self.columns: dict[str, list[Any]] = {"input_ids": [], "attention_mask": []}
+        self.columns: Columns = {"input_ids": [], "attention_mask": []}
         if template.types is not None:
             self.columns["token_type_ids"] = []
         self.columns["mask_indices"] = []
@@ -64,52 +80,35 @@ class RowWriter:
         self.columns.update({name: [] for name in BOOKKEEPING})
         self.dropped = 0
 
-    def add(
-        self,
-        example: tuple[int, str],
-        ids: list[int],
-        extents: Sequence[Extent],
-        reads: Sequence[int],
-        labels: list[Any] | None,
-    ) -> None:
-        """Add one example, in as many rows as it takes.
-
-        Args:
-            example: its id, and what errors call it.
-            ids: the text's n tokens, marks included.
-            extents: per span its first and last token.
-            reads: per span the token that is read.
-            labels: one entry per span.
+    def add_text(self, example: Example, text: TextTokens, targets: SpanTargets | None) -> None:
+        """Add a text, in as many rows as it takes.
 
         Raises:
             ValueError: a span that does not fit, with ``on_overflow="error"``.
         """
-        count = len(reads)
-        if self.size is None or len(ids) <= self.size:
-            self._row(example[0], ids, reads, list(range(count)), labels, count)
+        count = len(text.reads)
+        if self.size is None or len(text.ids) <= self.size:
+            part = Part(text.ids, list(text.reads), list(range(count)))
+            self._add_row(example, part, targets, count)
             return
-        windows = Windows(len(ids), self.size, self.step)
-        chosen: dict[int, list[int]] = {}
-        for span, ((first, last), read) in enumerate(zip(extents, reads)):
+        windows = Windows(len(text.ids), self.size, self.step)
+        spans_by_window: dict[int, list[int]] = {}
+        for span, ((first, last), read) in enumerate(zip(text.spans, text.reads)):
             if self.on_overflow == "window":
-                chosen.setdefault(windows.best(first, last, read), []).append(span)
-            elif self._fits(example[1], span, read):
-                chosen.setdefault(0, []).append(span)
+                spans_by_window.setdefault(windows.best(first, last, read), []).append(span)
+            elif self._fits(example, span, read, self.size):
+                spans_by_window.setdefault(0, []).append(span)
         # Nothing is read in a window without spans; one row says that the example exists.
-        for index in sorted(chosen) or [0]:
-            start, spans = windows.start(index), chosen.get(index, [])
-            places = [reads[span] - start for span in spans]
-            self._row(example[0], ids[start : start + self.size], places, spans, labels, count)
+        for index in sorted(spans_by_window) or [0]:
+            start, spans = windows.start(index), spans_by_window.get(index, [])
+            reads = [text.reads[span] - start for span in spans]
+            part = Part(text.ids[start : start + self.size], reads, spans)
+            self._add_row(example, part, targets, count)
 
     def add_parts(
-        self, example: tuple[int, str], parts: Sequence[Part], labels: list[Any] | None
+        self, example: Example, parts: Sequence[Part], targets: SpanTargets | None
     ) -> None:
-        """Add an example that comes in parts, such as a wide table.
-
-        Args:
-            example: its id, and what errors call it.
-            parts: what each row holds; more than one is overflow.
-            labels: one entry per position of all parts.
+        """Add an example that comes in parts, one per row, such as a wide table.
 
         Raises:
             ValueError: more than one part, with ``on_overflow="error"``.
@@ -117,7 +116,7 @@ class RowWriter:
         count = sum(len(part.spans) for part in parts)
         if len(parts) > 1 and self.on_overflow == "error":
             raise ValueError(
-                f"Column {parts[1].spans[0]} of {example[1]} does not fit into a row of "
+                f"Column {parts[1].spans[0]} of {example.name} does not fit into a row of "
                 f"{self.size} tokens beside the special ones. Raise `max_length`, lower "
                 "`column_tokens`, or use on_overflow='window'."
             )
@@ -125,42 +124,36 @@ class RowWriter:
             parts = parts[:1]
             self.dropped += count - len(parts[0].spans)
         for part in parts:
-            self._row(example[0], part.ids, part.places, part.spans, labels, count)
+            self._add_row(example, part, targets, count)
 
-    def _fits(self, name: str, span: int, read: int) -> bool:
-        assert self.size is not None
-        if read < self.size:
+    def _fits(self, example: Example, span: int, read: int, size: int) -> bool:
+        if read < size:
             return True
         if self.on_overflow == "error":
             raise ValueError(
-                f"Span {span} of {name} is read at token {read}, and {self.size} tokens fit into a "
-                "row beside the special ones. Raise `max_length`, or use on_overflow='window'."
+                f"Span {span} of {example.name} is read at token {read}, and {size} tokens fit "
+                "into a row beside the special ones. Raise `max_length`, or use "
+                "on_overflow='window'."
             )
         self.dropped += 1
         return False
 
-    def _row(
-        self,
-        example_id: int,
-        ids: list[int],
-        places: Sequence[int],
-        spans: list[int],
-        labels: list[Any] | None,
-        count: int,
+    def _add_row(
+        self, example: Example, part: Part, targets: SpanTargets | None, count: int
     ) -> None:
         columns, shift = self.columns, len(self.template.prefix)
-        for name, values in self.template.around(ids).items():
+        for name, values in self.template.around(part.ids).items():
             columns[name].append(values)
-        columns["mask_indices"].append([place + shift for place in places])
-        if labels is not None:
-            columns["labels"].append([labels[span] for span in spans])
-        columns["example_ids"].append(example_id)
-        columns["span_ids"].append(spans)
+        columns["mask_indices"].append([read + shift for read in part.reads])
+        if targets is not None:
+            columns["labels"].append([targets[span] for span in part.spans])
+        columns["example_ids"].append(example.id)
+        columns["span_ids"].append(part.spans)
         columns["num_spans"].append(count)
         columns["length"].append(len(columns["input_ids"][-1]))
 
-    def finish(self) -> dict[str, list[Any]]:
-        """Return the columns; says once how many spans were dropped."""
+    def finish(self) -> Columns:
+        """Return the columns; warn once about all dropped spans."""
         if self.dropped:
             kept = sum(map(len, self.columns["span_ids"]))
             logger.warning(
@@ -172,23 +165,76 @@ class RowWriter:
         return self.columns
 
 
+class Windows(NamedTuple):
+    """Windows of `size` tokens over `length` of them, each `step` further than the one before.
+
+    All have the full size, so the last one may overlap more.
+
+    Example:
+        >>> windows = Windows(length=10, size=6, step=2)
+        >>> [windows.start(index) for index in range(windows.total)]
+        [0, 2, 4]
+        >>> windows.best(4, 5, 4)
+        1
+    """
+
+    length: int
+    size: int
+    step: int
+
+    @property
+    def total(self) -> int:
+        """How many windows cover the sequence."""
+        return 1 + max(0, -(-(self.length - self.size) // self.step))
+
+    def start(self, index: int) -> int:
+        """Return the first token of a window; the last window ends with the sequence."""
+        return max(0, min(index * self.step, self.length - self.size))
+
+    def best(self, first: int, last: int, read: int) -> int:
+        """Choose the window in which a span has the most context on both sides.
+
+        Args:
+            first: the span's first token.
+            last: its last one.
+            read: the token that is read, which decides where no window holds the whole span.
+
+        Returns:
+            The index of the window in which the smaller of the two sides is largest; the earlier
+            of equals.
+        """
+        index, context = self._best(first, last)
+        return index if context >= 0 else self._best(read, read)[0]
+
+    def _best(self, first: int, last: int) -> tuple[int, int]:
+        # The smaller side grows until the span is in the middle and shrinks from there on.
+        middle = max(0, (first + last + 1 - self.size) // 2) // self.step
+        final = self.total - 1
+        scored = []
+        for index in sorted({min(middle, final), min(middle + 1, final), final}):
+            start = self.start(index)
+            scored.append((min(first - start, start + self.size - 1 - last), -index))
+        context, index = max(scored)
+        return -index, context
+
+
 def check_sizes(template: Template, max_length: int | None, stride: int | None) -> None:
-    """Refuse rows without room for a text, and windows that do not move on.
+    """Check that rows have room for a text, and that windows advance.
 
     Raises:
-        ValueError: see above.
+        ValueError: they do not.
 
     Example:
         >>> check_sizes(Template([2], [3], None), max_length=8, stride=5)
     """
-    room = None if max_length is None else template.room(max_length)
-    if room is not None and room < 1:
+    size = None if max_length is None else template.text_size(max_length)
+    if size is not None and size < 1:
         raise ValueError(
-            f"`max_length` must be more than the {-template.room(0)} special tokens of a row, got "
-            f"{max_length}."
+            f"`max_length` must be more than the {-template.text_size(0)} special tokens of a row, "
+            f"got {max_length}."
         )
-    if stride is not None and not 0 <= stride < (room or stride + 1):
+    if stride is not None and not 0 <= stride < (size or stride + 1):
         raise ValueError(
-            f"`stride` must be at least 0 and less than the {room} tokens beside the special ones, "
+            f"`stride` must be at least 0 and less than the {size} tokens beside the special ones, "
             f"got {stride}."
         )

@@ -1,7 +1,7 @@
-"""From label names to what a loss reads, and every mistake named by example and span.
+"""Turn the labels of spans into targets of a loss; errors name example and span.
 
-"place"              ->  1              multiclass: (M,)
-["person", "place"]  ->  [1, 1, 0]      multilabel: (M, L)
+    "place"              ->  1              multiclass: (M,)
+    ["person", "place"]  ->  [1, 1, 0]      multilabel: (M, L)
 
 Names and ids may be mixed.
 """
@@ -10,9 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Union
 
 from ..labels import IGNORE_INDEX, check_task
+
+Label = Union[str, int]
+"""A label's name or id."""
+SpanLabels = Union[Label, Sequence[Label], None]
+"""The labels of one span; None where they are not known."""
 
 
 class LabelIds:
@@ -20,7 +25,7 @@ class LabelIds:
 
     Args:
         task: "multilabel" or "multiclass".
-        label2id: ids ``0..L-1`` by name; None where there are no labels to turn.
+        label2id: ids ``0..L-1`` by name; None where no labels are expected.
 
     Raises:
         ValueError: an unknown task.
@@ -34,18 +39,20 @@ class LabelIds:
     """
 
     def __init__(self, task: str, label2id: Mapping[str, int] | None) -> None:
-        check_task(task)
-        self.multiclass = task == "multiclass"
-        self.label2id = label2id
+        self.multiclass = check_task(task) == "multiclass"
+        self.named = label2id is not None
+        self.label2id = label2id or {}
 
-    def of_spans(self, labels: Sequence[Any], count: int, name: str) -> list[Any]:
+    def of_spans(
+        self, labels: Sequence[SpanLabels], count: int, name: str
+    ) -> list[int] | list[list[int]]:
         """Turn the labels of one example.
 
         Args:
             labels: one entry per span: a name or id, or for "multilabel" a list of them; None for
                 a span whose labels are not known, which the loss ignores.
             count: how many spans there are.
-            name: what errors call the example.
+            name: of the example in errors.
 
         Returns:
             M class ids, or M rows of L zeros and ones.
@@ -54,7 +61,7 @@ class LabelIds:
             ValueError: counts that differ, an unknown name or id, no or several classes for one
                 position of "multiclass", or no `label2id`.
         """
-        if self.label2id is None:
+        if not self.named:
             raise ValueError("Labels need `label2id`, got none. Pass it to MaskedSeqProcessor.")
         if isinstance(labels, str) or len(labels) != count:
             raise ValueError(
@@ -64,10 +71,10 @@ class LabelIds:
             return [self._class(entry, index, name) for index, entry in enumerate(labels)]
         return [self._row(entry, index, name) for index, entry in enumerate(labels)]
 
-    def _class(self, entry: Any, span: int, name: str) -> int:
+    def _class(self, entry: SpanLabels, span: int, name: str) -> int:
         if entry is None:
             return IGNORE_INDEX
-        if not isinstance(entry, (str, Integral)):
+        if not isinstance(entry, (str, int, Integral)):
             if len(entry) != 1:
                 raise ValueError(
                     f"Span {span} of {name} must have one class for task='multiclass', got "
@@ -76,30 +83,27 @@ class LabelIds:
             entry = entry[0]
         return self._id(entry, span, name)
 
-    def _row(self, entry: Any, span: int, name: str) -> list[int]:
-        assert self.label2id is not None
+    def _row(self, entry: SpanLabels, span: int, name: str) -> list[int]:
         if entry is None:
             return [IGNORE_INDEX] * len(self.label2id)
         row = [0] * len(self.label2id)
-        for label in (entry,) if isinstance(entry, (str, Integral)) else entry:
+        for label in (entry,) if isinstance(entry, (str, int, Integral)) else entry:
             row[self._id(label, span, name)] = 1
         return row
 
-    def _id(self, label: Any, span: int, name: str) -> int:
-        assert self.label2id is not None
+    def _id(self, label: Label, span: int, name: str) -> int:
         if isinstance(label, str):
-            found = self.label2id.get(label)
-            if found is not None:
-                return found
-        elif _is_id(label) and 0 <= label < len(self.label2id):
+            if label in self.label2id:
+                return self.label2id[label]
+        elif _is_integer(label) and 0 <= label < len(self.label2id):
             return int(label)
-        known = list(self.label2id)
+        names = list(self.label2id)
         raise ValueError(
-            f"Span {span} of {name} must have labels of `label2id` or ids in [0, {len(known)}), "
-            f"got {label!r}. It knows {known[:20]}{' ...' if len(known) > 20 else ''}."
+            f"Span {span} of {name} must have labels of `label2id` or ids in [0, {len(names)}), "
+            f"got {label!r}. The labels are {names[:20]}{' ...' if len(names) > 20 else ''}."
         )
 
 
-def _is_id(label: Any) -> bool:
-    """Tell whole numbers, numpy's included, from the rest, to which booleans belong."""
-    return isinstance(label, Integral) and not isinstance(label, bool)
+def _is_integer(value: object) -> bool:
+    """Return True for integers, including NumPy's; False for booleans."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

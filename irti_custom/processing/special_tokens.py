@@ -1,26 +1,36 @@
-"""A text's own tokens, and what the tokenizer puts around them.
+"""Tokenize texts, and separate their own tokens from the special ones around them.
 
-"Ann sees Bob"  ->  [CLS] ann sees bob [SEP]  ->  prefix [CLS], inner ann sees bob, suffix [SEP]
+    "Ann sees Bob"  ->  [CLS] ann sees bob [SEP]  ->  prefix [CLS], inner ann sees bob, suffix [SEP]
 
-Only the tokenizer decides on both.
+Only the tokenizer decides on either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-_ONLY_IDS = {"return_attention_mask": False, "return_token_type_ids": False}
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, PreTrainedTokenizerFast
+
 _PROBES = ("a", "1", "A", "的")
+_Value = TypeVar("_Value")
 
 
 class Template(NamedTuple):
-    """What the tokenizer puts around a text; the types are None where it makes none.
+    """The special tokens around a text.
+
+    Attributes:
+        prefix: ids before the text.
+        suffix: ids after it.
+        types: token types of prefix, text and suffix; None where the tokenizer has none.
 
     Example:
         >>> template = Template([2], [3], ([0], 0, [0]))
-        >>> template.around([7, 8])["input_ids"], template.inner([2, 7, 8, 3]), template.room(10)
-        ([2, 7, 8, 3], [7, 8], 8)
+        >>> template.around([7, 8])["input_ids"], template.inner([2, 7, 8, 3])
+        ([2, 7, 8, 3], [7, 8])
+        >>> template.text_size(max_length=10)
+        8
     """
 
     prefix: list[int]
@@ -29,52 +39,52 @@ class Template(NamedTuple):
 
     def around(self, ids: list[int]) -> dict[str, list[int]]:
         """Build the columns of one row from a text's own tokens."""
-        whole = [*self.prefix, *ids, *self.suffix]
-        columns = {"input_ids": whole, "attention_mask": [1] * len(whole)}
+        input_ids = [*self.prefix, *ids, *self.suffix]
+        columns = {"input_ids": input_ids, "attention_mask": [1] * len(input_ids)}
         if self.types is not None:
             before, middle, after = self.types
             columns["token_type_ids"] = [*before, *([middle] * len(ids)), *after]
         return columns
 
-    def inner(self, values: list[Any]) -> list[Any]:
-        """Cut off what belongs to the tokens around a text."""
+    def inner(self, values: list[_Value]) -> list[_Value]:
+        """Cut off the values of special tokens."""
         return values[len(self.prefix) : len(values) - len(self.suffix)]
 
-    def room(self, max_length: int) -> int:
-        """Count the tokens of a row that are left for the text."""
+    def text_size(self, max_length: int) -> int:
+        """Count the tokens that a row of `max_length` leaves for the text."""
         return max_length - len(self.prefix) - len(self.suffix)
 
 
-def template_of(tokenizer: Any) -> Template:
-    """Learn from a short text what a tokenizer puts around each.
+def template_of(tokenizer: PreTrainedTokenizerFast) -> Template:
+    """Learn from a short text which special tokens a tokenizer puts around each.
 
     Raises:
-        ValueError: a tokenizer that makes no tokens.
+        ValueError: the tokenizer makes no tokens.
     """
     for text in _PROBES:
         encoded = tokenizer(text, return_special_tokens_mask=True)
-        inner = [place for place, added in enumerate(encoded["special_tokens_mask"]) if not added]
-        if inner:
+        own = [index for index, added in enumerate(encoded["special_tokens_mask"]) if not added]
+        if own:
             break
     else:
         raise ValueError(f"The tokenizer makes no tokens of {_PROBES}, so it cannot be used.")
-    first, stop = inner[0], inner[-1] + 1
+    first, stop = own[0], own[-1] + 1
     ids, types = encoded["input_ids"], encoded.get("token_type_ids")
     kinds = None if types is None else (types[:first], types[first], types[stop:])
     return Template(ids[:first], ids[stop:], kinds)
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str], **options: Any) -> Any:
-    """Tokenize texts whole, without padding.
-
-    Raises:
-        ValueError: something else than strings.
-    """
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"A text must be a string, got {text!r:.80} at {index}.")
-    if not texts:
-        return {"input_ids": [], "offset_mapping": []}
+def tokenize(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], special_tokens: bool = True
+) -> BatchEncoding:
+    """Tokenize at least one text: whole, without padding, with character offsets."""
     return tokenizer(
-        list(texts), padding=False, truncation=False, verbose=False, **_ONLY_IDS, **options
+        list(texts),
+        add_special_tokens=special_tokens,
+        padding=False,
+        truncation=False,
+        verbose=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        return_offsets_mapping=True,
     )

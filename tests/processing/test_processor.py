@@ -14,9 +14,9 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from irti_custom import DataCollatorForMaskedSeq, MaskedSeqProcessor
-from irti_custom.processing.processor_files import FILE_NAME
+from irti_custom.processing.processor import PROCESSOR_FILES
+from irti_custom.processing.rows import Windows
 from irti_custom.processing.spans import SpanFinder, put_markers, put_masks
-from irti_custom.processing.windows import Windows
 from tests.test_trainer import make_trainer
 from tests.tiny import tiny_model
 from tests.tokenizers_for_tests import make_tokenizer
@@ -98,8 +98,14 @@ def test_tokens_out_of_order_are_looked_at_one_by_one():
         (lambda p: p.encode_spans(["Ann", "Bob"], [[]]), "`spans` must .* got 1 for 2"),
         (lambda p: p.encode_spans(["Ann"], [[]], [[], []]), "`labels` must .* got 2 for 1"),
         (lambda p: p.encode_spans(["Ann"], [[]], example_ids=[]), "`example_ids` .* got 0 for 1"),
-        (lambda p: p.encode_spans("Ann", [[]]), "Pass a list of examples, got one: 'Ann'"),
-        (lambda p: p.encode_spans([None], [[]]), "A text must be a string, got None at 0"),
+        (
+            lambda p: p.encode_spans("Ann", [[]]),
+            "`texts` must be a list with one entry per example, got 'Ann'",
+        ),
+        (
+            lambda p: p.encode_spans([None], [[]]),
+            "The text of example 0 must be a string, got None",
+        ),
         (lambda p: p.encode_words(["Ann sees"], [[]]), "example 0 must be a list of words"),
         (lambda p: p.encode_words([["Ann"]], [[(0, 2)]]), "<= 1, which is all the words"),
         (lambda p: p.encode_tables(["Ann"]), "example 0 must be a list of columns"),
@@ -136,9 +142,9 @@ def test_slow_tokenizers_and_missing_tokens_are_refused(tokenizer):
     with pytest.raises(ValueError, match=r"fast tokenizer is needed .* got object"):
         MaskedSeqProcessor(object())
     tokenizer.mask_token = None
-    with pytest.raises(ValueError, match="needs a tokenizer with a mask token"):
+    with pytest.raises(ValueError, match=r"needs a tokenizer (with a mask token|that has one)"):
         MaskedSeqProcessor(tokenizer, read="mask")
-    with pytest.raises(ValueError, match="needs a tokenizer with a mask token"):
+    with pytest.raises(ValueError, match=r"needs a tokenizer (with a mask token|that has one)"):
         MaskedSeqProcessor(tokenizer).encode_masked(["Ann"])
     tokenizer.cls_token = None
     with pytest.raises(ValueError, match="Use read='marker'"):
@@ -329,7 +335,7 @@ def test_labels_are_names_or_ids_and_none_is_not_known(processor, tokenizer):
 @pytest.mark.parametrize(
     ("task", "labels", "message"),
     [
-        ("multilabel", [["robot"]], "Span 0 of example 0 .* got 'robot'. It knows"),
+        ("multilabel", [["robot"]], "Span 0 of example 0 .* got 'robot'. The labels are"),
         ("multilabel", [3], r"ids in \[0, 3\), got 3"),
         ("multilabel", [True], "got True"),
         ("multilabel", [["person"], []], "one entry per span, 1, got"),
@@ -369,7 +375,9 @@ def test_a_saved_processor_prepares_alike(tokenizer, tmp_path):
     processor.save_pretrained(tmp_path)
     again = MaskedSeqProcessor.from_pretrained(tmp_path)
     assert vars(again).keys() == vars(processor).keys()
-    for name in json.loads((tmp_path / FILE_NAME).read_text()):
+    saved = json.loads((tmp_path / PROCESSOR_FILES[0]).read_text())
+    assert saved.pop("processor_class") == "MaskedSeqProcessor"
+    for name in saved:
         assert getattr(again, name) == getattr(processor, name), name
     call = ([TEXT], [[(0, 3), (20, 25)]], [["ä", "b"]])
     assert again.encode_spans(*call) == processor.encode_spans(*call)
@@ -378,12 +386,12 @@ def test_a_saved_processor_prepares_alike(tokenizer, tmp_path):
 
 def test_files_that_are_missing_or_damaged_are_named(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(OSError, match=f"holds no processor .{FILE_NAME}."):
+    with pytest.raises(OSError, match=f"holds no processor .{PROCESSOR_FILES[0]}."):
         MaskedSeqProcessor.from_pretrained(tmp_path)
-    (tmp_path / FILE_NAME).write_text('{"read": "sta')
+    (tmp_path / PROCESSOR_FILES[0]).write_text('{"read": "sta')
     with pytest.raises(ValueError, match="is damaged"):
         MaskedSeqProcessor.from_pretrained(tmp_path)
-    (tmp_path / FILE_NAME).write_text('{"reed": "start"}')
+    (tmp_path / PROCESSOR_FILES[0]).write_text('{"reed": "start"}')
     with pytest.raises(ValueError, match=r"does not know: .'reed'."):
         MaskedSeqProcessor.from_pretrained(tmp_path)
 
@@ -470,3 +478,47 @@ def test_real_tokenizer_reads_odd_text_at_the_right_words():
         assert offsets[position][0] < end
         assert offsets[position][1] > start
     assert rows["span_ids"] == [list(range(len(spans)))]
+
+
+def test_encode_reads_any_kind_at_once_as_the_methods_for_one_kind_do(tokenizer):
+    pd = pytest.importorskip("pandas")
+    processor = MaskedSeqProcessor(tokenizer, label2id={"a": 0, "b": 1}, max_length=12)
+    examples = [
+        {"text": TEXT, "spans": [(0, 3), {"start": 4, "end": 8}]},
+        {"words": TEXT.split(), "spans": [(1, 3)]},
+        f"Ann {tokenizer.mask_token} Bob",
+        {"columns": [{"header": "name", "values": ["Ann"]}, ["Rome"]]},
+        pd.DataFrame({"city": ["Rome", "Paris"]}),
+    ]
+    labels = [[["a"], []], [["b"]], [None], [["a"], ["b"]], [["a"]]]
+    rows, positions = processor.encode(examples, labels)
+    methods = [
+        lambda one, y, i: processor.encode_spans([one["text"]], [one["spans"]], [y], [i]),
+        lambda one, y, i: processor.encode_words([one["words"]], [one["spans"]], [y], [i]),
+        lambda one, y, i: processor.encode_masked([one], [y], [i]),
+        lambda one, y, i: processor.encode_tables([one], [y], [i]),
+        lambda one, y, i: processor.encode_tables([one], [y], [i]),
+    ]
+    alone = [m(one, y, i) for i, (m, one, y) in enumerate(zip(methods, examples, labels))]
+    assert rows == {name: sum((part[name] for part in alone), []) for name in rows}
+    assert [[place["word"] for place in of_one] for of_one in positions] == [
+        [TEXT[0:3], TEXT[4:8]],
+        [" ".join(TEXT.split()[1:3])],
+        ["[MASK]"],
+        ["name", None],
+        ["city"],
+    ]
+    assert positions[1][0]["start"] == 1
+    assert positions[2][0]["start"] == 4
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_encode_tokenizes_a_batch_of_texts_once(tokenizer, monkeypatch, count):
+    processor = MaskedSeqProcessor(tokenizer)
+    calls = []
+    real = type(tokenizer).__call__
+    monkeypatch.setattr(
+        type(tokenizer), "__call__", lambda self, *a, **k: calls.append(a) or real(self, *a, **k)
+    )
+    processor.encode([{"text": TEXT, "spans": [(0, 3)]}, f"a {tokenizer.mask_token}"] * count)
+    assert len(calls) == 1
