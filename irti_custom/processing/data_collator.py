@@ -8,7 +8,7 @@ Values are checked here, on the CPU; the model's `forward` checks shapes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Protocol
@@ -151,7 +151,7 @@ class DataCollatorForMaskedSeq:
 
     def _pad_labels(self, values: list[object], positions: list[Array]) -> Array:
         """Make labels ``(B, M)`` int64 or ``(B, M, L)`` float32, with -100 where padded."""
-        rows = read_rows(partial(as_array, "labels"), values)
+        rows = list(read_rows(partial(as_array, "labels"), values))
         _check_lengths("labels", rows, [len(row) for row in positions], "mask_indices")
         shown = [row for row in rows if row.shape != (0,)]  # an empty list shows neither task nor L
         task, num_labels = self.task, self.num_labels
@@ -164,13 +164,13 @@ class DataCollatorForMaskedSeq:
                 "`labels` must show the task and L, got a batch without any position. "
                 "Pass `task` and `num_labels` to DataCollatorForMaskedSeq."
             )
-        rows = read_rows(partial(task_labels, task=task, num_labels=num_labels), rows)
+        rows = list(read_rows(partial(task_labels, task=task, num_labels=num_labels), rows))
         labels = _pad(rows, max(map(len, positions)), IGNORE_INDEX)
         check = partial(check_label_values, task=task, num_labels=num_labels)
         try:
             check(labels)
         except ValueError:
-            read_rows(check, rows)  # slower, and names the row
+            list(read_rows(check, rows))  # slower, and names the row
             raise
         if task == "multilabel":
             labels[labels[..., 0] == IGNORE_INDEX] = IGNORE_INDEX
@@ -210,20 +210,19 @@ def _columns(features: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def read_rows(
     read: Callable[[Any], Array], values: Iterable[object], source: str = "the batch"
-) -> list[Array]:
+) -> Iterator[Array]:
     """Apply `read` to the value of each row; its errors are raised with the row's index.
 
     Example:
-        >>> read_rows(np.asarray, [[1, 2], [3]])
+        >>> list(read_rows(np.asarray, [[1, 2], [3]]))
         [array([1, 2]), array([3])]
     """
-    arrays = []
     for row, value in enumerate(values):
         try:
-            arrays.append(read(value))
+            array = read(value)
         except ValueError as error:
             raise ValueError(f"Row {row} of {source}: {error}") from error
-    return arrays
+        yield array
 
 
 def as_array(name: str, value: object) -> Array:
@@ -249,7 +248,7 @@ def as_array(name: str, value: object) -> Array:
 
 def _integers(name: str, values: list[object]) -> list[Ints]:
     """Convert a column of token or position numbers, row by row."""
-    rows = read_rows(partial(_integer_array, name), values)
+    rows = list(read_rows(partial(_integer_array, name), values))
     if np.concatenate(rows).min(initial=0) < 0:
         row = next(row for row, numbers in enumerate(rows) if numbers.min(initial=0) < 0)
         raise ValueError(
