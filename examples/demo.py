@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+from baselines import score_table
 from datasets import Dataset
 from demo_data import LABELS, make_rows
-from floors import score_table
 from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from irti_custom import (

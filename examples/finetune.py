@@ -14,8 +14,8 @@ import json
 import os
 from dataclasses import dataclass, field
 
+from baselines import baseline_scores, label_sets
 from datasets import load_dataset
-from floors import floor_scores, label_sets
 from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from irti_custom import (
@@ -102,12 +102,12 @@ def main() -> None:
         trainer.add_callback(ThresholdTuningCallback(trainer, objective=script.tune_thresholds))
     trainer.train()
 
-    # 5. Test score beside two floors, saved with the model.
+    # 5. Test score beside two baselines, saved with the model.
     logits, labels, results = trainer.predict(rows["test"])
     if script.tune_thresholds != "no":
         tuned = make_compute_metrics(script.task, thresholds=model.config.thresholds)
         results.update({f"test_tuned_{k}": v for k, v in tuned((logits, labels)).items()})
-    results.update(floor_scores(texts["train"], texts["test"]))
+    results.update(baseline_scores(texts["train"], texts["test"]))
     results.update({f"test_{name}": n for name, n in processor.stats(rows["test"]).items()})
     trained = [p.requires_grad * p.numel() for p in model.parameters()]
     results["trained_share"] = sum(trained) / sum(p.numel() for p in model.parameters())

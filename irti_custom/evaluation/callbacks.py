@@ -1,49 +1,55 @@
-"""What the stock `Trainer` does at the end of a training.
+"""Tune thresholds at the end of a training with the stock `Trainer`.
 
     trainer.add_callback(ThresholdTuningCallback(trainer))
     trainer.train()  ->  predict the evaluation set  ->  tune  ->  model.config.thresholds
 
-Imported by those who use it: Transformers' callbacks load PEFT where it is installed.
+Import this module explicitly: Transformers' callbacks load PEFT where it is installed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
 from .metrics import logits_only
 from .thresholds import check_settings, tune_thresholds
 
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+    from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+
+    from ..configuration_custom import MaskedSeqModelingConfig
+
 
 class ThresholdTuningCallback(TrainerCallback):
     """Tune `config.thresholds` on the evaluation set at the end of training.
 
-    It comes after ``load_best_model_at_end``, so the thresholds are those of the model that
-    ``trainer.save_model()`` then saves; of an adapter, in its ``config.json``. Checkpoints that the
-    `Trainer` wrote on the way are older: they hold the thresholds that the model had before, if
-    any. Every process of a distributed training predicts its share, gathers all and so arrives at
-    the same thresholds.
+    It runs after ``load_best_model_at_end``, so the thresholds are those of the model that
+    ``trainer.save_model()`` then saves, with an adapter in its ``config.json``. Checkpoints that
+    the `Trainer` wrote during training keep the thresholds that the model had before, if any.
+    Every process of a distributed training predicts its share and gathers all predictions, so all
+    arrive at the same thresholds.
 
-    Loggers that upload the model at the end of training do so before the callbacks of the caller.
+    Loggers that upload the model at the end of training run before this callback.
 
-    Metrics do not follow by themselves: `trainer.compute_metrics` goes on with the thresholds it
-    was built with. Scores on the set that thresholds were tuned on flatter them.
+    `trainer.compute_metrics` keeps the thresholds it was built with. Scores on the set that
+    thresholds were tuned on are optimistic.
 
     Args:
-        trainer: the trainer, as a callback by itself cannot predict.
-        eval_dataset: what to tune on; default: the trainer's evaluation set. The name of one, where
-            the trainer has a dict of them.
+        trainer: the trainer; a callback cannot predict by itself.
+        eval_dataset: the data set to tune on, or the name of one if the trainer has a dict of them;
+            default: the trainer's evaluation set.
         objective: of `tune_thresholds`.
         beta: of `tune_thresholds`.
         min_positives: of `tune_thresholds`.
         default: of `tune_thresholds`.
 
     Raises:
-        ValueError: when training begins, for settings that do not fit or without an evaluation set;
-            at its end for a set without labels.
+        ValueError: when training begins, for settings that contradict each other or without an
+            evaluation set; at its end, for a set without labels.
 
     Example:
         >>> from types import SimpleNamespace
@@ -55,8 +61,8 @@ class ThresholdTuningCallback(TrainerCallback):
 
     def __init__(
         self,
-        trainer: Any,
-        eval_dataset: Any = None,
+        trainer: Trainer,
+        eval_dataset: Dataset | str | None = None,
         objective: str = "f1",
         beta: float = 1.0,
         min_positives: int = 5,
@@ -64,59 +70,72 @@ class ThresholdTuningCallback(TrainerCallback):
     ) -> None:
         self.trainer = trainer
         self.eval_dataset = eval_dataset
-        self.settings: dict[str, Any] = {
-            "objective": objective,
-            "beta": beta,
-            "min_positives": min_positives,
-            "default": default,
-        }
+        self.objective, self.beta = objective, beta
+        self.min_positives, self.default = min_positives, default
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Refuse now what would fail after the training."""
-        self._find_dataset()
-        check_settings(self._config().task, **self.settings)
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Raise now for settings that would fail after the training."""
+        self._dataset()
+        check_settings(
+            task=self._config().task,
+            objective=self.objective,
+            beta=self.beta,
+            min_positives=self.min_positives,
+            default=self.default,
+        )
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Predict, tune, and set `config.thresholds`."""
-        with _plain_predictions(self.trainer):
-            output = self.trainer.predict(self._find_dataset())
+        with _logits_only_predictions(self.trainer):
+            output = self.trainer.predict(self._dataset())
         if output.label_ids is None:
             raise ValueError(
                 "The evaluation set must have labels, to tune thresholds on, got none. Pass a set "
-                "that has some to ThresholdTuningCallback as `eval_dataset`."
+                "with labels to ThresholdTuningCallback as `eval_dataset`."
             )
         config = self._config()
-        arrays = output.predictions, output.label_ids
-        config.thresholds = tune_thresholds(*arrays, config.task, **self.settings)
+        config.thresholds = tune_thresholds(
+            logits=output.predictions,
+            labels=output.label_ids,
+            task=config.task,
+            objective=self.objective,
+            beta=self.beta,
+            min_positives=self.min_positives,
+            default=self.default,
+        )
 
-    def _config(self) -> Any:
+    def _config(self) -> MaskedSeqModelingConfig:
         return self.trainer.accelerator.unwrap_model(self.trainer.model).config
 
-    def _find_dataset(self) -> Any:
-        known, wanted = self.trainer.eval_dataset, self.eval_dataset
-        if isinstance(known, Mapping) and isinstance(wanted, str):
-            wanted = known.get(wanted)
-        elif wanted is None:
-            wanted = known
-        if wanted is None or isinstance(wanted, (Mapping, str)):
-            names = f" with {sorted(known)}" if isinstance(known, Mapping) else ""
+    def _dataset(self) -> Dataset:
+        trainers, dataset = self.trainer.eval_dataset, self.eval_dataset
+        if isinstance(trainers, Mapping) and isinstance(dataset, str):
+            dataset = trainers.get(dataset)
+        elif dataset is None:
+            dataset = trainers
+        if dataset is None or isinstance(dataset, (Mapping, str)):
+            names = f" with {sorted(trainers)}" if isinstance(trainers, Mapping) else ""
             raise ValueError(
                 "`eval_dataset` must be given, to tune thresholds on, got "
                 f"{self.eval_dataset!r}{names}. Pass it to the Trainer, or pass a data set, or the "
                 "name of one of several, to ThresholdTuningCallback."
             )
-        return wanted
+        return dataset
 
 
 @contextmanager
-def _plain_predictions(trainer: Any) -> Iterator[None]:
-    """Have the trainer predict logits and nothing else; afterwards it is as it was."""
+def _logits_only_predictions(trainer: Trainer) -> Iterator[None]:
+    """Make the trainer predict logits only, and restore its settings afterwards."""
     handler, training = trainer.callback_handler, trainer.model.training
     settings = [
         (trainer, "compute_metrics", None),
         (trainer, "preprocess_logits_for_metrics", logits_only),
         (trainer.args, "prediction_loss_only", False),
-        # Else Transformers 4 casts the model in place for `bf16_full_eval`, and so is it saved.
+        # Else Transformers 4 casts the model in place for `bf16_full_eval` and saves it like that.
         (trainer, "is_in_train", True),
         (handler, "eval_dataloader", handler.eval_dataloader),  # predicting replaces it
     ]

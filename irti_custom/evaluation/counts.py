@@ -1,43 +1,46 @@
-"""The arithmetic behind the metrics: sums over kept elements, and what follows from them.
+"""The arithmetic of the metrics: update counts from arrays, merge counts, compute measures.
 
     logits (P, L), labels (P, L) or (P,)  ->  Counts  ->  precision, recall, F1, ...
 
-Sums add up over batches, so the same code serves one batch and a whole evaluation set.
+Counts add up over batches, so the same code serves one batch and a whole evaluation set.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..labels import IGNORE_INDEX
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 _CHUNK = 2**20  # elements held in float64 at a time
 
 
 class Counts(NamedTuple):
-    """Sums over kept elements, from which all measures but the ranking ones follow."""
+    """Sums over kept elements; all measures except the ranking ones follow from them."""
 
     hits: np.ndarray  # (L,) true and predicted
     predicted: np.ndarray  # (L,)
     support: np.ndarray  # (L,) true
-    correct: int  # positions with nothing wrong
+    correct: int  # positions without an error
     positions: int
     elements: int
     loss: float
 
 
-def add(left: Counts, right: Counts) -> Counts:
-    """Add the sums of two batches.
+def merge(left: Counts, right: Counts) -> Counts:
+    """Add up the counts of two batches.
 
     Raises:
-        ValueError: another number of labels.
+        ValueError: the batches differ in their number of labels.
 
     Example:
         >>> thresholds = np.array(0.5)
-        >>> one = count("multilabel", np.array([[2.0, -1.0]]), np.array([[1, 1]]), thresholds)
-        >>> add(one, one).support.tolist()
+        >>> one = update("multilabel", np.array([[2.0, -1.0]]), np.array([[1, 1]]), thresholds)
+        >>> merge(one, one).support.tolist()
         [2, 2]
     """
     if left.hits.shape != right.hits.shape:
@@ -45,20 +48,32 @@ def add(left: Counts, right: Counts) -> Counts:
             f"All batches must have the same number of labels, got L = {left.hits.size} and "
             f"{right.hits.size}. Was an evaluation broken off before? Call `reset()`."
         )
-    pairs: Any = zip(left, right)
-    return Counts(*(a + b for a, b in pairs))
+    return Counts(
+        hits=left.hits + right.hits,
+        predicted=left.predicted + right.predicted,
+        support=left.support + right.support,
+        correct=left.correct + right.correct,
+        positions=left.positions + right.positions,
+        elements=left.elements + right.elements,
+        loss=left.loss + right.loss,
+    )
 
 
-def count(task: str, logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> Counts:
-    """Sum over positions: logits ``(P, L)``, labels ``(P, L)`` or ``(P,)``, thresholds () or (L,).
+def update(task: str, logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> Counts:
+    """Count over the positions of a batch.
 
-    For "multiclass" the threshold is one: a top class less probable than that is not predicted.
+    Args:
+        task: "multilabel" or "multiclass".
+        logits: ``(P, L)``.
+        labels: ``(P, L)`` or ``(P,)``.
+        thresholds: ``()`` or ``(L,)``; for "multiclass" one, and a top class that is less probable
+            is not predicted.
 
     Raises:
         ValueError: labels that are not 0/1 or not in ``[0, L - 1]``, logits that are not finite.
 
     Example:
-        >>> count("multiclass", np.array([[2.0, 1.0]]), np.array([0]), np.array(0.5)).correct
+        >>> update("multiclass", np.array([[2.0, 1.0]]), np.array([0]), np.array(0.5)).correct
         1
     """
     num_labels = logits.shape[-1]
@@ -66,21 +81,22 @@ def count(task: str, logits: np.ndarray, labels: np.ndarray, thresholds: np.ndar
     total = Counts(none, none, none, 0, 0, 0, 0.0)
     step = max(1, _CHUNK // num_labels)
     for start in range(0, len(logits), step):
-        chunk = logits[start : start + step], labels[start : start + step]
+        chunk = slice(start, start + step)
         if task == "multilabel":
-            total = add(total, _count_multilabel(*chunk, thresholds))
+            counts = _multilabel_update(logits[chunk], labels[chunk], thresholds)
         else:
-            total = add(total, _count_multiclass(*chunk, thresholds))
+            counts = _multiclass_update(logits[chunk], labels[chunk], thresholds)
+        total = merge(total, counts)
     return total
 
 
-def _count_multilabel(logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> Counts:
+def _multilabel_update(logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> Counts:
     kept = labels != IGNORE_INDEX
     check_values(logits[kept], labels[kept], [0, 1], "0 or 1")
     x, true = np.where(kept, logits, 0).astype(np.float64), labels == 1
     small = np.exp(-np.abs(x))  # never overflows
     loss = np.maximum(x, 0) - x * true + np.log1p(small)
-    predicted = (_sigmoid(x, small) >= thresholds) & kept
+    predicted = (_stable_sigmoid(x, small) >= thresholds) & kept
     return Counts(
         hits=(predicted & true).sum(axis=0),
         predicted=predicted.sum(axis=0),
@@ -92,11 +108,11 @@ def _count_multilabel(logits: np.ndarray, labels: np.ndarray, thresholds: np.nda
     )
 
 
-def _count_multiclass(logits: np.ndarray, labels: np.ndarray, threshold: np.ndarray) -> Counts:
+def _multiclass_update(logits: np.ndarray, labels: np.ndarray, threshold: np.ndarray) -> Counts:
     num_labels = logits.shape[1]
     check_values(logits, labels, np.arange(num_labels), f"in [0, {num_labels - 1}]")
     true, predicted = labels.astype(np.int64), logits.argmax(axis=1)
-    shifted, total = _shifted(logits)
+    shifted, total = _shifted_softmax(logits)
     losses = np.log(total) - shifted[np.arange(len(true)), true]
     answered = 1 / total >= threshold  # the rest is rejected: no class is predicted
     hits = true[(predicted == true) & answered]
@@ -111,8 +127,8 @@ def _count_multiclass(logits: np.ndarray, labels: np.ndarray, threshold: np.ndar
     )
 
 
-def scores_of(task: str, logits: np.ndarray) -> np.ndarray:
-    """Compute what is compared with a threshold, the same to the bit as `count` does.
+def decision_scores(task: str, logits: np.ndarray) -> np.ndarray:
+    """Compute the probabilities that thresholds apply to, bit for bit as `update` does.
 
     Args:
         task: "multilabel" for the sigmoid of logits of any shape; "multiclass" for the probability
@@ -123,27 +139,28 @@ def scores_of(task: str, logits: np.ndarray) -> np.ndarray:
         float64, of the shape of the logits, or ``(P,)``.
 
     Example:
-        >>> scores_of("multiclass", np.zeros((1, 4))).tolist()
+        >>> decision_scores("multiclass", np.zeros((1, 4))).tolist()
         [0.25]
     """
     if task == "multiclass":
-        return 1 / _shifted(logits)[1]
+        return 1 / _shifted_softmax(logits)[1]
     x = logits.astype(np.float64)
-    return _sigmoid(x, np.exp(-np.abs(x)))
+    return _stable_sigmoid(x, np.exp(-np.abs(x)))
 
 
-def _sigmoid(x: np.ndarray, small: np.ndarray) -> np.ndarray:
+def _stable_sigmoid(x: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """Compute the sigmoid of `x`, with ``small = exp(-|x|)``."""
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
-def _shifted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Take the largest logit off each row; also return the sum of the exponentials."""
+def _shifted_softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits minus the largest one of their row, and the row sums of their exponentials."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return shifted, np.exp(shifted).sum(axis=1)
 
 
-def ratio(part: Any, whole: Any) -> np.ndarray:
-    """Divide element by element, with 0 for a division by 0.
+def ratio(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
+    """Divide element by element; the result is 0 where `whole` is 0.
 
     Example:
         >>> ratio([1, 0], [4, 0]).tolist()
@@ -153,8 +170,10 @@ def ratio(part: Any, whole: Any) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
-def precision_recall_f1(hits: Any, predicted: Any, support: Any) -> dict[str, np.ndarray]:
-    """Compute the three from counts of any one shape.
+def precision_recall_f1(
+    hits: np.ndarray | int, predicted: np.ndarray | int, support: np.ndarray | int
+) -> dict[str, np.ndarray]:
+    """Compute the three measures from counts, per label ``(L,)`` or in total ``()``.
 
     Example:
         >>> {name: float(value) for name, value in precision_recall_f1(2, 4, 2).items()}
@@ -172,7 +191,7 @@ def matthews_correlation(total: Counts) -> np.ndarray:
 
     Example:
         >>> logits, labels = np.array([[2.0, 1.0], [0.0, 3.0]]), np.array([0, 1])
-        >>> float(matthews_correlation(count("multiclass", logits, labels, np.array(0.5))))
+        >>> float(matthews_correlation(update("multiclass", logits, labels, np.array(0.5))))
         1.0
     """
     n, predicted, true = float(total.positions), total.predicted.astype(float), total.support
@@ -181,8 +200,8 @@ def matthews_correlation(total: Counts) -> np.ndarray:
     return ratio(n * total.correct - predicted @ true, np.sqrt(spread))
 
 
-def ranking(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Average precision and ROC-AUC, macro over labels that have both classes.
+def compute_ranking(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Compute average precision and ROC-AUC, macro over labels that have both classes.
 
     Ranked by logits: a sigmoid keeps their order but merges large ones into ties.
 
@@ -191,34 +210,35 @@ def ranking(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         labels: ``(P, L)`` of 0/1; `IGNORE_INDEX` drops an element.
 
     Example:
-        >>> ranking(np.array([[0.9], [0.1]]), np.array([[1], [0]]))["macro_roc_auc"]
+        >>> compute_ranking(np.array([[0.9], [0.1]]), np.array([[1], [0]]))["macro_roc_auc"]
         1.0
     """
-    from sklearn.metrics import auc, roc_curve
+    from sklearn.metrics import average_precision_score, roc_auc_score  # here: slow to import
 
-    areas, precisions = [], []
+    precisions, areas = [], []
     for scores, column in zip(logits.T, labels.T):
         kept = column != IGNORE_INDEX
         true = column[kept] == 1
-        positives, negatives = true.sum(), (~true).sum()
-        if positives and negatives:
-            # One sort serves both measures: average precision follows from the same curve.
-            false_rate, true_rate, _ = roc_curve(true, scores[kept], drop_intermediate=False)
-            hits = positives * true_rate[1:]
-            precision = hits / (hits + negatives * false_rate[1:])
-            areas.append(auc(false_rate, true_rate))
-            precisions.append(np.diff(true_rate) @ precision)
+        if true.any() and not true.all():
+            precisions.append(average_precision_score(true, scores[kept]))
+            areas.append(roc_auc_score(true, scores[kept]))
     return {
         "macro_average_precision": float(ratio(sum(precisions), len(precisions))),
         "macro_roc_auc": float(ratio(sum(areas), len(areas))),
     }
 
 
-def check_values(logits: np.ndarray, labels: np.ndarray, allowed: Any, rule: str) -> None:
-    """Refuse labels that are not among `allowed`, and logits that are not finite.
+def check_values(logits: np.ndarray, labels: np.ndarray, allowed: ArrayLike, rule: str) -> None:
+    """Check that labels are among the allowed ones, and logits finite.
+
+    Args:
+        logits: of any shape.
+        labels: of any shape.
+        allowed: the valid labels.
+        rule: the valid labels in words, for the message.
 
     Raises:
-        ValueError: see above.
+        ValueError: another label, or a logit that is infinite or NaN.
     """
     wrong = labels[~np.isin(labels, allowed)]
     if wrong.size:

@@ -1,34 +1,38 @@
-"""The measures of `metrics` as an `evaluate.Metric`, for pipelines built on `evaluate`.
+"""Wrap the metrics as an `evaluate.Metric`, for pipelines built on `evaluate`.
 
     metric.add_batch(predictions=logits, references=labels) ... metric.compute()
 
-It is built here, not downloaded, so it needs no network.
+It is built here rather than downloaded, so it needs no network.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..labels import Thresholds
 from .metrics import ComputeMetrics, make_compute_metrics, to_numpy
 
+if TYPE_CHECKING:
+    import evaluate
+    from numpy.typing import ArrayLike
+
 
 def load_metric(
     task: str,
     num_labels: int,
-    id2label: Mapping[Any, str] | None = None,
+    id2label: Mapping[int, str] | Mapping[str, str] | None = None,
     thresholds: Thresholds | None = None,
     per_label: bool = False,
     **kwargs: Any,
-) -> Any:
-    """Build an `evaluate.Metric` of the same measures, which needs no network.
+) -> evaluate.Metric:
+    """Build an `evaluate.Metric` that computes the measures of `make_compute_metrics`.
 
-    ``add_batch`` takes logits ``(B, M, L)`` and labels as `make_compute_metrics` does; M may change
-    from batch to batch. Ignored positions are dropped at once and each kept one becomes an example
+    ``add_batch`` takes logits ``(B, M, L)`` and labels as `make_compute_metrics` does; M may differ
+    between batches. Ignored positions are dropped at once and each kept one becomes an example
     of its own, so ``len(metric)`` counts positions, and ``add`` takes one position.
 
     Args:
@@ -40,7 +44,7 @@ def load_metric(
         **kwargs: of `evaluate.Metric`: `keep_in_memory`, `cache_dir`, `num_process`, ...
 
     Raises:
-        ValueError: as `make_compute_metrics`, for most on `add_batch`.
+        ValueError: see `make_compute_metrics`; wrong arrays are reported by ``add_batch``.
 
     Example:
         >>> metric = load_metric("multiclass", num_labels=2, keep_in_memory=True)
@@ -55,7 +59,7 @@ def load_metric(
 
 
 @functools.cache
-def _metric_class() -> Any:
+def _metric_class() -> type[evaluate.Metric]:
     import datasets  # here, as both are slow to import
     import evaluate
 
@@ -64,7 +68,7 @@ def _metric_class() -> Any:
             self.compute_metrics, self.num_labels = compute_metrics, num_labels
             super().__init__(**kwargs)
 
-        def _info(self) -> Any:
+        def _info(self) -> evaluate.MetricInfo:
             multilabel = self.compute_metrics.task == "multilabel"
             logits = datasets.Sequence(datasets.Value("float64"), length=self.num_labels)
             flags = datasets.Sequence(datasets.Value("int64"), length=self.num_labels)
@@ -76,7 +80,7 @@ def _metric_class() -> Any:
                 features=datasets.Features({"predictions": logits, "references": labels}),
             )
 
-        def add_batch(self, *, predictions: Any = None, references: Any = None) -> None:
+        def add_batch(self, *, predictions: ArrayLike, references: ArrayLike) -> None:
             """Add a batch."""
             logits, labels = to_numpy(predictions), to_numpy(references)
             if logits.shape[-1:] != (self.num_labels,):
@@ -84,10 +88,10 @@ def _metric_class() -> Any:
                     f"Logits must be (B, M, L) with L = {self.num_labels}, got {logits.shape}. "
                     "Pass `num_labels` of the model that made them."
                 )
-            logits, labels = self.compute_metrics.keep(logits, labels)
+            logits, labels = self.compute_metrics.format(logits, labels)
             super().add_batch(predictions=logits, references=labels)
 
-        def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
+        def _compute(self, *, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
             multilabel = self.compute_metrics.task == "multilabel"
             logits = np.asarray(predictions, dtype=np.float64).reshape(1, -1, self.num_labels)
             labels = np.asarray(references, dtype=np.int64)

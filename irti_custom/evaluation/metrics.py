@@ -1,9 +1,9 @@
-"""Score the positions that have labels.
+"""Compute metrics over the positions that have labels.
 
-    logits (N, M, L), labels  ->  sums over kept elements  ->  {"micro_f1": 0.81, "loss": 0.2, ...}
+    logits (N, M, L), labels  ->  counts of kept elements  ->  {"micro_f1": 0.81, "loss": 0.2, ...}
 
-Arrays in, flat floats out. Positions that the labels ignore are dropped first, so neither padding
-nor the filler that the Trainer writes into padded logits reaches a measure.
+Arrays in, flat floats out. Ignored positions are dropped first, so that neither padding nor the
+filler that the Trainer writes into padded logits reaches a measure.
 """
 
 from __future__ import annotations
@@ -11,30 +11,53 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
+from transformers.trainer_pt_utils import nested_numpify
 
-from ..labels import IGNORE_INDEX, Thresholds, check_task, check_thresholds
-from .counts import Counts, add, count, matthews_correlation, precision_recall_f1, ranking, ratio
+from ..labels import (
+    DEFAULT_THRESHOLDS,
+    IGNORE_INDEX,
+    Thresholds,
+    check_task,
+    check_thresholds,
+    resolve_labels,
+)
+from .counts import (
+    Counts,
+    compute_ranking,
+    matthews_correlation,
+    merge,
+    precision_recall_f1,
+    ratio,
+    update,
+)
 
-# With one of these as a label's name (the Trainer adds the prefix), two measures would share a key.
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike
+    from transformers import EvalPrediction
+
+    Predictions = Union[EvalPrediction, tuple[ArrayLike, ArrayLike]]
+
+# A label of this name (the Trainer adds the prefix) would share a key with an average.
 _AVERAGES = ("micro", "macro", "macro_average", "weighted")
-_TAKEN = {prefix + name for prefix in ("", "eval_", "test_") for name in _AVERAGES}
+_RESERVED = {prefix + name for prefix in ("", "eval_", "test_") for name in _AVERAGES}
 
 
 def make_compute_metrics(
     task: str,
-    id2label: Mapping[Any, str] | None = None,
+    id2label: Mapping[int, str] | Mapping[str, str] | None = None,
     thresholds: Thresholds | None = None,
     per_label: bool = False,
 ) -> ComputeMetrics:
     """Build the `compute_metrics` of a stock `Trainer`.
 
-    What it returns takes an `EvalPrediction` or a tuple (logits, labels), numpy or torch: logits
-    ``(N, M, L)``; labels ``(N, M, L)`` of 0/1 for "multilabel", ``(N, M)`` class ids for
+    The returned function takes an `EvalPrediction` or a tuple (logits, labels), numpy or torch:
+    logits ``(N, M, L)``; labels ``(N, M, L)`` of 0/1 for "multilabel", ``(N, M)`` class ids for
     "multiclass". Lists, as from ``eval_do_concat_batches=False``, hold one array per batch. The
-    measures are scikit-learn's with ``zero_division=0``; one with nothing to average is 0.0.
+    measures are scikit-learn's with ``zero_division=0``, and 0.0 where there is nothing to average.
 
     - Both: ``num_positions`` and ``loss``, the exact mean over kept elements (the Trainer shows it
       as ``eval_loss``, in place of its own mean of batch means).
@@ -49,14 +72,15 @@ def make_compute_metrics(
     `IGNORE_INDEX` drops a class id, or a whole multilabel position where it is in channel 0. In
     another channel it drops that element: ``exact_match`` then asks for the remaining ones.
 
-    Memory is flat with ``batch_eval_metrics=True``: sums of O(L), however many rows. Average
-    precision and ROC-AUC need all scores at once, so that mode **leaves these two out**; all other
-    measures are the same. If such an evaluation is broken off midway, call ``.reset()``.
+    With ``batch_eval_metrics=True`` memory does not grow with the number of rows: only counts of
+    O(L) are kept. Average precision and ROC-AUC need all scores at once, so that mode **leaves
+    these two out**; all other measures are the same. If such an evaluation is interrupted, call
+    ``.reset()``.
 
     Args:
         task: "multilabel" or "multiclass".
         id2label: names of all labels, keys 0 to L - 1 (or strings of them, as in JSON).
-        thresholds: ``model.config.thresholds``, or others. "multilabel": the probability from which
+        thresholds: ``model.config.thresholds`` or others. "multilabel": the probability from which
             a label counts as predicted, one for all, a sequence of L, or a dict of all label names,
             which needs `id2label`; None is 0.5. "multiclass": the probability under which the top
             class is rejected; such a position has no predicted class and counts as wrong. None
@@ -77,66 +101,73 @@ def make_compute_metrics(
         (2.0, 0.5, 1.0, 0.0)
     """
     check_task(task)
-    names = None if id2label is None else _label_names(id2label)
-    if per_label and names and (taken := _TAKEN.intersection(names)):
+    names = resolve_labels(None, id2label, None)
+    label_names = None if names is None else list(names.values())
+    if per_label and (clashes := _RESERVED.intersection(label_names or ())):
         raise ValueError(
-            f"Labels must not be called {sorted(_TAKEN)} with per_label=True, as their measures "
-            f"would share a key with an average; got {sorted(taken)}. Rename them in `id2label`."
+            f"Labels must not be called {sorted(_RESERVED)} with per_label=True, as their measures "
+            f"would share a key with an average; got {sorted(clashes)}. Rename them in `id2label`."
         )
-    checked = check_thresholds(thresholds, task, names)
+    checked = check_thresholds(thresholds, task, label_names)
     if checked is None:
-        checked = 0.5 if task == "multilabel" else 0.0
-    return ComputeMetrics(task, names, np.array(checked), per_label)
+        checked = DEFAULT_THRESHOLDS[task]
+    return ComputeMetrics(task, label_names, np.array(checked), per_label)
 
 
 @dataclass(eq=False)
 class ComputeMetrics:
-    """What `make_compute_metrics` builds and documents."""
+    """The function that `make_compute_metrics` returns; see there."""
 
     task: str
-    names: list[str] | None
+    label_names: list[str] | None
     thresholds: np.ndarray  # () or (L,)
     per_label: bool
-    _running: Counts | None = field(default=None, init=False, repr=False)
+    _merged: Counts | None = field(default=None, init=False, repr=False)
 
-    def __call__(self, eval_pred: Any, compute_result: bool | None = None) -> dict[str, float]:
+    def __call__(
+        self, eval_pred: Predictions, compute_result: bool | None = None
+    ) -> dict[str, float]:
         """Score an evaluation set or, when the Trainer passes `compute_result`, add one batch.
 
+        Args:
+            eval_pred: see `make_compute_metrics`.
+            compute_result: False for each batch but the last, True for the last one.
+
         Returns:
-            The measures; with ``compute_result=False`` nothing yet. True starts anew afterwards.
+            The measures; an empty dict with ``compute_result=False``.
         """
-        sums: list[Counts] = []
-        if compute_result is not None and self._running is not None:
-            sums.append(self._running)
+        counts = []
+        if compute_result is not None and self._merged is not None:
+            counts.append(self._merged)
             self.reset()  # first, so that an error below leaves nothing for the next evaluation
-        kept = [self.keep(*batch) for batch in batches(eval_pred)]
-        total = functools.reduce(
-            add, sums + [count(self.task, *part, self.thresholds) for part in kept]
-        )
+        batches = [self.format(logits, labels) for logits, labels in iterate_batches(eval_pred)]
+        counts += [update(self.task, logits, labels, self.thresholds) for logits, labels in batches]
+        merged = functools.reduce(merge, counts)
         if compute_result is False:
-            self._running = total
+            self._merged = merged
             return {}
-        results = self._results(total)
+        results = self._compute(merged)
         if compute_result is None and self.task == "multilabel":
-            results.update(ranking(*(np.concatenate(arrays) for arrays in zip(*kept))))
+            logits, labels = (np.concatenate(arrays) for arrays in zip(*batches))
+            results.update(compute_ranking(logits, labels))
         return results
 
     def reset(self) -> None:
-        """Forget the batches of an evaluation that was broken off."""
-        self._running = None
+        """Forget the batches of an evaluation that was interrupted."""
+        self._merged = None
 
-    def keep(self, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Check shapes and drop the ignored positions.
+    def format(self, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Check the shapes of a batch and drop its ignored positions.
 
         Args:
             logits: ``(N, M, L)``.
             labels: ``(N, M, L)`` or ``(N, M)``.
 
         Returns:
-            logits ``(P, L)`` and labels ``(P, L)`` or ``(P,)`` of the P positions that are kept.
+            Logits ``(P, L)`` and labels ``(P, L)`` or ``(P,)`` of the P positions that are kept.
         """
-        kept = labelled(self.task, logits, labels)
-        sizes = {"id2label": len(self.names or ())}
+        kept = drop_ignored(self.task, logits, labels)
+        sizes = {"id2label": len(self.label_names or ())}
         sizes["thresholds"] = self.thresholds.size if self.thresholds.ndim else 0
         for name, size in sizes.items():
             if size not in (0, logits.shape[-1]):
@@ -146,13 +177,15 @@ class ComputeMetrics:
                 )
         return kept
 
-    def _results(self, total: Counts) -> dict[str, float]:
+    def _compute(self, total: Counts) -> dict[str, float]:
         scores = precision_recall_f1(total.hits, total.predicted, total.support)
         correct = ratio(total.correct, total.positions)
         results: dict[str, Any] = {}
         if self.task == "multilabel":
-            sums = total.hits.sum(), total.predicted.sum(), total.support.sum()
-            results.update((f"micro_{key}", x) for key, x in precision_recall_f1(*sums).items())
+            micro = precision_recall_f1(
+                hits=total.hits.sum(), predicted=total.predicted.sum(), support=total.support.sum()
+            )
+            results.update((f"micro_{key}", x) for key, x in micro.items())
             results.update((f"macro_{key}", x.mean()) for key, x in scores.items())
             results["exact_match"] = correct
         else:
@@ -163,26 +196,30 @@ class ComputeMetrics:
             results["accuracy"] = correct
             results["matthews_correlation"] = matthews_correlation(total)
             if self.thresholds > 0:
-                sums = total.correct, total.predicted.sum(), total.positions
-                results.update((f"micro_{key}", x) for key, x in precision_recall_f1(*sums).items())
+                micro = precision_recall_f1(
+                    hits=total.correct, predicted=total.predicted.sum(), support=total.positions
+                )
+                results.update((f"micro_{key}", x) for key, x in micro.items())
                 results["coverage"] = ratio(total.predicted.sum(), total.positions)
         results["loss"] = ratio(total.loss, total.elements)
         results["num_positions"] = total.positions
         if self.per_label:
             scores["support"] = total.support
-            for index, name in enumerate(self.names or map(str, range(len(total.support)))):
+            for index, name in enumerate(self.label_names or map(str, range(len(total.support)))):
                 results.update((f"{name}_{key}", x[index]) for key, x in scores.items())
         return {key: float(value) for key, value in results.items()}
 
 
-def labelled(task: str, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drop the ignored positions, and check shapes; see `ComputeMetrics.keep`.
+def drop_ignored(
+    task: str, logits: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check shapes and drop the ignored positions; see `ComputeMetrics.format`.
 
     Raises:
         ValueError: shapes that disagree.
 
     Example:
-        >>> labelled("multiclass", np.zeros((1, 2, 3)), np.array([[1, -100]]))[0].shape
+        >>> drop_ignored("multiclass", np.zeros((1, 2, 3)), np.array([[1, -100]]))[0].shape
         (1, 3)
     """
     if logits.ndim != 3 or logits.shape[-1] == 0:
@@ -203,21 +240,23 @@ def labelled(task: str, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndar
     return logits[kept], labels[kept]
 
 
-def batches(eval_pred: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Go through an `EvalPrediction` or a tuple (logits, labels), of arrays or of lists of them.
+def iterate_batches(eval_pred: Predictions) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (logits, labels) of each batch of an `EvalPrediction` or a tuple of the two.
 
     Raises:
-        TypeError: something else.
+        TypeError: another type.
         ValueError: lists of different lengths.
 
     Example:
-        >>> [(x.shape, y.shape) for x, y in batches((np.zeros((1, 2, 3)), [[0, 1]]))]
+        >>> [(x.shape, y.shape) for x, y in iterate_batches((np.zeros((1, 2, 3)), [[0, 1]]))]
         [((1, 2, 3), (1, 2))]
     """
-    if hasattr(eval_pred, "predictions") and hasattr(eval_pred, "label_ids"):
-        logits, labels = eval_pred.predictions, eval_pred.label_ids
-    elif isinstance(eval_pred, tuple) and len(eval_pred) == 2:
+    logits: Any
+    labels: Any
+    if isinstance(eval_pred, tuple) and len(eval_pred) == 2:
         logits, labels = eval_pred
+    elif hasattr(eval_pred, "predictions") and hasattr(eval_pred, "label_ids"):
+        logits, labels = eval_pred.predictions, eval_pred.label_ids
     else:
         kind = type(eval_pred).__name__
         raise TypeError(f"Metrics take an EvalPrediction or a tuple (logits, labels), got {kind}.")
@@ -228,15 +267,18 @@ def batches(eval_pred: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             f"Lists hold one array per batch, got {len(logits)} of logits, {len(labels)} of labels."
         )
     for scores, targets in zip(logits, labels):
-        # A model that returns hidden states as well gives a tuple, logits first.
+        # A model that also returns hidden states gives a tuple, logits first.
         yield to_numpy(scores[0] if isinstance(scores, tuple) else scores), to_numpy(targets)
 
 
-def logits_only(logits: Any, labels: Any) -> Any:
-    """Keep what the metrics read: for ``Trainer(preprocess_logits_for_metrics=logits_only)``.
+def logits_only(
+    logits: torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor],
+    labels: torch.Tensor | None,
+) -> torch.Tensor:
+    """Keep the logits only: for ``Trainer(preprocess_logits_for_metrics=logits_only)``.
 
-    A model that also returns hidden states or attentions would have them gathered for the whole
-    evaluation set. The config of this package leaves them out by default already.
+    Otherwise the Trainer gathers the hidden states or attentions that a model also returns, for the
+    whole evaluation set. The config of this package already leaves them out by default.
 
     Example:
         >>> logits_only(("logits", "hidden states"), "labels")
@@ -245,27 +287,13 @@ def logits_only(logits: Any, labels: Any) -> Any:
     return logits[0] if isinstance(logits, (tuple, list)) else logits
 
 
-def to_numpy(value: Any) -> np.ndarray:
-    """Turn a tensor, an array or nested lists into an array, half precision into float32.
+def to_numpy(value: ArrayLike | torch.Tensor) -> np.ndarray:
+    """Convert a tensor, an array or nested lists to an array, bfloat16 to float32.
 
     Example:
         >>> to_numpy([[1, 2]]).shape
         (1, 2)
     """
-    if hasattr(value, "detach"):  # a tensor, known without importing torch
-        value = value.detach().cpu()
-        if value.is_floating_point() and value.element_size() < 4:
-            value = value.float()  # numpy has no bfloat16
-        return value.numpy()
+    if hasattr(value, "detach"):  # a tensor, recognised without importing torch
+        return nested_numpify(value.detach())
     return np.asarray(value)
-
-
-def _label_names(id2label: Mapping[Any, str]) -> list[str]:
-    by_id = {int(index): str(name) for index, name in id2label.items()}
-    names = [by_id[index] for index in sorted(by_id)]
-    if not names or sorted(by_id) != list(range(len(id2label))) or len(set(names)) < len(names):
-        raise ValueError(
-            "`id2label` must map 0 to L - 1, each once, to names that differ, got "
-            f"{dict(id2label)}. `model.config.id2label` has this form."
-        )
-    return names

@@ -1,74 +1,77 @@
-"""Choose the probabilities to decide by, from validation data.
+"""Tune decision thresholds on validation data.
 
     logits (N, M, L), labels  ->  one sorted sweep per label  ->  [0.31, 0.64, ...]
 
-A cut takes the scores above it for positive. Scores are ranked once, so that every cut is tried at
-the price of a sort; thresholds lie midway between the two scores that a cut parts.
+A cut predicts the scores above it as positive. Scores are ranked once, so that trying every cut
+costs one sort; a threshold lies midway between the two scores that its cut separates.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..labels import IGNORE_INDEX, check_task
-from .counts import check_values, count, ratio, scores_of
-from .metrics import batches, labelled
+from ..labels import DEFAULT_THRESHOLDS, IGNORE_INDEX, check_task
+from .counts import check_values, decision_scores, ratio, update
+from .metrics import drop_ignored, iterate_batches
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 OBJECTIVES = {
     "multilabel": ("f1", "micro_f1", "accuracy", "balanced_accuracy"),
     "multiclass": ("f1", "micro_f1"),
 }
-# Scores nearer to each other than this share of the larger count as tied: float32 on another
-# device, or in another order of summation, may not tell them apart.
+# Scores that differ by less than this share of the larger one count as tied: float32 on another
+# device, or in another order of summation, may not separate them.
 _RESOLUTION = 16 * float(np.finfo(np.float32).eps)
 _SMALLEST = 10 * float(np.finfo(np.float32).tiny)
 
 
 def tune_thresholds(
-    logits: Any,
-    labels: Any,
+    logits: ArrayLike,
+    labels: ArrayLike,
     task: str = "multilabel",
     objective: str = "f1",
     beta: float = 1.0,
     min_positives: int = 5,
     default: float | None = None,
 ) -> list[float] | float:
-    """Find the thresholds that are best on validation data, by trying every cut.
+    """Find the best thresholds on validation data, by trying every cut.
 
     For "multilabel" one per label. For "multiclass" one, under which the top class is rejected: the
     position then has no predicted class, which costs recall and may gain precision.
 
-    On the data given, the objective is never worse than with `default`, and `default` stays unless
+    On this data, the objective is never worse than with `default`, and `default` is kept unless
     another threshold is strictly better. On other data it can be: report scores from a third split.
     Probabilities within 2e-6 of each other count as tied, so that single precision decides alike.
 
-    - "f1", "multilabel": F of each label, so that their macro mean is best, too. "multiclass":
-      ``macro_f1`` of `make_compute_metrics`; a class never answered for has F = 0.
+    - "f1", "multilabel": F of each label, and so their macro mean. "multiclass": ``macro_f1`` of
+      `make_compute_metrics`; a class that is never predicted has F = 0.
     - "micro_f1": F of the sums over all labels, found exactly by Dinkelbach's method (1967).
-      "multiclass": precision is over the answered positions, recall over all.
-    - "accuracy", "multilabel": share of elements that are right.
+      "multiclass": precision is over the positions that are not rejected, recall over all.
+    - "accuracy", "multilabel": share of correct elements.
     - "balanced_accuracy", "multilabel": mean recall of a label's positives and negatives, for
       decisions that should not depend on how frequent it is.
 
     Args:
         logits: ``(N, M, L)`` or ``(P, L)``, arrays or tensors; or a list with one array per batch.
         labels: as for `make_compute_metrics`, ``(N, M, L)`` or ``(P, L)`` of 0/1 for "multilabel",
-            ``(N, M)`` or ``(P,)`` class ids for "multiclass"; the same are ignored.
+            ``(N, M)`` or ``(P,)`` class ids for "multiclass", with the same ignored.
         task: "multilabel" or "multiclass".
         objective: see above.
         beta: F-beta weighs recall `beta` times as much as precision (van Rijsbergen 1979).
-        min_positives: with fewer positives than this, a label keeps `default`. For "multiclass",
-            positions whose largest logit is right.
+        min_positives: a label with fewer positives keeps `default`; for "multiclass", these are the
+            positions whose largest logit is correct.
         default: the threshold to beat; by default 0.5, for "multiclass" 0 (nothing is rejected).
 
     Returns:
         L floats, or one for "multiclass"; for ``config.thresholds`` and `make_compute_metrics`.
 
     Raises:
-        ValueError: settings that do not fit each other; shapes that disagree; labels that are not
+        ValueError: settings that contradict each other; shapes that disagree; labels that are not
             0/1 or not in ``[0, L - 1]``; logits that are not finite.
 
     Example:
@@ -81,19 +84,26 @@ def tune_thresholds(
     """
     check_settings(task, objective, beta, min_positives, default)
     if default is None:
-        default = 0.5 if task == "multilabel" else 0.0
-    parts = [labelled(task, *_with_rows(*batch)) for batch in batches((logits, labels))]
-    scores, true = (np.concatenate(arrays) for arrays in zip(*parts))
+        default = DEFAULT_THRESHOLDS[task]
+    kept = []
+    for scores, targets in iterate_batches((logits, labels)):
+        if scores.ndim == 2:  # (P, L): one row of P positions
+            scores, targets = scores[None], targets[None]
+        kept.append(drop_ignored(task, scores, targets))
+    scores, targets = (np.concatenate(arrays) for arrays in zip(*kept))
     if task == "multiclass":
-        return _tune_rejection(scores, true, objective, beta, min_positives, default)
-    columns = [_cuts_of_label(*column, min_positives, default) for column in zip(scores.T, true.T)]
+        return _tune_rejection(scores, targets, objective, beta, min_positives, default)
+    cuts_per_label = [
+        _label_cuts(label_scores, label_targets, min_positives, default)
+        for label_scores, label_targets in zip(scores.T, targets.T)
+    ]
     if objective == "micro_f1":
-        return _tune_micro(columns, beta)
-    return [float(cuts.thresholds[_best(cuts, objective, beta)]) for cuts in columns]
+        return _tune_micro(cuts_per_label, beta)
+    return [float(cuts.thresholds[_best_cut(cuts, objective, beta)]) for cuts in cuts_per_label]
 
 
 class Cuts(NamedTuple):
-    """What C cuts through ranked scores would predict; the first one is at the default."""
+    """The counts of C cuts through ranked scores; the first one is at the default."""
 
     thresholds: np.ndarray  # (C,)
     hits: np.ndarray  # (C,) true and predicted
@@ -102,56 +112,59 @@ class Cuts(NamedTuple):
     elements: int
 
 
-def _cuts(scores: np.ndarray, true: np.ndarray, min_positives: int, default: float) -> Cuts:
-    """Rank scores ``(P,)`` and count at every cut; no measure here gains from one in between.
+def _rank_cuts(scores: np.ndarray, true: np.ndarray, min_positives: int, default: float) -> Cuts:
+    """Rank scores ``(P,)`` and count at every cut at which a measure here can be best.
 
-    Left out are cuts through a tie, and those that add only negatives to the cut before.
+    That leaves out cuts through a tie, and those that add only negatives to the cut before.
     """
     above = scores >= default
     thresholds, hits = np.array([default]), np.array([(above & true).sum()])
     predicted = np.array([above.sum()])
     if true.sum() >= max(min_positives, 1):
         order = np.argsort(-scores, kind="stable")
-        ranked, found = scores[order], np.concatenate([[0], np.cumsum(true[order])])
+        ranked, hits_above = scores[order], np.concatenate([[0], np.cumsum(true[order])])
         upper, lower = np.append(1.0, ranked), np.append(ranked, 0.0)
-        whole = upper - lower > _RESOLUTION * upper + _SMALLEST
-        whole[-1] = True  # below all scores, however small they are
-        cut = np.flatnonzero(whole)
-        cut = cut[np.diff(found[cut], prepend=-1) > 0]
+        separated = upper - lower > _RESOLUTION * upper + _SMALLEST
+        separated[-1] = True  # below all scores, however small they are
+        cut = np.flatnonzero(separated)
+        cut = cut[np.diff(hits_above[cut], prepend=-1) > 0]
         middle = (upper[cut] + lower[cut]) / 2
-        # float32 sigmoids become 0 down there, on some devices before the smallest float32.
+        # float32 sigmoids this small become 0, on some devices before the smallest float32.
         thresholds = np.append(thresholds, np.where(middle < _SMALLEST / 2, 0, middle))
-        hits, predicted = np.append(hits, found[cut]), np.append(predicted, cut)
+        hits, predicted = np.append(hits, hits_above[cut]), np.append(predicted, cut)
     return Cuts(thresholds, hits, predicted, int(true.sum()), len(true))
 
 
-def _cuts_of_label(
-    logits: np.ndarray, labels: np.ndarray, min_positives: int, default: float
-) -> Cuts:
+def _label_cuts(logits: np.ndarray, labels: np.ndarray, min_positives: int, default: float) -> Cuts:
     kept = labels != IGNORE_INDEX
     logits, labels = logits[kept], labels[kept]
     check_values(logits, labels, [0, 1], "0 or 1")
-    return _cuts(scores_of("multilabel", logits), labels == 1, min_positives, default)
+    return _rank_cuts(decision_scores("multilabel", logits), labels == 1, min_positives, default)
 
 
-def _tune_micro(columns: list[Cuts], beta: float) -> list[float]:
+def _tune_micro(cuts_per_label: list[Cuts], beta: float) -> list[float]:
     """Maximise F over all labels at once.
 
-    F = a / b is at least x where a - x * b >= 0, and for a given x each label adds to that on its
-    own. Starting from the defaults, x = F of the best choice so far, until that stays.
+    F = a / b is at least x where a - x * b >= 0, and for a given x each label contributes to that
+    independently. x starts as the F of the defaults and becomes the F of the best choice, until
+    that no longer improves.
     """
-    rows, support = [0] * len(columns), sum(cuts.support for cuts in columns)
+    support = sum(cuts.support for cuts in cuts_per_label)
+
+    def micro_f(choice: list[int]) -> np.ndarray:
+        hits = sum(cuts.hits[index] for cuts, index in zip(cuts_per_label, choice))
+        predicted = sum(cuts.predicted[index] for cuts, index in zip(cuts_per_label, choice))
+        return _f_beta(hits, predicted, support, beta)
+
+    choice = [0] * len(cuts_per_label)
     while True:
-        chosen = [(cuts.hits[row], cuts.predicted[row]) for cuts, row in zip(columns, rows)]
-        hits, predicted = np.sum(chosen, axis=0)
-        reached = _f_beta(hits, predicted, support, beta)
-        gains = [(1 + beta**2) * cuts.hits - reached * cuts.predicted for cuts in columns]
+        best = micro_f(choice)
+        gains = [(1 + beta**2) * cuts.hits - best * cuts.predicted for cuts in cuts_per_label]
         better = [int(gain.argmax()) for gain in gains]  # the first of equals, so the default's
-        sums = [(cuts.hits[row], cuts.predicted[row]) for cuts, row in zip(columns, better)]
-        hits, predicted = np.sum(sums, axis=0)
-        if not _f_beta(hits, predicted, support, beta) > reached:
-            return [float(cuts.thresholds[row]) for cuts, row in zip(columns, rows)]
-        rows = better
+        if not micro_f(better) > best:
+            break
+        choice = better
+    return [float(cuts.thresholds[index]) for cuts, index in zip(cuts_per_label, choice)]
 
 
 def _tune_rejection(
@@ -164,33 +177,35 @@ def _tune_rejection(
 ) -> float:
     num_labels = logits.shape[1]
     check_values(logits, labels, np.arange(num_labels), f"in [0, {num_labels - 1}]")
-    scores, ids = scores_of("multiclass", logits), logits.argmax(axis=1)
-    cuts = _cuts(scores, ids == labels, min_positives, default)
+    scores, ids = decision_scores("multiclass", logits), logits.argmax(axis=1)
+    cuts = _rank_cuts(scores, ids == labels, min_positives, default)
     if objective == "micro_f1":
-        return float(cuts.thresholds[_best(cuts._replace(support=len(labels)), "f1", beta)])
+        return float(cuts.thresholds[_best_cut(cuts._replace(support=len(labels)), "f1", beta)])
     order = np.argsort(-scores, kind="stable")
-    values = _macro_f(ids[order], labels[order].astype(np.int64), num_labels, beta)
+    values = _running_macro_f(ids[order], labels[order].astype(np.int64), num_labels, beta)
     best = float(cuts.thresholds[_nearest_best(values[cuts.predicted], cuts.thresholds)])
 
-    def exact(threshold: float) -> float:
-        total = count("multiclass", logits, labels, np.array(threshold))
+    def exact_macro_f(threshold: float) -> float:
+        total = update("multiclass", logits, labels, np.array(threshold))
         present = np.sum(total.predicted + total.support > 0)
         scores = _f_beta(total.hits, total.predicted, total.support, beta)
         return float(ratio(scores.sum(), present))
 
     # `values` are running sums, whose rounding must not count as a gain.
-    return best if exact(best) > exact(default) else default
+    return best if exact_macro_f(best) > exact_macro_f(default) else default
 
 
-def _macro_f(ids: np.ndarray, labels: np.ndarray, num_labels: int, beta: float) -> np.ndarray:
-    """Compute macro F when the first 0, 1, ..., P of P ranked positions are answered, ``(P + 1,)``.
+def _running_macro_f(
+    ids: np.ndarray, labels: np.ndarray, num_labels: int, beta: float
+) -> np.ndarray:
+    """Compute macro F with the first 0, 1, ..., P of P ranked positions predicted, ``(P + 1,)``.
 
-    One more answer changes the F of one class, so that differences add up.
+    Each further prediction changes the F of one class only, so that differences add up.
     """
     support = np.bincount(labels, minlength=num_labels)
     by_class = np.argsort(ids, kind="stable")
-    answered = np.bincount(ids, minlength=num_labels)
-    before = np.repeat(np.cumsum(answered) - answered, answered)  # positions of lower classes
+    predicted = np.bincount(ids, minlength=num_labels)
+    before = np.repeat(np.cumsum(predicted) - predicted, predicted)  # positions of lower classes
     hits = np.concatenate([[0], np.cumsum((ids == labels)[by_class])])
     hits, rank = hits[1:] - hits[before], np.arange(len(ids)) - before
     values = _f_beta(hits, rank + 1, support[ids[by_class]], beta)
@@ -201,8 +216,8 @@ def _macro_f(ids: np.ndarray, labels: np.ndarray, num_labels: int, beta: float) 
     return np.concatenate([[0.0], ratio(np.cumsum(steps), present)])
 
 
-def _best(cuts: Cuts, objective: str, beta: float) -> int:
-    """Return the row of the best cut."""
+def _best_cut(cuts: Cuts, objective: str, beta: float) -> int:
+    """Return the index of the best cut."""
     hits, predicted, elements = cuts.hits, cuts.predicted, cuts.elements
     negatives = elements - cuts.support
     rejected = negatives - (predicted - hits)  # negative and not predicted
@@ -216,28 +231,25 @@ def _best(cuts: Cuts, objective: str, beta: float) -> int:
 
 
 def _nearest_best(values: np.ndarray, thresholds: np.ndarray) -> int:
-    """Return the row of the largest value; of equals, the one nearest to the first threshold."""
-    rows = np.flatnonzero(values == values.max())
-    return int(rows[np.abs(thresholds[rows] - thresholds[0]).argmin()])
+    """Return the index of the largest value; of equals, the one nearest to the first threshold."""
+    indices = np.flatnonzero(values == values.max())
+    return int(indices[np.abs(thresholds[indices] - thresholds[0]).argmin()])
 
 
-def _f_beta(hits: Any, predicted: Any, support: Any, beta: float) -> np.ndarray:
-    hits, predicted, support = np.asarray(hits), np.asarray(predicted), np.asarray(support)
+def _f_beta(
+    hits: np.ndarray | int, predicted: np.ndarray | int, support: np.ndarray | int, beta: float
+) -> np.ndarray:
     return ratio((1 + beta**2) * hits, predicted + beta**2 * support)
-
-
-def _with_rows(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give ``(P, L)`` the dimension that `labelled` expects."""
-    return (logits[None], labels[None]) if logits.ndim == 2 else (logits, labels)
 
 
 def check_settings(
     task: str, objective: str, beta: float, min_positives: int, default: float | None
 ) -> None:
-    """Refuse settings of `tune_thresholds` that do not fit each other.
+    """Check the settings of `tune_thresholds` against each other.
 
     Raises:
-        ValueError: see above.
+        ValueError: an unknown objective, one that `task` or `beta` does not go with, or a value
+            out of range.
 
     Example:
         >>> check_settings("multiclass", "micro_f1", beta=0.5, min_positives=5, default=None)

@@ -1,4 +1,4 @@
-"""Weights against imbalance, from the labels of a data set.
+"""Class weights for imbalanced labels.
 
 rows of labels  ->  counts per label  ->  `pos_weight` or `class_weight` of the config
 """
@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..labels import IGNORE_INDEX, check_task
+from .data_collator import as_array, check_label_values, read_rows, task_labels
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 logger = logging.getLogger(__name__)
 
 
 def balanced_weights(
-    labels: Iterable[Any], task: str, num_labels: int, max_weight: float | None = None
+    labels: Iterable[ArrayLike], task: str, num_labels: int, max_weight: float | None = None
 ) -> list[float]:
     """Compute weights under which rare labels count as much as frequent ones.
 
@@ -43,30 +48,42 @@ def balanced_weights(
         [0.5, 2.0]
     """
     check_task(task)
-    positives, kept = np.zeros(num_labels), np.zeros(num_labels)
-    shape = (-1, num_labels) if task == "multilabel" else (-1,)
-    for row, cell in enumerate(labels):
-        values = np.asarray(cell)
-        if values.size == 0:
-            continue
-        if values.ndim != len(shape) or (task == "multilabel" and values.shape[1] != num_labels):
-            raise ValueError(
-                f"Row {row}: labels must be {'(M, L)' if len(shape) == 2 else '(M,)'} with "
-                f"L = {num_labels} for task={task!r}, got shape {values.shape}."
-            )
-        if task == "multiclass":
-            ids = values[values != IGNORE_INDEX]
-            if ids.size and not (ids.min() >= 0 and ids.max() < num_labels):
-                raise ValueError(f"Row {row}: class ids must be in [0, {num_labels}), got {ids}.")
-            positives += np.bincount(ids, minlength=num_labels)
-            kept += ids.size
-        else:
-            real = (values != IGNORE_INDEX) & (values[:, :1] != IGNORE_INDEX)
-            positives += np.where(real, values, 0).sum(0)
-            kept += real.sum(0)
-    unseen = np.flatnonzero(positives == 0)
+
+    rows = read_rows(partial(_labels_of, task=task, num_labels=num_labels), labels, "the labels")
+    weights = (_positive_weights if task == "multilabel" else _class_weights)(rows, num_labels)
+    unseen = np.flatnonzero(np.isnan(weights))
     if unseen.size:
         logger.warning("No position has the label(s) %s: their weight is 1.", unseen.tolist())
-    whole = kept - positives if task == "multilabel" else kept / num_labels
-    weights = np.divide(whole, positives, out=np.ones(num_labels), where=positives > 0)
+        weights[unseen] = 1
     return [float(weight) for weight in np.minimum(weights, max_weight or np.inf)]
+
+
+def _labels_of(row: ArrayLike, task: str, num_labels: int) -> np.ndarray:
+    labels = task_labels(as_array("labels", row), task, num_labels)
+    return check_label_values(labels, task, num_labels)
+
+
+def _class_weights(rows: Iterable[np.ndarray], num_labels: int) -> np.ndarray:
+    """Compute ``(L,)`` weights, NaN for a class without a position."""
+    from sklearn.utils.class_weight import compute_class_weight  # here, as it is slow to import
+
+    ids = np.concatenate([np.empty(0, np.int64), *rows])
+    ids = ids[ids != IGNORE_INDEX]
+    seen, weights = np.unique(ids), np.full(num_labels, np.nan)
+    if seen.size:
+        # scikit-learn shares the positions among the classes it sees, this function among all L.
+        share = len(seen) / num_labels
+        weights[seen] = share * compute_class_weight("balanced", classes=seen, y=ids)
+    return weights
+
+
+def _positive_weights(rows: Iterable[np.ndarray], num_labels: int) -> np.ndarray:
+    """Compute ``(L,)`` negatives per positive, NaN for a label without a positive."""
+    positives, kept = np.zeros(num_labels), np.zeros(num_labels)
+    for labels in rows:
+        counted = (labels != IGNORE_INDEX) & (labels[:, :1] != IGNORE_INDEX)
+        positives += np.where(counted, labels, 0).sum(axis=0)
+        kept += counted.sum(axis=0)
+    return np.divide(
+        kept - positives, positives, out=np.full(num_labels, np.nan), where=positives > 0
+    )

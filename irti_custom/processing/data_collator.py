@@ -3,32 +3,46 @@
     rows of input_ids (T_i), mask_indices (M_i), labels (M_i, L)
         ->  input_ids (B, T), attention_mask (B, T), mask_indices (B, M), labels (B, M, L)
 
-The model's `forward` checks shapes; what takes a look at the values is refused here, on the CPU.
+Values are checked here, on the CPU; the model's `forward` checks shapes.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 import numpy as np
 import torch
 
 from ..labels import IGNORE_INDEX, check_task
-from .ragged import check_lengths, columns_of, flat_integers, refuse, row_error, scatter, sequence
 from .rows import BOOKKEEPING
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from transformers import PreTrainedTokenizerBase
+    from numpy.typing import ArrayLike, NDArray
 
     Array = NDArray[Any]
     Bools = NDArray[np.bool_]
     Ints = NDArray[np.int64]
 
 _LABEL_NDIM = {"multiclass": 1, "multilabel": 2}
+
+
+class PadSettings(Protocol):
+    """How to pad: the attributes that are read from a tokenizer or a `MaskedSeqProcessor`."""
+
+    @property
+    def pad_token_id(self) -> int | None:
+        """Fill of `input_ids`."""
+
+    @property
+    def pad_token_type_id(self) -> int:
+        """Fill of `token_type_ids`."""
+
+    @property
+    def padding_side(self) -> str:
+        """Either "right" or "left"."""
 
 
 @dataclass
@@ -41,11 +55,11 @@ class DataCollatorForMaskedSeq:
 
     Args:
         tokenizer: a tokenizer or a `MaskedSeqProcessor`; only `pad_token_id`,
-            `pad_token_type_id` and `padding_side` are read.
+            `pad_token_type_id` and `padding_side` are read, and a processor's label settings.
         pad_to_multiple_of: round T up to a multiple of this; the longest input makes T constant.
-        task: "multilabel" or "multiclass"; by default the processor's, where it has `label2id`,
-            else the labels' dimensions tell.
-        num_labels: L, to check the labels against; by default the processor's. A batch without any
+        task: "multilabel" or "multiclass"; default: the processor's if it has `label2id`, else
+            inferred from the dimensions of the labels.
+        num_labels: L, to check the labels against; default: the processor's. A batch without any
             position shows neither its task nor L: where that can happen, pass `task`, and
             `num_labels` for "multilabel".
 
@@ -61,15 +75,16 @@ class DataCollatorForMaskedSeq:
         ([[1, 2], [0, 0]], [[0, 2], [1, -100]])
     """
 
-    tokenizer: PreTrainedTokenizerBase | Any
+    tokenizer: PadSettings
     pad_to_multiple_of: int | None = None
     task: str | None = None
     num_labels: int | None = None
 
     def __post_init__(self) -> None:
-        if getattr(self.tokenizer, "label2id", None):  # a processor knows more than a tokenizer
-            self.task = self.task or self.tokenizer.task
-            self.num_labels = self.num_labels or len(self.tokenizer.label2id)
+        label2id = getattr(self.tokenizer, "label2id", None)
+        if label2id:  # a processor knows more than a tokenizer
+            self.task = self.task or getattr(self.tokenizer, "task", None)
+            self.num_labels = self.num_labels or len(label2id)
         if self.tokenizer.pad_token_id is None:
             raise ValueError(
                 "`tokenizer` must have a pad token, got pad_token_id=None. Set `pad_token` on it."
@@ -89,8 +104,8 @@ class DataCollatorForMaskedSeq:
                 in ``[0, T_i)``. Optional: `attention_mask`, `token_type_ids`, `position_ids`
                 ``(T_i,)``; `labels`, class ids ``(M_i,)`` or ``(M_i, L)`` in [0, 1], where -100 is
                 ignored (in channel 0 with the whole position); other numeric columns
-                ``(T_i, ...)``, padded with 0. A value of None counts as missing; what the processor
-                adds for the way back is left out.
+                ``(T_i, ...)``, padded with 0. A value of None counts as missing. The columns that
+                the processor adds for decoding are left out.
 
         Returns:
             `input_ids`, `attention_mask` (always there) and other columns ``(B, T, ...)``,
@@ -101,166 +116,280 @@ class DataCollatorForMaskedSeq:
                 (the message names the row's index in the batch); a labelled position on a token
                 that `attention_mask` hides; columns that cannot be padded.
         """
-        columns = columns_of(features)
-        for name in BOOKKEEPING:
-            columns.pop(name, None)
-        input_ids, lengths = flat_integers("input_ids", columns.pop("input_ids"))
+        columns = _columns(features)
+        rows = _integers("input_ids", columns.pop("input_ids"))
+        lengths = np.array([len(row) for row in rows])
         if not lengths.all():
             # A sequence that is all padding turns some attention kernels into NaN.
             row = int(lengths.argmin())
-            raise row_error(row, "`input_ids` must hold a token", "none", "Drop it.")
-        indices, counts = flat_integers("mask_indices", columns.pop("mask_indices"))
-        rule = "`mask_indices` must be in [0, T) of its row"
-        way_out = "Was the text truncated? Another window takes the rest."
-        refuse(indices >= np.repeat(lengths, counts), indices, counts, rule, way_out)
-        labels = self._flat_labels(columns.pop("labels"), counts) if "labels" in columns else None
-
-        real = self._real_tokens(lengths)
-        batch = {"input_ids": scatter(input_ids, real, self.tokenizer.pad_token_id)}
-        batch.update(self._token_columns(columns, lengths, real))
-        batch.update(_extra_columns(columns, real))
-
-        rows = np.repeat(np.arange(len(counts)), counts)
-        moved = indices + real.argmax(axis=1)[rows]  # left padding shifts the tokens
-        taken = np.arange(counts.max()) < counts[:, None]
-        first = (batch["attention_mask"] > 0).argmax(axis=1)
-        batch["mask_indices"] = scatter(moved, taken, first[:, None])
-        if labels is not None:
-            scored = (labels if labels.ndim == 1 else labels[:, 0]) != IGNORE_INDEX
-            hidden = batch["attention_mask"][rows, moved] == 0
-            rule = "a labelled `mask_indices` entry must be at a token with attention_mask 1"
-            refuse(scored & hidden, indices, counts, rule, f"Label padding {IGNORE_INDEX}.")
-            batch["labels"] = scatter(labels, taken, IGNORE_INDEX)
-        return {name: torch.from_numpy(values) for name, values in batch.items()}
-
-    def _real_tokens(self, lengths: Ints) -> Bools:
-        """Say where the tokens of each row go, as ``(B, T)``, True for a token."""
+            raise ValueError(f"Row {row} of the batch: `input_ids` must hold a token, got none.")
         step = self.pad_to_multiple_of or 1
         width = -(-int(lengths.max()) // step) * step
-        place = np.arange(width)
-        if self.tokenizer.padding_side == "left":
-            place = place[::-1]
-        return place < lengths[:, None]
-
-    def _token_columns(
-        self, columns: dict[str, list[Any]], lengths: Ints, real: Bools
-    ) -> dict[str, Array]:
-        """Take the columns that a tokenizer makes out of `columns`, padded to ``(B, T)``."""
-        padded: dict[str, Array] = {"attention_mask": real.astype(np.int64)}
+        left = self.tokenizer.padding_side == "left"
+        batch = {"input_ids": _pad(rows, width, self.tokenizer.pad_token_id, left)}
+        columns.setdefault("attention_mask", [np.ones_like(row) for row in rows])
         fills = {"token_type_ids": self.tokenizer.pad_token_type_id}
         for name in ("attention_mask", "token_type_ids", "position_ids"):
             if name in columns:
-                flat, found = flat_integers(name, columns.pop(name))
-                check_lengths(name, found, lengths, "input_ids")
-                padded[name] = scatter(flat, real, fills.get(name, 0))
-        return padded
+                rows = _integers(name, columns.pop(name))
+                _check_lengths(name, rows, lengths, "input_ids")
+                batch[name] = _pad(rows, width, fills.get(name, 0), left)
 
-    def _flat_labels(self, values: list[Any], counts: Ints) -> Array:
-        """Join the labels of all rows: ``(N,)`` int64 or ``(N, L)`` float32, N positions in all."""
-        labels = [sequence("labels", row, value) for row, value in enumerate(values)]
-        check_lengths("labels", np.fromiter(map(len, labels), np.int64), counts, "mask_indices")
-        if self._task_of(labels) == "multiclass":
-            ids, _ = flat_integers("labels", labels)
-            wrong = (ids < 0) & (ids != IGNORE_INDEX)
-            if self.num_labels is not None:
-                wrong |= ids >= self.num_labels
-            rule = f"`labels` must be in [0, {self.num_labels or 'num_labels'}) or {IGNORE_INDEX}"
-            refuse(wrong, ids, counts, rule, "Map labels with the model's `label2id`.")
-            return ids
+        positions = _integers("mask_indices", columns.pop("mask_indices"))
+        _check_bounds(positions, lengths)
+        visible = batch["attention_mask"] > 0
+        first = visible.argmax(axis=1)
+        shifted = [row + width - n for row, n in zip(positions, lengths)] if left else positions
+        batch["mask_indices"] = _pad(shifted, max(map(len, positions)), first[:, None])
+        if "labels" in columns:
+            batch["labels"] = self._pad_labels(columns.pop("labels"), positions)
+            hidden = ~np.take_along_axis(visible, batch["mask_indices"], axis=1)
+            _check_hidden(batch["labels"], hidden, positions)
+        for name, rows in _extra_columns(columns, lengths).items():
+            batch[name] = _pad(rows, width, 0, left)
+        return {name: torch.from_numpy(values) for name, values in batch.items()}
 
-        flat = self._label_matrix(labels)
-        if flat.size and not (flat.min() >= 0 and flat.max() <= 1):  # so written that NaN fails
-            wrong = ~(((flat >= 0) & (flat <= 1)) | (flat == IGNORE_INDEX))
-            at = (np.arange(len(flat)), wrong.argmax(axis=1))
-            rule = f"`labels` must be in [0, 1] or {IGNORE_INDEX} for task='multilabel'"
-            refuse(wrong[at], flat[at], counts, rule, "Class ids? They are (M,), not (M, L).")
-            flat[flat[:, 0] == IGNORE_INDEX] = IGNORE_INDEX
-        return flat
-
-    def _task_of(self, labels: list[Any]) -> str:
-        """Return the option, or the task that the labels' dimensions show in every row."""
-        ndims = [_shown_ndim(cell) for cell in labels]
-        shown = [ndim for ndim in ndims if ndim is not None]
-        task = self.task
+    def _pad_labels(self, values: list[object], positions: list[Array]) -> Array:
+        """Make labels ``(B, M)`` int64 or ``(B, M, L)`` float32, with -100 where padded."""
+        rows = list(read_rows(partial(as_array, "labels"), values))
+        _check_lengths("labels", rows, [len(row) for row in positions], "mask_indices")
+        shown = [row for row in rows if row.shape != (0,)]  # an empty list shows neither task nor L
+        task, num_labels = self.task, self.num_labels
         if task is None and shown:
-            task = "multiclass" if shown[0] == 1 else "multilabel"
-        if task is None or (task == "multilabel" and self.num_labels is None and not shown):
+            task = "multiclass" if shown[0].ndim == 1 else "multilabel"
+        if task == "multilabel" and num_labels is None and shown and shown[0].ndim == 2:
+            num_labels = shown[0].shape[1]
+        if task is None or (task == "multilabel" and num_labels is None and not shown):
             raise ValueError(
                 "`labels` must show the task and L, got a batch without any position. "
                 "Pass `task` and `num_labels` to DataCollatorForMaskedSeq."
             )
-        for row, ndim in enumerate(ndims):
-            if ndim not in (None, _LABEL_NDIM[task]):
-                rule = f"`labels` must have {_LABEL_NDIM[task]} dimension(s) for task={task!r}"
-                way_out = "Class ids are (M,), several labels per position (M, L), in all rows."
-                raise row_error(row, rule, ndim, way_out)
-        return task
-
-    def _label_matrix(self, labels: list[Any]) -> Array:
-        """Join multilabel rows into ``(N, L)``; a row without positions need not show L."""
-        shown = [row for row, cell in enumerate(labels) if _shown_ndim(cell) is not None]
-        matrices = [_label_cell(row, labels[row]) for row in shown]
-        width = self.num_labels or matrices[0].shape[1]
-        for row, matrix in zip(shown, matrices):
-            if matrix.shape[1] != width:
-                rule = f"`labels` must be (M, L) with L = {width}"
-                raise row_error(row, rule, f"L = {matrix.shape[1]}", "Is `num_labels` right?")
-        empty = np.empty((0, width), np.float32)
-        return np.concatenate([empty, *matrices], dtype=np.float32, casting="unsafe")
+        rows = list(read_rows(partial(task_labels, task=task, num_labels=num_labels), rows))
+        labels = _pad(rows, max(map(len, positions)), IGNORE_INDEX)
+        check = partial(check_label_values, task=task, num_labels=num_labels)
+        try:
+            check(labels)
+        except ValueError:
+            list(read_rows(check, rows))  # slower, and names the row
+            raise
+        if task == "multilabel":
+            labels[labels[..., 0] == IGNORE_INDEX] = IGNORE_INDEX
+        return labels
 
 
-def _shown_ndim(cell: Any) -> int | None:
-    """Count the dimensions of one row's labels; None where an empty row does not show them."""
-    if isinstance(cell, np.ndarray):
-        return cell.ndim if cell.size or cell.ndim > 1 else None
-    if not cell:
-        return None
-    return 1 + getattr(cell[0], "ndim", int(isinstance(cell[0], (list, tuple))))
+def _columns(features: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Turn rows into columns that every row has; a column that is None everywhere is left out."""
+    if len(features) == 0:
+        raise ValueError("A batch must have at least one row, got none. Is the dataset empty?")
+    for row, feature in enumerate(features):
+        if not isinstance(feature, Mapping):
+            raise ValueError(
+                f"Row {row} of the batch: a row must be a mapping, got {type(feature).__name__}. "
+                "Pass a list of rows, not a tokenizer's batch."
+            )
+    columns = {}
+    names = dict.fromkeys(name for feature in features for name in feature)
+    for name in (name for name in names if name not in BOOKKEEPING):
+        values = [feature.get(name) for feature in features]
+        missing = [row for row, value in enumerate(values) if value is None]
+        if not missing:
+            columns[name] = values
+        elif len(missing) < len(values):
+            raise ValueError(
+                f"`{name}` must be in all rows or in none, got a batch without it in row(s) "
+                f"{str(missing[:8])[1:-1]}. Prepare all rows alike or remove the column."
+            )
+    for name in ("input_ids", "mask_indices"):
+        if name not in columns:
+            raise ValueError(
+                f"Rows must have `{name}`, got the columns {sorted(columns)}. Does Trainer remove "
+                "it? A row without positions has mask_indices=[]."
+            )
+    return columns
 
 
-def _label_cell(row: int, cell: Any) -> Array:
-    """Make one row's multilabel labels an array ``(M_i, L)``."""
-    if isinstance(cell, list):
-        for code in "bf":  # one byte holds 0, 1 and -100, in half the time of a float
-            flat = array(code)
-            try:
-                for entry in cell:
-                    flat.fromlist(entry)
-            except (OverflowError, TypeError):
-                continue
-            if len(flat) and len({len(entry) for entry in cell}) == 1:
-                return np.asarray(flat).reshape(len(cell), -1)
-    rule, way_out = "`labels` must be (M, L) numbers", "Give every position all L labels."
+def read_rows(
+    read: Callable[[Any], Array], values: Iterable[object], source: str = "the batch"
+) -> Iterator[Array]:
+    """Apply `read` to the value of each row; its errors are raised with the row's index.
+
+    Example:
+        >>> list(read_rows(np.asarray, [[1, 2], [3]]))
+        [array([1, 2]), array([3])]
+    """
+    for row, value in enumerate(values):
+        try:
+            array = read(value)
+        except ValueError as error:
+            raise ValueError(f"Row {row} of {source}: {error}") from error
+        yield array
+
+
+def as_array(name: str, value: object) -> Array:
+    """Convert one row's value of a column to an array.
+
+    Raises:
+        ValueError: it is a single value, or a list that numpy cannot read.
+
+    Example:
+        >>> as_array("labels", [[1, 0], [0, 1]]).shape
+        (2, 2)
+    """
+    rule = f"`{name}` must be a list or an array"
     try:
-        matrix = np.asarray(cell)
-    except ValueError as error:
-        raise row_error(row, rule, error, way_out) from error
-    if matrix.ndim != 2 or matrix.shape[1] == 0 or matrix.dtype.kind not in "biuf":
-        raise row_error(row, rule, f"shape {matrix.shape}, dtype {matrix.dtype}", way_out)
-    return matrix
+        array = np.asarray(value)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{rule}, got {error}. Use numbers, as many for each entry.") from error
+    if array.ndim == 0:
+        kind = type(value).__name__
+        raise ValueError(f"{rule}, got {kind}. Use one list per row, also for one entry.")
+    return array
 
 
-def _extra_columns(columns: dict[str, list[Any]], real: Bools) -> dict[str, Array]:
-    """Pad numeric ``(T_i, ...)`` columns with 0, and refuse all others by name."""
-    padded, refused = {}, {}
+def _integers(name: str, values: list[object]) -> list[Ints]:
+    """Convert a column of token or position numbers, row by row."""
+    rows = list(read_rows(partial(_integer_array, name), values))
+    if np.concatenate(rows).min(initial=0) < 0:
+        row = next(row for row, numbers in enumerate(rows) if numbers.min(initial=0) < 0)
+        raise ValueError(
+            f"Row {row} of the batch: `{name}` must not be negative, got "
+            f"{rows[row][rows[row] < 0][0]}. {IGNORE_INDEX} belongs in `labels` only."
+        )
+    return rows
+
+
+def _integer_array(name: str, value: object) -> Ints:
+    array = as_array(name, value)
+    kinds = "biu" if name in ("attention_mask", "labels") else "iu"  # no masks as positions
+    # An empty array has no values: its dtype (float32 from `datasets`) says nothing.
+    if array.ndim != 1 or (array.size and array.dtype.kind not in kinds):
+        raise ValueError(
+            f"`{name}` must be one flat list or array of integers, got shape {array.shape}, dtype "
+            f"{array.dtype}. Tokenize without `return_tensors`; convert floats and masks yourself."
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def task_labels(labels: Array, task: str, num_labels: int | None) -> Array:
+    """Return the labels of one row with the dimensions and the dtype of the task.
+
+    Args:
+        labels: ``(M,)`` for "multiclass", ``(M, L)`` for "multilabel"; ``(0,)`` for either where
+            there is no position.
+        task: "multilabel" or "multiclass".
+        num_labels: L; None is for "multiclass" only.
+
+    Raises:
+        ValueError: other dimensions, another L, no numbers.
+
+    Example:
+        >>> task_labels(np.array([[0, 1]]), "multilabel", num_labels=2)
+        array([[0., 1.]], dtype=float32)
+    """
+    if labels.shape == (0,) and task == "multilabel":
+        return np.empty((0, num_labels or 0), np.float32)
+    if labels.ndim != _LABEL_NDIM[task]:
+        raise ValueError(
+            f"`labels` must have {_LABEL_NDIM[task]} dimension(s) for task={task!r}, got "
+            f"{labels.ndim}. Class ids are (M,), several labels per position (M, L), in all rows."
+        )
+    if task == "multiclass":
+        return _integer_array("labels", labels)
+    if labels.shape[1] == 0 or labels.dtype.kind not in "biuf":
+        raise ValueError(
+            f"`labels` must be (M, L) numbers, got shape {labels.shape}, dtype {labels.dtype}. "
+            "Give every position all L labels."
+        )
+    if labels.shape[1] != num_labels:
+        raise ValueError(
+            f"`labels` must be (M, L) with L = {num_labels}, got L = {labels.shape[1]}. Is "
+            "`num_labels` right?"
+        )
+    return labels.astype(np.float32, copy=False)
+
+
+def check_label_values(labels: Array, task: str, num_labels: int | None) -> Array:
+    """Return labels of any shape if each is valid for the task, or `IGNORE_INDEX`.
+
+    Raises:
+        ValueError: a class id that is not in ``[0, L)``, a multi-label value not in [0, 1].
+
+    Example:
+        >>> check_label_values(np.array([0, -100, 1]), "multiclass", num_labels=2)
+        array([   0, -100,    1])
+    """
+    if task == "multiclass":
+        wrong = (labels < 0) if num_labels is None else (labels < 0) | (labels >= num_labels)
+        rule = f"in [0, {num_labels or 'num_labels'}) or {IGNORE_INDEX}"
+        way_out = "Map labels with the model's `label2id`."
+    else:
+        wrong = ~((labels >= 0) & (labels <= 1))  # True for NaN
+        rule = f"in [0, 1] or {IGNORE_INDEX} for task='multilabel'"
+        way_out = "Class ids? They are (M,), not (M, L)."
+    wrong &= labels != IGNORE_INDEX
+    if wrong.any():
+        raise ValueError(f"`labels` must be {rule}, got {labels[wrong][0]}. {way_out}")
+    return labels
+
+
+def _check_lengths(name: str, rows: list[Array], lengths: Sequence[int] | Ints, other: str) -> None:
+    """Raise for the first row that has more or fewer entries than another column of it."""
+    for row, (values, length) in enumerate(zip(rows, lengths)):
+        if len(values) != length:
+            raise ValueError(
+                f"Row {row} of the batch: `{name}` must have one entry for each of `{other}`, "
+                f"{length}, got {len(values)}. Cut or filter both together."
+            )
+
+
+def _check_bounds(positions: list[Ints], lengths: Ints) -> None:
+    for row, (indices, length) in enumerate(zip(positions, lengths)):
+        if indices.max(initial=-1) >= length:
+            raise ValueError(
+                f"Row {row} of the batch: `mask_indices` must be in [0, T) of its row, got "
+                f"{indices.max()}. Was the text truncated? Another window takes the rest."
+            )
+
+
+def _check_hidden(labels: Array, hidden: Bools, positions: list[Ints]) -> None:
+    """Raise for the first labelled position at a token that `attention_mask` hides."""
+    scored = (labels if labels.ndim == 2 else labels[..., 0]) != IGNORE_INDEX
+    for row, number in np.argwhere(scored & hidden):
+        raise ValueError(
+            f"Row {row} of the batch: a labelled `mask_indices` entry must be at a token with "
+            f"attention_mask 1, got {positions[row][number]}. Label padding {IGNORE_INDEX}."
+        )
+
+
+def _extra_columns(columns: dict[str, list[Any]], lengths: Ints) -> dict[str, list[Array]]:
+    """Convert numeric ``(T_i, ...)`` columns; raise for all others at once, by name."""
+    converted, rejected = {}, {}
     for name, values in columns.items():
         try:
-            cells = [np.asarray(value) for value in values]
+            rows = [np.asarray(value) for value in values]
         except (RuntimeError, TypeError, ValueError) as error:
-            refused[name] = str(error)
+            rejected[name] = str(error)
             continue
-        kinds = {cell.dtype.kind for cell in cells}
-        shapes = {cell.shape[1:] for cell in cells}
-        fits = [cell.shape[:1] == (n,) for cell, n in zip(cells, real.sum(axis=1))]
-        if all(fits) and len(shapes) == 1 and kinds <= set("biuf"):
+        kinds = {row.dtype.kind for row in rows}
+        fits = [row.shape[:1] == (length,) for row, length in zip(rows, lengths)]
+        if all(fits) and len({row.shape[1:] for row in rows}) == 1 and kinds <= set("biuf"):
             dtype = np.float32 if "f" in kinds else np.bool_ if kinds == {"b"} else np.int64
-            padded[name] = scatter(np.concatenate(cells, dtype=dtype, casting="unsafe"), real, 0)
+            converted[name] = [row.astype(dtype) for row in rows]
         else:
             row = fits.index(False) if False in fits else 0
-            refused[name] = f"{type(values[row]).__name__} of shape {cells[row].shape} in row {row}"
-    if refused:
+            kind, shape = type(values[row]).__name__, rows[row].shape
+            rejected[name] = f"{kind} of shape {shape} in row {row}"
+    if rejected:
         raise ValueError(
-            f"Extra columns must be numeric and (T_i, ...) in every row, got {refused}. "
-            f"Use dataset.remove_columns({list(refused)}) or Trainer's remove_unused_columns=True."
+            f"Extra columns must be numeric and (T_i, ...) in every row, got {rejected}. "
+            f"Use dataset.remove_columns({list(rejected)}) or Trainer's remove_unused_columns=True."
         )
+    return converted
+
+
+def _pad(rows: list[Array], width: int, fill: ArrayLike | None, left: bool = False) -> Array:
+    """Lay rows ``(X_i, ...)`` out as ``(B, width, ...)``."""
+    padded = np.full((len(rows), width, *rows[0].shape[1:]), fill, rows[0].dtype)
+    for line, row in zip(padded, rows):
+        line[slice(width - len(row), None) if left else slice(len(row))] = row
     return padded

@@ -126,7 +126,7 @@ def test_the_trainer_is_as_it_was(options, tmp_path):
     assert trainer.args.to_dict() == arguments
     assert trainer.callback_handler.eval_dataloader is None
     assert not trainer.is_in_train
-    assert compute_metrics._running is None
+    assert compute_metrics._merged is None
 
     plain = make_trainer("multilabel", tmp_path, trainer.model)
     assert trainer.model.config.thresholds == expected(plain, min_positives=1)

@@ -187,9 +187,10 @@ def test_tensors_and_every_way_to_pass_them_give_the_same_numbers(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_bfloat16_logits_are_read_exactly(task):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_logits_are_read_exactly(task, dtype):
     logits, labels = random_set(task)
-    half = torch.tensor(logits).bfloat16()
+    half = torch.tensor(logits).to(dtype)
     results = make_compute_metrics(task)((half, torch.tensor(labels)))
     assert_same(results, by_hand(task, half.double().numpy(), labels))
 
@@ -320,9 +321,9 @@ def test_a_label_whose_measures_would_replace_an_average_is_refused(task):
     ("settings", "message"),
     [
         ({"task": "tagging"}, "must be one of .* got 'tagging'"),
-        ({"id2label": {0: "a", 2: "b"}}, "map 0 to L - 1"),
-        ({"id2label": {0: "a", 1: "a"}}, "names that differ"),
-        ({"id2label": {}}, "map 0 to L - 1"),
+        ({"id2label": {0: "a", 2: "b"}}, r"0..L-1 without gaps, got \[0, 2\]"),
+        ({"id2label": {0: "a", 1: "a"}}, "names must differ"),
+        ({"id2label": {}}, r"0..L-1 without gaps, got \[\]"),
         ({"id2label": {0: "a", 1: "b"}, "thresholds": [0.5]}, "got 1 for the 2 labels"),
         ({"id2label": {0: "a", 1: "b"}, "thresholds": {"a": 0.5}}, "must name each label"),
         ({"thresholds": {"a": 0.5}}, "must name each label"),

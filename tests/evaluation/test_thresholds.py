@@ -356,9 +356,9 @@ def test_predict_decides_by_the_thresholds_of_the_config(dtype):
     expected = model.predict_proba(logits) >= torch.tensor(model.config.thresholds)
     assert torch.equal(decided, expected)
     assert model.predict(logits[:, :0]).shape == (5, 0, 4)
-    model.config.thresholds = [0.1, 0.4]
     with pytest.raises(ValueError, match="one entry per label, got 2"):
-        model.predict(logits)
+        model.config.thresholds = [0.1, 0.4]
+    assert torch.equal(model.predict(logits), expected)
 
     model = tiny_model(task="multiclass")
     assert torch.equal(model.predict(logits), logits.argmax(-1))

@@ -67,7 +67,7 @@ def test_finetune_trains_saves_and_reports(task, labels, tmp_path):
         results = json.loads((out / "test_results.json").read_text())
         assert results["test_num_positions"] == results["test_positions"] == 24 - dropped
         assert results["test_dropped"] == dropped
-    assert results["floor_lookup_micro_f1"] == 1.0
+    assert results["baseline_lookup_micro_f1"] == 1.0
     assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in out.iterdir()}
     assert MaskedSeqProcessor.from_pretrained(out).task == task
     thresholds = AutoModelForMaskedSeqModeling.from_pretrained(out).config.thresholds
@@ -103,7 +103,7 @@ def test_finetune_refuses_several_labels_for_one_class(tmp_path):
     assert "Span 0 of example 0 must have one class for task='multiclass'" in error
 
 
-def test_demo_trains_and_prints_scores_beside_floors(tmp_path):
+def test_demo_trains_and_prints_scores_beside_baselines(tmp_path):
     pytest.importorskip("faker")
     base = save_base(tmp_path / "base", max_position_embeddings=512)
     sizes = ["--num_train_rows", "16", "--num_test_rows", "8"]
@@ -113,7 +113,7 @@ def test_demo_trains_and_prints_scores_beside_floors(tmp_path):
         tmp_path,
         *("--model_name_or_path", base, "--output_dir", str(out), *sizes, *FAST),
     )
-    for part in ("look-up", "person_name", "sensitive", "micro", str(out)):
+    for part in ("lookup baseline", "person_name", "sensitive", "micro", str(out)):
         assert part in printed
     assert (out / "model.safetensors").exists()
 

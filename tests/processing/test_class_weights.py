@@ -51,9 +51,12 @@ def test_weights_can_be_limited():
 @pytest.mark.parametrize(
     ("labels", "task", "message"),
     [
-        ([[0, 1]], "multilabel", r"Row 0: labels must be \(M, L\) with L = 2 .* got shape \(2,\)"),
-        ([[], [[0, 1]]], "multiclass", r"Row 1: labels must be \(M,\)"),
-        ([[0, 2]], "multiclass", r"Row 0: class ids must be in \[0, 2\)"),
+        ([[0, 1]], "multilabel", r"Row 0 of the labels: `labels` must have 2 .* got 1. .*\(M, L\)"),
+        ([[], [[0, 1]]], "multiclass", r"Row 1 of the labels: `labels` must have 1 .* got 2"),
+        ([[0, 2]], "multiclass", r"Row 0 of the labels: `labels` must be in \[0, 2\) .* got 2"),
+        ([[0], [0.5]], "multiclass", "Row 1 of the labels: .* integers, got .* dtype float64"),
+        ([[[0, 1, 1]]], "multilabel", "Row 0 of the labels: .* L = 2, got L = 3"),
+        ([[[0, float("nan")]]], "multilabel", r"must be in \[0, 1\] .* got nan"),
         ([[0]], "regression", "`task` must be one of"),
     ],
 )

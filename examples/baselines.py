@@ -1,7 +1,7 @@
-"""Two floors that need no model, and the scores to compare a model with them.
+"""Two baselines that need no model, and a table that compares a model with them.
 
-    floor_scores(train, test)  ->  {"floor_majority_micro_f1": 0.37, "floor_lookup_micro_f1": 0.74}
-    score_table(metrics, labels, train, test)  ->  a model's scores per label beside the floors'
+    baseline_scores(train, test)  ->  {"baseline_majority_micro_f1": 0.37, ...}
+    score_table(metrics, labels, train, test)  ->  scores per label, of the model and the baselines
 
 Records are `{"text": str, "spans": [{"start": int, "end": int, "labels": [str, ...]}]}`. Label
 sets come one per span, in the order of records and spans.
@@ -23,12 +23,12 @@ def label_sets(records: Iterable[dict]) -> list[frozenset[str]]:
     return [frozenset(span["labels"]) for record in records for span in record["spans"]]
 
 
-def majority_floor(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[str]]:
+def majority_baseline(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[str]]:
     """Predict the most frequent label set of the training spans for every test span.
 
     Example:
         >>> row = {"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}
-        >>> majority_floor([row], [row])
+        >>> majority_baseline([row], [row])
         [frozenset({'city'})]
     """
     counts = Counter(label_sets(train))
@@ -36,16 +36,15 @@ def majority_floor(train: Iterable[dict], test: Iterable[dict]) -> list[frozense
     return [majority for _ in label_sets(test)]
 
 
-def lookup_floor(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[str]]:
-    """Predict by a span's lower-cased string as seen in training, else by `majority_floor`.
+def lookup_baseline(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[str]]:
+    """Predict from training spans with the same lower-cased string, else by `majority_baseline`.
 
-    A label is predicted if at least half of the string's training spans carry it; the most
-    frequent one (of equals the first in the alphabet) always is, and it alone if all training
-    spans have exactly one label.
+    Predicted are the labels of at least half of these spans and always their most frequent one (of
+    equals, the first in the alphabet); only that one if all training spans have a single label.
 
     Example:
         >>> row = {"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}
-        >>> lookup_floor([row], [{**row, "text": "ULM"}])
+        >>> lookup_baseline([row], [{**row, "text": "ULM"}])
         [frozenset({'city'})]
     """
     train, test = list(train), list(test)
@@ -63,7 +62,7 @@ def lookup_floor(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[
         half = [] if multiclass else [name for name in counts if 2 * counts[name] >= seen[string]]
         return frozenset(half or top)
 
-    fallbacks = majority_floor(train, test)
+    fallbacks = majority_baseline(train, test)
     return [
         look_up(string) if string in seen else fallback
         for string, fallback in zip(_strings(test), fallbacks)
@@ -90,44 +89,52 @@ def micro_f1(
     return 2 * hits / total if total else 0.0
 
 
-def floor_scores(train: Iterable[dict], test: Iterable[dict]) -> dict[str, float]:
-    """Return the micro-F1 of both floors on `test`.
+def baseline_scores(train: Iterable[dict], test: Iterable[dict]) -> dict[str, float]:
+    """Return the micro-F1 of both baselines on `test`.
 
     Example:
         >>> row = {"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}
-        >>> floor_scores([row], [row])
-        {'floor_majority_micro_f1': 1.0, 'floor_lookup_micro_f1': 1.0}
+        >>> baseline_scores([row], [row])
+        {'baseline_majority_micro_f1': 1.0, 'baseline_lookup_micro_f1': 1.0}
     """
     train, test = list(train), list(test)
     truth = label_sets(test)
     return {
-        "floor_majority_micro_f1": micro_f1(truth, majority_floor(train, test)),
-        "floor_lookup_micro_f1": micro_f1(truth, lookup_floor(train, test)),
+        "baseline_majority_micro_f1": micro_f1(truth, majority_baseline(train, test)),
+        "baseline_lookup_micro_f1": micro_f1(truth, lookup_baseline(train, test)),
     }
 
 
 def score_table(
     metrics: Mapping[str, float], labels: Iterable[str], train: Iterable[dict], test: Iterable[dict]
 ) -> str:
-    """Lay out what `make_compute_metrics(..., per_label=True)` measured beside both floors.
+    """Format the results of `make_compute_metrics(..., per_label=True)` beside both baselines.
 
     Args:
         metrics: the measures of a model on `test`, without a prefix.
-        labels: the lines of the table; one of micro averages follows.
-        train: the records that the floors learn from.
+        labels: one line of the table each; a line of micro averages follows.
+        train: the records that the baselines learn from.
         test: the records to score.
     """
     train, test = list(train), list(test)
     truth = label_sets(test)
-    floors = [majority_floor(train, test), lookup_floor(train, test)]
-    names = ("label", "support", "precision", "recall", "F1", "majority F1", "look-up F1")
-    lines = ["{:20}{:>9}{:>11}{:>8}{:>8}{:>14}{:>12}".format(*names)]
+    baselines = [majority_baseline(train, test), lookup_baseline(train, test)]
+    names = (
+        "label",
+        "support",
+        "precision",
+        "recall",
+        "F1",
+        "majority baseline",
+        "lookup baseline",
+    )
+    lines = ["{:20}{:>9}{:>11}{:>8}{:>8}{:>19}{:>17}".format(*names)]
     for label in [*labels, None]:
         name = label or "micro"
         support = sum(len(true if label is None else true & {label}) for true in truth)
         scores = [metrics[f"{name}_{score}"] for score in ("precision", "recall", "f1")]
-        scores += [micro_f1(truth, floor, label) for floor in floors]
-        row = "{:20}{:9}{:11.3f}{:8.3f}{:8.3f}{:14.3f}{:12.3f}"
+        scores += [micro_f1(truth, predicted, label) for predicted in baselines]
+        row = "{:20}{:9}{:11.3f}{:8.3f}{:8.3f}{:19.3f}{:17.3f}"
         lines.append(row.format(name, support, *scores))
     return "\n".join(lines)
 
