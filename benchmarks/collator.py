@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from functools import partial
 from typing import Any, Callable
 
 import numpy as np
@@ -95,9 +96,9 @@ def main() -> None:
             tokens = token_columns(rows)
             pad, hand, ours = medians(
                 [
-                    lambda tokens=tokens: tokenizer.pad(tokens, return_tensors="pt"),
-                    lambda rows=rows, labels=labels: pad_by_hand(tokenizer, rows, labels),
-                    lambda rows=rows: collator(rows),
+                    partial(tokenizer.pad, tokens, return_tensors="pt"),
+                    partial(pad_by_hand, tokenizer, rows, labels),
+                    partial(collator, rows),
                 ],
                 args.repeats,
             )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,11 +34,12 @@ from irti_custom import (
 )
 
 NUM_LABELS = 4
+Collator = Callable[[list[dict]], dict[str, torch.Tensor]]
 CUTS = ((16, 1), (8, 2), (4, 4), (2, 8))
 """Batch size and accumulation steps: always 16 rows a step."""
 
 
-def bert_config(**kwargs) -> BertConfig:
+def bert_config(**kwargs: Any) -> BertConfig:
     return BertConfig(
         vocab_size=64,
         hidden_size=32,
@@ -62,7 +64,7 @@ def make_rows(task: str, stock: bool = False) -> list[dict]:
     rows = []
     for _ in range(16):
         ids = rng.integers(2, 64, rng.integers(4, 25))
-        positions = rng.choice(len(ids), min(len(ids), rng.integers(1, 9)), replace=False)
+        positions = rng.choice(len(ids), min(len(ids), int(rng.integers(1, 9))), replace=False)
         classes = rng.integers(0, NUM_LABELS, len(positions))
         row = {"input_ids": ids.tolist(), "attention_mask": [1] * len(ids)}
         if stock:  # the same positions, as labels of tokens
@@ -94,7 +96,9 @@ RUNS = (
 )
 
 
-def step(model, rows, collator, size: int, accumulation: int) -> tuple[torch.Tensor, dict]:
+def step(
+    model: torch.nn.Module, rows: list[dict], collator: Collator, size: int, accumulation: int
+) -> tuple[torch.Tensor, dict]:
     """Train one step and return the parameters after it, and what the Trainer logged."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -122,17 +126,18 @@ def flat(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten().clone() for p in model.parameters()])
 
 
-def measure(task: str, build: Callable[[str], torch.nn.Module], collator) -> Iterator[tuple]:
+def measure(
+    task: str, build: Callable[[str], torch.nn.Module], collator: Collator
+) -> Iterator[tuple[str, float, float, float]]:
     """Yield (cut, logged loss, gradient norm, error) for each way to cut the step."""
     torch.manual_seed(0)
     start = build(task).state_dict()
-    whole = update = None
     for size, accumulation in CUTS:
         model = build(task)
         model.load_state_dict(start)
         before = flat(model)
         after, log = step(model, make_rows(task, build is stock), collator, size, accumulation)
-        if whole is None:
+        if (size, accumulation) == CUTS[0]:
             whole, update = after, (after - before).abs().max()
         error = float((after - whole).abs().max() / update)
         yield f"{size}×{accumulation}", log["loss"], log["grad_norm"], error

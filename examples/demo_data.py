@@ -6,25 +6,19 @@ A row is one text, and each of its values is a span with one to three labels: th
 then two attributes in the spirit of the GDPR, which depend on whose value it is and on the rest
 of the row.
 
-| kind                                        | direct_identifier       | sensitive               |
-|---------------------------------------------|-------------------------|-------------------------|
-| person_name                                 | always                  | (h)                     |
-| username                                    | always                  | (h)                     |
-| email, phone                                | a person's; not a shop  | (h)                     |
-|                                             | or office's shared one  |                         |
-| ip_address                                  | a visitor's; no server  | (h)                     |
-| reference_number                            | a customer's, patient's | (h)                     |
-|                                             | or employee's number;   |                         |
-|                                             | no order or invoice     |                         |
-| national_id                                 | always                  | always (Art. 87)        |
-| credit_card                                 | always                  | always (money)          |
-| bank_account                                | a person's; no firm's   | a person's (money)      |
-| amount                                      | never                   | a salary, a patient's   |
-|                                             |                         | bill; no price          |
-| health_condition                            | never                   | always (Art. 9)         |
-| date_of_birth, street_address, city,        | never: shared by many   | (h)                     |
-| event_date                                  |                         |                         |
-| company, product                            | never                   | never                   |
+| kind                           | direct_identifier         | sensitive                  |
+|--------------------------------|---------------------------|----------------------------|
+| person_name, username          | always                    | (h)                        |
+| email, phone                   | a person's, no shared one | (h)                        |
+| ip_address                     | a visitor's, no server's  | (h)                        |
+| reference_number               | a person's, no order's    | (h)                        |
+| national_id, credit_card       | always                    | always (Art. 87, money)    |
+| bank_account                   | a person's, no firm's     | a person's (money)         |
+| amount                         | never                     | a salary, a patient's bill |
+| health_condition               | never                     | always (Art. 9)            |
+| date_of_birth, street_address, | never: shared by many     | (h)                        |
+| city, event_date               |                           |                            |
+| company, product               | never                     | never                      |
 
 (h): in a row with health data, where the subject's own values reveal who is ill; a doctor's name
 or a clinic's phone there stays as it is. No label is noisy, but a value without a telling header
@@ -52,15 +46,7 @@ class Role(NamedTuple):
     headers: tuple[str, str]
 
 
-def _roles(table: str) -> dict[str, Role]:
-    roles = {}
-    for line in table.strip().splitlines():
-        name, kind, owner, seen, unseen = (cell.strip() for cell in line.split(";"))
-        roles[name] = Role(kind, owner, (seen, unseen))
-    return roles
-
-
-ROLES = _roles("""
+_ROLES = """
 name; person_name; subject; name|full name|person|contact; holder|first and last
 doctor; person_name; staff; doctor|physician|treated by|seen by; consultant|medic
 email; email; subject; e-mail|mail|email address; electronic mail|inbox
@@ -102,7 +88,13 @@ time; event_date; nobody; time|date|logged|seen on; timestamp|at
 salary; amount; subject; salary|pay|gross|monthly pay; wage|earnings
 cost; amount; subject; cost|fee|charged|treatment fee; bill|to pay
 price; amount; nobody; price|total|amount|net total; sum|value of goods
-""")
+"""
+ROLES = {
+    name: Role(kind, owner, (seen, unseen))
+    for name, kind, owner, seen, unseen in (
+        line.split("; ") for line in _ROLES.strip().splitlines()
+    )
+}
 KINDS = list(dict.fromkeys(role.kind for role in ROLES.values()))
 LABELS = [*KINDS, "direct_identifier", "sensitive"]
 
@@ -222,7 +214,7 @@ class RowMaker:
         health = any(role.kind == "health_condition" for role in roles)
         layout = self.rng.choice(LAYOUTS[self.unseen])
         values = Values(self)
-        text, spans = layout.start, []
+        text, spans = layout.start, list[dict]()
         for role, header in zip(roles, self.headers(roles)):
             text += layout.between if spans else ""
             text += layout.bare if header is None else layout.headed.format(header)
@@ -379,8 +371,4 @@ def make_rows(split: str, count: int, seed: int = 0) -> list[dict]:
 
 if __name__ == "__main__":
     for name in ("train", "validation", "test"):
-        print(f"\n{name}")
-        for record in make_rows(name, 8):
-            print(repr(record["text"]))
-            for span in record["spans"]:
-                print("   ", record["text"][span["start"] : span["end"]], *span["labels"], sep="  ")
+        print(f"\n{name}", *map(repr, make_rows(name, 8)), sep="\n")

@@ -10,8 +10,6 @@ Each line of a file, plain or gzipped, is one text with its spans (`end` is excl
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass, field
 
 from baselines import baseline_scores, label_sets
@@ -46,37 +44,42 @@ class ScriptArguments:
 def main() -> None:
     # 1. Settings. These defaults are the recipe; each is also a flag.
     parser = HfArgumentParser((ScriptArguments, TrainingArguments))
-    parser.set_defaults(output_dir="out/finetune", learning_rate=2e-4, num_train_epochs=5)
-    parser.set_defaults(per_device_train_batch_size=16, per_device_eval_batch_size=64)
-    parser.set_defaults(warmup_steps=50, logging_steps=50, eval_strategy="epoch", report_to="none")
-    parser.set_defaults(save_strategy="epoch", save_total_limit=1, load_best_model_at_end=True)
     # Rows of similar length share a batch. The option's name changed with Transformers 5.
     new = "train_sampling_strategy" in TrainingArguments.__dataclass_fields__
     grouped = {"train_sampling_strategy": "group_by_length"} if new else {"group_by_length": True}
-    parser.set_defaults(**grouped)
+    parser.set_defaults(
+        output_dir="out/finetune", learning_rate=2e-4, num_train_epochs=5, **grouped
+    )
+    parser.set_defaults(per_device_train_batch_size=16, per_device_eval_batch_size=64)
+    parser.set_defaults(warmup_steps=50, logging_steps=50, eval_strategy="epoch", report_to="none")
+    parser.set_defaults(save_strategy="epoch", save_total_limit=1, load_best_model_at_end=True)
     script, training = parser.parse_args_into_dataclasses()
     if training.metric_for_best_model in (None, "loss"):
-        multiclass = script.task == "multiclass"
-        training.metric_for_best_model = "accuracy" if multiclass else "micro_f1"
+        training.metric_for_best_model = {"multiclass": "accuracy"}.get(script.task, "micro_f1")
         training.greater_is_better = True
     set_seed(training.seed)
 
     # 2. Data.
     files = {name: getattr(script, f"{name}_file") for name in ("train", "validation", "test")}
-    texts = load_dataset("json", data_files=files)
-    names = set().union(*(labels for rows in texts.values() for labels in label_sets(rows)))
+    data = load_dataset("json", data_files=files)
+    names = set().union(*(labels for rows in data.values() for labels in label_sets(rows)))
     label2id = {name: index for index, name in enumerate(sorted(names))}
     code = {"trust_remote_code": script.trust_remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(script.model_name_or_path, **code)
-    settings = (script.read, script.max_length, script.on_overflow, label2id, script.task)
-    processor = MaskedSeqProcessor(tokenizer, *settings)
+    processor = MaskedSeqProcessor(
+        AutoTokenizer.from_pretrained(script.model_name_or_path, **code),
+        read=script.read,
+        max_length=script.max_length,
+        on_overflow=script.on_overflow,
+        label2id=label2id,
+        task=script.task,
+    )
 
     def encode(batch: dict, ids: list[int]) -> dict:
         labels = [[span["labels"] for span in spans] for spans in batch["spans"]]
         return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
 
-    options = {"batched": True, "with_indices": True}
-    rows = texts.map(encode, remove_columns=texts["train"].column_names, **options)
+    columns = data.column_names["train"]
+    rows = data.map(encode, batched=True, with_indices=True, remove_columns=columns)
     print({name: processor.stats(split) for name, split in rows.items()})
 
     # 3. Model.
@@ -84,7 +87,7 @@ def main() -> None:
         script.model_name_or_path, label2id=label2id, task=script.task, **code
     )
     if processor.new_tokens:
-        model.resize_token_embeddings(len(tokenizer))
+        model.resize_token_embeddings(len(processor.tokenizer))
     if script.lora:
         model = get_lora_model(model, r=8, new_tokens=processor.new_tokens)
 
@@ -107,14 +110,12 @@ def main() -> None:
     if script.tune_thresholds != "no":
         tuned = make_compute_metrics(script.task, thresholds=model.config.thresholds)
         results.update({f"test_tuned_{k}": v for k, v in tuned((logits, labels)).items()})
-    results.update(baseline_scores(texts["train"], texts["test"]))
+    results.update(baseline_scores(data["train"], data["test"]))
     results.update({f"test_{name}": n for name, n in processor.stats(rows["test"]).items()})
-    trained = [p.requires_grad * p.numel() for p in model.parameters()]
-    results["trained_share"] = sum(trained) / sum(p.numel() for p in model.parameters())
+    results["trained_share"] = model.num_parameters(only_trainable=True) / model.num_parameters()
     trainer.save_model()
-    with open(os.path.join(training.output_dir, "test_results.json"), "w") as file:
-        json.dump(results, file, indent=2)
-    print(json.dumps(results, indent=2))
+    trainer.save_metrics("test", results, combined=False)
+    trainer.log_metrics("test", results)
 
 
 if __name__ == "__main__":

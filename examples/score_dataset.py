@@ -14,20 +14,22 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 
 import pyarrow as pa
 import torch
 from accelerate import PartialState
-from chunks import PartReader, open_job, write_part
-from scorer import Scorer
 from tqdm import tqdm
 from transformers import HfArgumentParser
+
+from irti_custom.inference.jobs import PartReader, open_job, write_part
+from irti_custom.inference.table_scorer import TableScorer
 
 
 @dataclass
@@ -41,41 +43,42 @@ class ScriptArguments:
 
 
 @cache
-def load(model: str, batch_size: int, device: torch.device) -> Scorer:
+def load(model: str, batch_size: int, device: torch.device) -> TableScorer:
     """Load the model, once per process."""
-    return Scorer(model, batch_size, device)
+    return TableScorer(model, batch_size, device)
 
 
-def score(model: tuple, output: str, name: str, place: str, table: pa.Table) -> int:
+def score(model: tuple, output: str, name: str, rows: str, table: pa.Table) -> int:
     """Write the part of a chunk; return its number of rows."""
     scorer = load(*model)
     try:
         return write_part(output, name, scorer(table))
     except ValueError as error:
-        raise ValueError(f"Of {place}, counted from 0: {error}") from error
+        raise ValueError(f"Of {rows}, counted from 0: {error}") from error
 
 
 def begin_worker(threads: int) -> None:
     """Share the processor, and end with the parent; a worker would wait for it forever."""
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if parent := parent_process():
+        threading.Thread(target=end_after, args=(parent,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent_process().join()
+def end_after(parent: BaseProcess) -> None:
+    parent.join()
     os._exit(1)
 
 
-def score_all(chunks: Iterable[tuple], model: tuple, output: str, workers: int) -> Iterator[int]:
-    """Score chunks in this process, or as they come in several; yield numbers of rows."""
+def score_all(parts: Iterable[tuple], model: tuple, output: str, workers: int) -> Iterator[int]:
+    """Score parts in this process, or as they come in several; yield numbers of rows."""
     if workers <= 1:
-        yield from (score(model, output, *chunk) for chunk in chunks)
+        yield from (score(model, output, *part) for part in parts)
         return
     threads = max(1, torch.get_num_threads() // workers)
     with ProcessPoolExecutor(workers, get_context("spawn"), begin_worker, (threads,)) as pool:
-        waiting = set()
-        for chunk in chunks:
-            waiting.add(pool.submit(score, model, output, *chunk))
+        waiting: set[Future[int]] = set()
+        for part in parts:
+            waiting.add(pool.submit(score, model, output, *part))
             if len(waiting) > 2 * workers:  # reading stays this far ahead of scoring
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
@@ -92,24 +95,24 @@ def main() -> None:
     # 2. Data. One process checks all rows; each takes every n-th part, and reads on as it scores.
     with state.main_process_first():
         job = open_job(args.input, args.model, args.output, args.chunk_size)
-    sizes, missing, reader = job.parts, set(job.missing()), PartReader(job)
-    mine = list(sizes)[state.process_index :: state.num_processes]
+    missing, reader = set(job.missing()), PartReader(job)
+    mine = list(job.parts)[state.process_index :: state.num_processes]
     todo = [name for name in mine if name in missing]
-    chunks = ((name, job.place(name), reader(name)) for name in todo)
+    parts = ((name, job.describe(name), reader(name)) for name in todo)
 
-    # 3. Model, loaded once per process.  4. Predictions, chunk by chunk.
+    # 3. Model, loaded once per process.  4. Predictions, part by part.
     model = (args.model, args.batch_size, state.device)
-    total, left = (sum(sizes[name] for name in names) for names in (mine, todo))
+    total, left = job.count(mine), job.count(todo)
     with tqdm(total=total, initial=total - left, unit="row", position=state.process_index) as bar:
         try:
-            for rows in score_all(chunks, model, job.output, args.num_workers):
+            for rows in score_all(parts, model, job.output, args.num_workers):
                 bar.update(rows)
         except BrokenProcessPool as error:
             raise SystemExit("A worker died. Run the command again for what is left.") from error
 
     # 5. The last process to end marks the job as complete.
     if job.finish():
-        print(f"{sum(sizes.values())} rows in {len(sizes)} parts lie in {args.output}")
+        print(f"{job.count()} rows in {len(job.parts)} parts lie in {args.output}")
     state.wait_for_everyone()
 
 

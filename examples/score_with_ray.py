@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from chunks import Job, PartReader, open_job, write_part
-from scorer import Scorer
 from tqdm import tqdm
 from transformers import HfArgumentParser
+
+from irti_custom.inference.jobs import Job, PartReader, open_job, write_part
+from irti_custom.inference.table_scorer import TableScorer
 
 
 @dataclass
@@ -38,7 +39,7 @@ class PartScorer:
     """An actor: loads the model once, then reads, scores and writes parts."""
 
     def __init__(self, job: Job, model: str, batch_size: int) -> None:
-        self.reader, self.scorer = PartReader(job), Scorer(model, batch_size)
+        self.reader, self.scorer = PartReader(job), TableScorer(model, batch_size)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Score the parts that a batch names; return their numbers of rows."""
@@ -56,7 +57,7 @@ def main() -> None:
 
     # 2. Data.
     job = open_job(args.input, args.model, args.output, args.chunk_size)
-    sizes, missing = job.parts, job.missing()
+    missing = job.missing()
     # Actors may run in another folder.
     model = os.path.abspath(args.model) if os.path.isdir(args.model) else args.model
 
@@ -73,14 +74,14 @@ def main() -> None:
             num_gpus=args.gpus_per_worker,
         )
         # 4. Predictions, part by part.
-        left = sum(sizes[name] for name in missing)
-        with tqdm(total=sum(sizes.values()), initial=sum(sizes.values()) - left, unit="row") as bar:
+        total, left = job.count(), job.count(missing)
+        with tqdm(total=total, initial=total - left, unit="row") as bar:
             for batch in scored.iter_batches(batch_size=None):
                 bar.update(int(sum(batch["rows"])))
 
     # 5. All parts are there: the job is complete.
     if job.finish():
-        print(f"{sum(sizes.values())} rows in {len(sizes)} parts lie in {args.output}")
+        print(f"{job.count()} rows in {len(job.parts)} parts lie in {args.output}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""Add a column of predictions to Arrow tables of texts with spans.
+
+text | spans | ...  ->  text | spans | ... | predictions: [{start, end, word, labels}]
+
+The scripts that score on one machine and on a Ray cluster share it, so that they agree.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from .pipeline import MaskedSeqClassificationPipeline
+from .predictions import Answer
+
+PREDICTIONS = "predictions"
+_LABEL = pa.struct([("label", pa.string()), ("score", pa.float32())])
+# One type for both tasks: "multiclass" gives a span one label, "multilabel" any number.
+_SPAN = pa.struct(
+    [
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("word", pa.string()),
+        ("labels", pa.list_(_LABEL)),
+    ]
+)
+
+
+class TableScorer:
+    """Load a model once, then add predictions to any number of tables.
+
+    Args:
+        model: a folder or Hub id with model and processor.
+        batch_size: texts per forward pass.
+        device: where to compute; default: the first accelerator, or the CPU.
+
+    Example:
+        >>> scorer = TableScorer("trained")  # doctest: +SKIP
+        >>> scorer(pa.table({"text": ["Ann"], "spans": [[[0, 3]]]}))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        batch_size: int = 32,
+        device: int | str | torch.device | None = None,
+    ) -> None:
+        self.pipe = MaskedSeqClassificationPipeline.from_pretrained(
+            model, device=device, batch_size=batch_size
+        )
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Return the table with one list of predictions per row, one prediction per span."""
+        rows = table.select(["text", "spans"]).to_pylist()
+        answers: Iterable[Any] = self.pipe(rows)
+        predictions = [[_with_labels(answer) for answer in row] for row in answers]
+        return table.append_column(PREDICTIONS, pa.array(predictions, pa.list_(_SPAN)))
+
+
+def _with_labels(answer: Answer) -> Answer:
+    """Write the one label of "multiclass" as a list of one; None stays for a dropped span."""
+    if "labels" in answer:
+        return answer
+    label = {name: answer[name] for name in ("label", "score")}
+    return {**answer, "labels": None if answer["score"] is None else [label]}
