@@ -28,7 +28,6 @@ def launch(launcher: list[str], folder: Path, *arguments: str) -> tuple[torch.Te
         [sys.executable, "-m", *launcher, "-m", "tests.one_step", str(folder), *arguments],
         capture_output=True,
         text=True,
-        timeout=240,
         cwd=ROOT,
         env=environment,
     )

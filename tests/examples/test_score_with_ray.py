@@ -7,7 +7,6 @@ import secrets
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,15 +50,14 @@ def actors() -> list[psutil.Process]:
     return found
 
 
-def kill_one(out: Path, killed: list[tuple[int, int]], until: float) -> None:
+def kill_one(out: Path, killed: list[tuple[int, int]], over: threading.Event) -> None:
     """Kill an actor once a few parts are written; note its id, and how many parts there are."""
-    while time.monotonic() < until:
+    while not over.wait(0.005):
         parts = len(list(out.glob("part*")))
         if parts >= 3 and (found := actors()):
             os.kill(found[0].pid, signal.SIGKILL)
             killed.append((found[0].pid, parts))
             return
-        time.sleep(0.005)
 
 
 @pytest.mark.usefixtures("_cluster")
@@ -69,14 +67,19 @@ def test_two_actors_of_which_one_is_killed_give_what_one_process_gives(monkeypat
 
     model, file = save_trained(tmp_path / "model"), tmp_path / "rows.jsonl.gz"
     flags = ["--model", model, "--input", write_rows(file, make_rows(600)), "--chunk_size", "5"]
+    over = threading.Event()
     for script, name in ((score_dataset, "alone"), (score_with_ray, "ray")):
         killed: list[tuple[int, int]] = []
         out = tmp_path / name
         if name == "ray":
-            killer = threading.Thread(target=kill_one, args=(out, killed, time.monotonic() + 120))
+            killer = threading.Thread(target=kill_one, args=(out, killed, over))
             killer.start()
         monkeypatch.setattr(sys, "argv", [name, *flags, "--output", str(out)])
-        script.main()
+        try:
+            script.main()
+        finally:
+            if name == "ray":
+                over.set()
     killer.join()
     ((pid, parts),) = killed
     assert not psutil.pid_exists(pid)
