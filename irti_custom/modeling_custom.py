@@ -48,6 +48,9 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         ValueError: no encoder is described, it is not an encoder, or `base_model_attr_name`
             cannot name an attribute.
 
+    Attributes:
+        accepted_arguments: names that the encoder's forward takes; None where it takes any.
+
     Example:
         >>> from transformers import BertConfig
         >>> encoder = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
@@ -99,7 +102,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             encoder, "supports_gradient_checkpointing", False
         )
         self._no_split_modules = getattr(encoder, "_no_split_modules", None)
-        self._encoder_arguments = accepted_arguments(encoder)
+        self.accepted_arguments = accepted_arguments(encoder)
         freeze_pooler(encoder)
         width = config.hidden_size
         self.head = nn.Sequential(
@@ -223,7 +226,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
                 arguments[name] = getattr(self.config, name, None) or None
         arguments = {k: v for k, v in arguments.items() if v is not None}
         arguments["return_dict"] = True
-        accepted = self._encoder_arguments
+        accepted = self.accepted_arguments
         if accepted is not None:
             optional = {name for name in outputs if arguments.get(name) is False}
             optional |= {"attention_mask", "token_type_ids", "return_dict"}

@@ -25,22 +25,14 @@ from irti_custom import (
     make_compute_metrics,
 )
 from irti_custom.evaluation.callbacks import ThresholdTuningCallback
-from tests.tiny import tiny_config, word_tokenizer
+from tests.tiny import make_rows, tiny_config, word_tokenizer
 
 
 def ragged_rows(task: str, count: int = 16, ignored: bool = False) -> list[dict]:
-    """Rows of 3 to 14 tokens and 0 to 5 positions; with `ignored`, the first six rows whole."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for row in range(count):
-        ids = rng.integers(5, 18, rng.integers(3, 15))
-        positions = rng.integers(0, len(ids), rng.integers(0, 6))
-        classes = rng.integers(0, 4, len(positions))
-        labels = classes if task == "multiclass" else np.eye(4)[classes]
-        if ignored and row < 6:
-            labels = np.full_like(labels, -100)
-        columns = {"input_ids": ids, "mask_indices": positions, "labels": labels}
-        rows.append({name: values.tolist() for name, values in columns.items()})
+    """Rows with any number of positions; with `ignored`, the first six rows count nowhere."""
+    rows = make_rows(task, count)
+    for row in rows[:6] if ignored else ():
+        row["labels"] = np.full_like(row["labels"], -100).tolist()
     return rows
 
 

@@ -13,23 +13,9 @@ from irti_custom import (
     DataCollatorForMaskedSeq,
     make_compute_metrics,
 )
-from tests.tiny import tiny_model, word_tokenizer
+from tests.tiny import make_rows, tiny_model, word_tokenizer
 
 TASKS = ("multilabel", "multiclass")
-
-
-def make_rows(task: str, count: int = 16, seed: int = 0) -> list[dict]:
-    """Rows of 3 to 14 tokens and 0 to 5 positions; the label follows from the token."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for _ in range(count):
-        ids = rng.integers(5, 18, rng.integers(3, 15))
-        positions = rng.integers(0, len(ids), rng.integers(0, 6))
-        classes = ids[positions] % 4
-        labels = classes if task == "multiclass" else np.eye(4)[classes]
-        row = {"input_ids": ids, "mask_indices": positions, "labels": labels}
-        rows.append({name: values.tolist() for name, values in row.items()})
-    return rows
 
 
 def make_trainer(task, folder, model=None, rows=None, **kwargs) -> Trainer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CONFIG_MAPPING, AutoModel, PretrainedConfig, PreTrainedTokenizerFast
@@ -101,6 +102,17 @@ def tiny_model(model_type: str = "bert", **kwargs: Any) -> AutoModelForMaskedSeq
     return AutoModelForMaskedSeqModeling(config).eval()
 
 
+def wide_model(
+    model_type: str = "bert", std: float = 0.15, **kwargs: Any
+) -> AutoModelForMaskedSeqModeling:
+    """A tiny model whose weights are so large that its logits depend on everything."""
+    model = tiny_model(model_type, **kwargs)
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=std)
+    return model
+
+
 def save_base(folder: Any, model_type: str = "bert", **kwargs: Any) -> str:
     """Save a tiny encoder and its tokenizer, as a Hub repository of a base model holds them."""
     AutoModel.from_config(tiny_config(model_type, **kwargs)).save_pretrained(folder)
@@ -129,6 +141,36 @@ def tiny_batch(batch: int = 2, length: int = 16, positions: int = 3) -> dict[str
         "attention_mask": mask,
         "mask_indices": torch.randint(0, length // 2, (batch, positions), generator=generator),
     }
+
+
+def random_batch(
+    batch: int, length: int, positions: int, random: np.random.Generator, segments: bool = False
+) -> dict[str, torch.Tensor]:
+    """Ragged rows, of which any may be full; positions on real tokens."""
+    lengths = random.integers(1, length + 1, (batch, 1))
+    real = np.arange(length) < lengths
+    arrays = {
+        "input_ids": np.where(real, random.integers(2, 64, real.shape), 0),
+        "attention_mask": real.astype(np.int64),
+        "mask_indices": random.integers(0, lengths, (batch, positions)),
+    }
+    if segments:
+        arrays["token_type_ids"] = random.integers(0, 2, real.shape)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def make_rows(task: str, count: int = 16, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows of 3 to 14 tokens and 0 to 5 positions; the label follows from the token."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        ids = rng.integers(5, 18, rng.integers(3, 15))
+        positions = rng.integers(0, len(ids), rng.integers(0, 6))
+        classes = ids[positions] % 4
+        labels = classes if task == "multiclass" else np.eye(4)[classes]
+        row = {"input_ids": ids, "mask_indices": positions, "labels": labels}
+        rows.append({name: values.tolist() for name, values in row.items()})
+    return rows
 
 
 def tiny_labels(task: str, batch: int = 2, positions: int = 3, num_labels: int = 4) -> torch.Tensor:

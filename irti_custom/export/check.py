@@ -1,4 +1,4 @@
-"""Random ragged batches, and what PyTorch makes of them: an exported graph is held to it.
+"""Compare an exported graph with PyTorch on random ragged batches.
 
 model ──▶ references ──▶ batches with logits ──▶ compare ◀── the graph's logits
 """
@@ -6,58 +6,84 @@ model ──▶ references ──▶ batches with logits ──▶ compare ◀�
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
-from ..encoders import max_tokens
+from ..lora.adapter_checks import base_model_of
 from .runtime import OnnxMaskedSeqModel
 
-Reference = tuple[dict[str, torch.Tensor], torch.Tensor]
-"""A batch, and its logits."""
+if TYPE_CHECKING:
+    from peft import PeftModel
 
-# (B, T, M): one token, odd sizes, and beyond the local windows and the relative buckets that
-# encoders have.
+    from ..modeling_custom import AutoModelForMaskedSeqModeling
+
+# (B, T, M): one token, odd sizes, and more tokens than the encoders' local windows and buckets of
+# relative positions hold.
 _SHAPES = ((1, 1, 1), (3, 5, 4), (1, 33, 2), (4, 64, 7), (2, 300, 3))
-_NO_LIMIT = 512  # tokens to try an encoder with that reads any number of them
+_NO_LIMIT = 512  # tokens in a batch for an encoder without a limit
 
 
-def input_names(model: Any) -> list[str]:
-    """Name the inputs that the encoder reads; segments only where it tells two of them apart."""
-    accepted = model._encoder_arguments
+class Reference(NamedTuple):
+    """A batch and PyTorch's logits."""
+
+    batch: dict[str, torch.Tensor]
+    logits: torch.Tensor
+
+
+class PadSettings(NamedTuple):
+    """What the data collator asks a tokenizer for."""
+
+    pad_token_id: int
+    pad_token_type_id: int = 0
+    padding_side: str = "right"
+
+
+def input_names(model: AutoModelForMaskedSeqModeling) -> list[str]:
+    """Name the inputs that the encoder reads; segments only if it distinguishes two or more."""
     names = ["input_ids"]
-    if accepted is None or "attention_mask" in accepted:
+    if _accepts(model, "attention_mask"):
         names.append("attention_mask")
-    if accepted is None or "token_type_ids" in accepted:
-        segments = getattr(model.config.base_model_config, "type_vocab_size", 0)
-        if segments > 1:
-            names.append("token_type_ids")
+    segments = getattr(model.config.base_model_config, "type_vocab_size", 0)
+    if _accepts(model, "token_type_ids") and segments > 1:
+        names.append("token_type_ids")
     return [*names, "mask_indices"]
 
 
-def references(model: Any) -> list[Reference]:
+def segments_unknown(model: AutoModelForMaskedSeqModeling) -> bool:
+    """Return True if the encoder takes segments but its config does not say how many."""
+    has_count = hasattr(model.config.base_model_config, "type_vocab_size")
+    return _accepts(model, "token_type_ids") and not has_count
+
+
+def _accepts(model: AutoModelForMaskedSeqModeling, name: str) -> bool:
+    return model.accepted_arguments is None or name in model.accepted_arguments
+
+
+def references(model: AutoModelForMaskedSeqModeling | PeftModel) -> list[Reference]:
     """Score random batches with PyTorch."""
     random = np.random.default_rng(0)
-    batches = [random_batch(base_of(model), shape, random) for shape in _SHAPES]
+    batches = [random_batch(base_model_of(model), shape, random) for shape in _SHAPES]
     with torch.no_grad():
-        return [(batch, model(**batch, return_dict=True).logits) for batch in batches]
+        return [Reference(batch, model(**batch, return_dict=True).logits) for batch in batches]
 
 
 def random_batch(
-    model: Any, shape: tuple[int, int, int], random: np.random.Generator
+    model: AutoModelForMaskedSeqModeling,
+    shape: tuple[int, int, int],
+    random: np.random.Generator,
 ) -> dict[str, torch.Tensor]:
-    """Draw ragged rows: the first is full, positions are on real tokens."""
+    """Draw ragged rows of which the first is full; positions are on real tokens."""
     batch, tokens, positions = shape
-    tokens = min(tokens, max_tokens(model.encoder) or _NO_LIMIT)
+    tokens = min(tokens, model.max_tokens or _NO_LIMIT)
     names = input_names(model)
     lengths = random.integers(1, tokens + 1, (batch, 1))
     lengths[0] = tokens
     real = np.arange(tokens) < lengths
     vocabulary = getattr(model.config.base_model_config, "vocab_size", None) or 256
     ids = random.integers(0, vocabulary, real.shape)
-    arrays = {"input_ids": np.where(real, ids, pads_of(model).pad_token_id)}
+    arrays = {"input_ids": np.where(real, ids, pad_settings(model).pad_token_id)}
     if "attention_mask" in names:
         arrays["attention_mask"] = real.astype(np.int64)
     if "token_type_ids" in names:
@@ -71,17 +97,17 @@ def compare(
     expected: Sequence[Reference],
     atol: float,
 ) -> float:
-    """Return the largest difference of a logit.
+    """Return the largest difference between logits.
 
     Raises:
-        RuntimeError: it is more than `atol`, or no number.
+        RuntimeError: it is more than `atol`, or NaN.
     """
     largest = 0.0
     for batch, logits in expected:
         difference = float((exported(**batch).logits - logits).abs().max())
         if not difference <= atol:
             raise RuntimeError(
-                f"The graph does not compute what PyTorch does: for B, T = "
+                "The graph does not compute what PyTorch does: for B, T = "
                 f"{tuple(batch['input_ids'].shape)} a logit differs by {difference:.1e}, more than "
                 f"atol={atol:.1e}. Nothing was exported."
             )
@@ -89,12 +115,6 @@ def compare(
     return largest
 
 
-def pads_of(model: Any) -> Any:
-    """Return pad settings as a tokenizer has them, from the encoder's config."""
-    pad = getattr(model.config.base_model_config, "pad_token_id", None)
-    return SimpleNamespace(pad_token_id=pad or 0, pad_token_type_id=0, padding_side="right")
-
-
-def base_of(model: Any) -> Any:
-    """Return the model inside of a PEFT model; another one is returned as it is."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+def pad_settings(model: AutoModelForMaskedSeqModeling) -> PadSettings:
+    """Return the pad settings for a model without a tokenizer, from the encoder's config."""
+    return PadSettings(getattr(model.config.base_model_config, "pad_token_id", None) or 0)

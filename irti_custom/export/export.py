@@ -1,4 +1,4 @@
-"""Write a model as an ONNX graph, and hold the graph to what PyTorch computes.
+"""Export a model to an ONNX graph, and check that the graph computes what PyTorch does.
 
     model ──▶ float32 copy, LoRA merged ──▶ model.onnx ──▶ checked ──▶ folder
                                                └──▶ model_int8.onnx, measured on your rows
@@ -18,34 +18,50 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ..configuration_custom import MaskedSeqModelingConfig
 from ..loading import ONNX_FILE
-from .check import Reference, base_of, compare, input_names, pads_of, random_batch, references
+from ..lora.adapter_checks import base_model_of
+from .check import (
+    PadSettings,
+    Reference,
+    compare,
+    input_names,
+    pad_settings,
+    random_batch,
+    references,
+    segments_unknown,
+)
 from .quantization import Int8Report, measure, quantize
 from .runtime import INT8_FILE, MAX_TOKENS, OnnxMaskedSeqModel, import_extra
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
+
+    from ..modeling_custom import AutoModelForMaskedSeqModeling
+    from ..processing.processor import MaskedSeqProcessor
 
 logger = logging.getLogger(__name__)
 
 _GRAPH_FILE = re.compile(r"model(_int8)?\.onnx(\.data)?")
 _PYTORCH_FILE = re.compile(r"(pytorch_|adapter_)?model(-\d+-of-\d+)?\.(safetensors|bin)")
 _SCRATCH = ".onnx-"
-_ON_CPU = (None, "eager", "sdpa")  # attention that any machine computes
-_TRACED = (2, 13, 3)  # B, T, M; none of the sizes of the check
+_ON_CPU = (None, "eager", "sdpa")  # attention implementations that run on any machine
+_TRACED = (2, 13, 3)  # B, T, M; not a shape of the check
 
 
 @dataclass(frozen=True)
 class OnnxReport:
-    """What was written, and how well it agrees.
+    """The size of an exported graph, and how closely it matches PyTorch.
 
     Attributes:
-        max_difference: largest difference of a logit from PyTorch's; None where it was not checked.
-        num_bytes: size of the float32 graph, weights included.
+        max_difference: largest difference between its logits and PyTorch's; None if not checked.
+        num_bytes: size of the float32 graph, including weights.
         int8: what int8 changes; None without it.
     """
 
@@ -55,10 +71,10 @@ class OnnxReport:
 
 
 def export_onnx(
-    model: Any,
+    model: AutoModelForMaskedSeqModeling | PeftModel,
     directory: str | os.PathLike,
-    tokenizer: Any = None,
-    processor: Any = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    processor: MaskedSeqProcessor | None = None,
     int8: bool = False,
     rows: Sequence[Mapping[str, Any]] | None = None,
     batch_size: int = 16,
@@ -66,24 +82,24 @@ def export_onnx(
     atol: float = 1e-4,
     opset: int | None = None,
 ) -> OnnxReport:
-    """Export a model to a folder that `OnnxMaskedSeqModel` loads, with B, T and M left open.
+    """Export a model to a folder that `OnnxMaskedSeqModel` loads, for any B, T and M.
 
-    The model stays as it is: a copy is brought to the CPU and to float32, LoRA adapters are merged
-    into it, and its attention is the eager one. The graph is written last; a folder that was not
-    written whole does not load.
+    The model does not change: a copy is moved to the CPU and converted to float32, LoRA adapters
+    are merged into it, and it uses eager attention. The graph is written last, so that a folder
+    whose export was interrupted does not load.
 
     Args:
-        model: an `AutoModelForMaskedSeqModeling`, or a PEFT model around one.
-        directory: where to; without PyTorch weights in it. An earlier export is replaced.
+        model: the model, or a PEFT model around one.
+        directory: the folder, without PyTorch weights in it. An earlier export is replaced.
         tokenizer: saved beside the graph.
-        processor: saved beside the graph; whatever has `save_pretrained`.
+        processor: saved beside the graph.
         int8: also write "model_int8.onnx", with dynamically quantised weights. How many decisions
             that changes is measured on `rows`, on this machine, reported, and logged.
         rows: data to measure int8 on, as `DataCollatorForMaskedSeq` takes it; padded as the
-            tokenizer pads, or the processor's, else on the right with the encoder's pad token.
+            tokenizer or the processor pads, else on the right with the encoder's pad token.
         batch_size: rows per batch of that measurement.
         check: compare the graph with PyTorch on random ragged batches, at positions on real tokens.
-        atol: the largest difference of a logit that the check allows.
+        atol: the largest difference between logits that the check allows.
         opset: version of the ONNX operators; default: the exporter's.
 
     Returns:
@@ -91,9 +107,9 @@ def export_onnx(
 
     Raises:
         ModuleNotFoundError: the extra `onnx` is not installed.
-        ValueError: not such a model, `int8` without `rows` or the other way round, a folder with
-            PyTorch weights, or rows that the collator refuses.
-        RuntimeError: the graph computes something else than PyTorch; nothing is written then.
+        ValueError: another kind of model, `int8` without `rows` or the reverse, a folder with
+            PyTorch weights, or invalid rows.
+        RuntimeError: the graph does not compute what PyTorch does; nothing is written then.
 
     Example:
         >>> report = export_onnx(model, "out/onnx", tokenizer)  # doctest: +SKIP
@@ -104,13 +120,13 @@ def export_onnx(
         import_extra(name)
     if int8 != (rows is not None):
         raise ValueError(
-            "`int8` and `rows` go together: int8 changes decisions, and `rows` are what tells how "
-            f"many, got int8={int8} and {'no ' if rows is None else ''}`rows`."
+            "`int8` and `rows` go together: int8 changes decisions, and how many is measured on "
+            f"`rows`, got int8={int8} and {'no ' if rows is None else ''}`rows`."
         )
-    copied = _copy_of(model)
+    base_model_of(model)  # raises if it is another kind of model
     os.makedirs(directory, exist_ok=True)
     _check_folder(directory)
-    plain, expected = _prepare(copied, check)
+    plain, expected = _prepare(model, check)
     with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=directory) as scratch:
         plain.config.save_pretrained(scratch)
         _write_graph(plain, scratch, opset)
@@ -118,50 +134,36 @@ def export_onnx(
         difference = compare(exported, expected, atol) if check else None
         changes = None
         if rows is not None:
-            pads = tokenizer or getattr(processor, "tokenizer", None) or pads_of(plain)
+            pads = tokenizer or getattr(processor, "tokenizer", None) or pad_settings(plain)
             changes = _add_int8(exported, scratch, rows, pads, batch_size)
         report = OnnxReport(difference, _size_of(scratch, ONNX_FILE), changes)
         _publish(scratch, directory, tokenizer, processor)
     return report
 
 
-def _copy_of(model: Any) -> Any:
-    """Copy the model to the CPU, in float32 and eval mode.
+def _prepare(
+    model: AutoModelForMaskedSeqModeling | PeftModel, check: bool
+) -> tuple[AutoModelForMaskedSeqModeling, list[Reference]]:
+    """Copy the model, merge the copy's adapters and make its attention eager.
 
-    Raises:
-        ValueError: not a model of this package.
+    Returns:
+        The copy, and batches that were scored before these changes.
     """
-    found = getattr(getattr(base_of(model), "config", None), "model_type", None)
-    if found != MaskedSeqModelingConfig.model_type:
-        raise ValueError(
-            "`model` must be an AutoModelForMaskedSeqModeling or a PEFT model around one, got "
-            f"{type(model).__name__}."
-        )
     copied = copy.deepcopy(model).to(device="cpu", dtype=torch.float32).eval()
-    return copied.requires_grad_(False)
-
-
-def _prepare(copied: Any, check: bool) -> tuple[Any, list[Reference]]:
-    """Merge the copy's adapters and change its attention; score batches with what it was before."""
-    on_cpu = base_of(copied).encoder.config._attn_implementation in _ON_CPU
+    copied.requires_grad_(False)
+    on_cpu = base_model_of(copied).encoder.config._attn_implementation in _ON_CPU
     expected = references(copied) if check and on_cpu else []
     merged = copied.merge_and_unload() if hasattr(copied, "merge_and_unload") else copied
     plain = _eager(merged)
-    if check and not on_cpu:  # flash attention, for one: nearest to it is what becomes the graph
+    if check and not on_cpu:  # such as flash attention: eager attention is the closest to it
         expected = references(plain)
     return plain, expected
 
 
-def _segments_unknown(model: Any) -> bool:
-    accepted = model._encoder_arguments
-    takes = accepted is None or "token_type_ids" in accepted
-    return takes and not hasattr(model.config.base_model_config, "type_vocab_size")
+def _eager(model: AutoModelForMaskedSeqModeling) -> AutoModelForMaskedSeqModeling:
+    """Build the same model with eager attention, which every encoder has.
 
-
-def _eager(model: Any) -> Any:
-    """Build the same model around eager attention, the one that all encoders have.
-
-    Fused attention is undefined where a local window holds padding only, and graphs differ there.
+    Fused attention is undefined where a local window holds only padding, and graphs differ there.
     """
     if model.encoder.config._attn_implementation in (None, "eager"):
         return model
@@ -175,7 +177,7 @@ def _eager(model: Any) -> Any:
         )
     eager.load_state_dict(model.state_dict())
     buffers = dict(model.named_buffers())
-    for name, buffer in eager.named_buffers():  # those too that are in no state dict
+    for name, buffer in eager.named_buffers():  # also those that no state dict holds
         buffer.copy_(buffers.get(name, buffer))
     return eager.eval().requires_grad_(False)
 
@@ -185,14 +187,14 @@ def _check_folder(directory: str | os.PathLike) -> None:
     if weights:
         raise ValueError(
             f"`directory` must be without PyTorch weights, and {os.fspath(directory)!r} holds "
-            f"{weights}: which of the two a folder is for must be clear. Use a folder of its own."
+            f"{weights}: a folder holds one kind of model. Export to a folder of its own."
         )
 
 
 class _Graph(nn.Module):
     """The forward pass as the exporter wants it: tensors in, one tensor out."""
 
-    def __init__(self, model: Any, names: Sequence[str]) -> None:
+    def __init__(self, model: AutoModelForMaskedSeqModeling, names: Sequence[str]) -> None:
         super().__init__()
         self.model = model
         self.names = tuple(names)
@@ -201,12 +203,12 @@ class _Graph(nn.Module):
         return self.model(**dict(zip(self.names, tensors)), return_dict=True).logits
 
 
-def _write_graph(model: Any, folder: str, opset: int | None) -> None:
+def _write_graph(model: AutoModelForMaskedSeqModeling, folder: str, opset: int | None) -> None:
     names = input_names(model)
-    if _segments_unknown(model):
+    if segments_unknown(model):
         logger.warning(
-            "The graph takes no token_type_ids: the encoder type %r does not say how many "
-            "segments it knows.",
+            "The graph takes no token_type_ids: the config of the encoder type %r does not give "
+            "the number of segments.",
             model.config.base_model_type,
         )
     batch = random_batch(model, _TRACED, np.random.default_rng(1))
@@ -224,8 +226,8 @@ def _write_graph(model: Any, folder: str, opset: int | None) -> None:
             dynamic_shapes=(dims,),
             **settings,
         )
-        assert program is not None  # the type is of the older exporter
-        for node in program.model.graph.all_nodes():  # stack traces, with this machine's paths
+        assert program is not None  # None is the older exporter's result
+        for node in program.model.graph.all_nodes():  # stack traces with paths of this machine
             node.metadata_props.clear()
         if model.max_tokens is not None:
             program.model.metadata_props[MAX_TOKENS] = str(model.max_tokens)
@@ -234,7 +236,7 @@ def _write_graph(model: Any, folder: str, opset: int | None) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what the exporter says of its own inner workings."""
+    """Silence the exporter's messages about its own internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [log.level for log in loggers]
     try:
@@ -252,7 +254,7 @@ def _add_int8(
     exact: OnnxMaskedSeqModel,
     folder: str,
     rows: Sequence[Mapping[str, Any]],
-    pads: Any,
+    pads: PreTrainedTokenizerBase | PadSettings,
     batch_size: int,
 ) -> Int8Report:
     with _quiet():
@@ -276,14 +278,18 @@ def _size_of(folder: str, name: str) -> int:
     return sum(os.path.getsize(path) for path in paths if os.path.exists(path))
 
 
-def _publish(scratch: str, directory: str | os.PathLike, *companions: Any) -> None:
-    """Move the files to where they belong, the one that makes a folder load last."""
+def _publish(
+    scratch: str,
+    directory: str | os.PathLike,
+    *companions: PreTrainedTokenizerBase | MaskedSeqProcessor | None,
+) -> None:
+    """Move the files to the directory; the graph, without which it does not load, comes last."""
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
         if _GRAPH_FILE.fullmatch(name):
             os.remove(path)
         elif name.startswith(_SCRATCH) and name != os.path.basename(scratch):
-            shutil.rmtree(path)  # of an export that was killed
+            shutil.rmtree(path)  # left by an export that was killed
     for companion in companions:
         if companion is not None:
             companion.save_pretrained(directory)

@@ -1,9 +1,9 @@
-"""Quantise an exported graph to int8, and say what that changes.
+"""Quantise an exported graph to int8, and measure what that changes.
 
     model.onnx ──▶ quantize ──▶ model_int8.onnx ──▶ compare_decisions ──▶ Int8Report
 
-Weights become 8-bit integers, activations while the graph runs. How many decisions change depends
-on the model and on the data, so there is no quantising here without data to measure it on.
+Weights become 8-bit integers now, activations while the graph runs. How many decisions change
+depends on the model and the data, so quantising needs data to measure it on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,19 +22,26 @@ from ..decisions import decide, probabilities
 from ..processing.data_collator import DataCollatorForMaskedSeq
 from .runtime import OnnxMaskedSeqModel, import_extra
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from transformers import PreTrainedTokenizerBase
+
+    from ..modeling_custom import AutoModelForMaskedSeqModeling
+    from .check import PadSettings
+
 _COLUMNS = ("input_ids", "attention_mask", "token_type_ids", "mask_indices")
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs between the decisions of two models on the same positions.
+    """How the decisions of two models on the same positions differ.
 
     Attributes:
         num_positions: positions that were compared.
-        changed_decisions: share of the decisions that differ: of all labels of all positions for
-            "multilabel", of the positions for "multiclass".
-        changed_positions: share of the positions with a decision that differs.
-        max_probability_difference: largest difference of a probability.
+        changed_decisions: share of decisions that differ: of all labels at all positions for
+            "multilabel", of all positions for "multiclass".
+        changed_positions: share of positions where a decision differs.
+        max_probability_difference: largest difference between probabilities.
     """
 
     num_positions: int
@@ -45,16 +52,15 @@ class Changes:
 
 @dataclass(frozen=True)
 class Int8Report(Changes):
-    """`Changes` from float32 to int8, and the size of the int8 file relative to the other's."""
+    """`Changes` from float32 to int8, and the size of the int8 graph relative to the other's."""
 
     size_ratio: float
 
 
-def compare_decisions(exact: Any, other: Any, config: MaskedSeqModelingConfig) -> Changes:
-    """Compare the decisions that two sets of logits lead to.
-
-    A label of "multilabel" is decided at `config.thresholds` where there are some, else at 0.5;
-    "multiclass" takes the most probable label, or none below a threshold.
+def compare_decisions(
+    exact: ArrayLike, other: ArrayLike, config: MaskedSeqModelingConfig
+) -> Changes:
+    """Compare the decisions from two sets of logits; see `decisions.decide`.
 
     Args:
         exact: logits ``(N, L)`` of N positions.
@@ -62,7 +68,7 @@ def compare_decisions(exact: Any, other: Any, config: MaskedSeqModelingConfig) -
         config: the model's config.
 
     Raises:
-        ValueError: no position to compare.
+        ValueError: there is no position to compare.
 
     Example:
         >>> config = MaskedSeqModelingConfig(num_labels=2)
@@ -90,9 +96,9 @@ def quantize(source: str, target: str) -> None:
     """Write the graph in `source` to `target` with 8-bit weights, one scale per output channel."""
     tools = import_extra("onnxruntime.quantization")
     shapes = import_extra("onnxruntime.quantization.shape_inference")
-    large = os.path.exists(f"{source}.data")  # beyond what one file of protobuf can hold
+    large = os.path.exists(f"{source}.data")  # more than one protobuf file can hold
     with tempfile.TemporaryDirectory(dir=os.path.dirname(target) or ".") as scratch:
-        if not large:  # which ONNX Runtime prepares in its newer versions only
+        if not large:  # only newer versions of ONNX Runtime prepare large graphs
             prepared = os.path.join(scratch, "prepared.onnx")
             shapes.quant_pre_process(source, prepared, skip_symbolic_shape=True)
             source = prepared
@@ -100,39 +106,41 @@ def quantize(source: str, target: str) -> None:
 
 
 def logits_of_rows(
-    model: Any, rows: Sequence[Mapping[str, Any]], tokenizer: Any, batch_size: int
+    model: AutoModelForMaskedSeqModeling | OnnxMaskedSeqModel,
+    rows: Sequence[Mapping[str, Any]],
+    tokenizer: PreTrainedTokenizerBase | PadSettings,
+    batch_size: int,
 ) -> np.ndarray:
-    """Score the positions of all rows, in batches: ``(N, L)``, padded slots left out.
+    """Score the positions of all rows, in batches: ``(N, L)``, without padded slots.
 
     Args:
-        model: PyTorch's or ONNX Runtime's.
-        rows: as the collator takes them; other columns are not read.
-        tokenizer: its pad settings are the collator's.
+        model: the model or its exported graph.
+        rows: as the collator takes them; other columns are ignored.
+        tokenizer: gives the pad settings.
         batch_size: rows per batch.
 
     Raises:
-        ValueError: rows that the collator refuses, or that the model does.
+        ValueError: invalid rows; see `DataCollatorForMaskedSeq`.
     """
     collator = DataCollatorForMaskedSeq(tokenizer)
-    found = [np.zeros((0, model.config.num_labels), np.float32)]
+    scored = [np.zeros((0, model.config.num_labels), np.float32)]
     for start in range(0, len(rows), batch_size):
         part = [rows[index] for index in range(start, min(start + batch_size, len(rows)))]
         part = [{name: row[name] for name in _COLUMNS if name in row} for row in part]
         logits = np.asarray(model(**collator(part)).logits)
-        taken = [logits[number, : len(row["mask_indices"])] for number, row in enumerate(part)]
-        found += taken
-    return np.concatenate(found)
+        scored += [row_logits[: len(row["mask_indices"])] for row_logits, row in zip(logits, part)]
+    return np.concatenate(scored)
 
 
 def measure(
     exact: OnnxMaskedSeqModel,
     int8: OnnxMaskedSeqModel,
     rows: Sequence[Mapping[str, Any]],
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase | PadSettings,
     batch_size: int,
     size_ratio: float,
 ) -> Int8Report:
-    """Run both models on the rows, in the same batches, and compare; see `logits_of_rows`."""
-    one, two = (logits_of_rows(model, rows, tokenizer, batch_size) for model in (exact, int8))
-    changes = compare_decisions(one, two, exact.config)
+    """Compare both models on the rows, in the same batches; see `logits_of_rows`."""
+    logits, other = (logits_of_rows(model, rows, tokenizer, batch_size) for model in (exact, int8))
+    changes = compare_decisions(logits, other, exact.config)
     return Int8Report(**vars(changes), size_ratio=size_ratio)

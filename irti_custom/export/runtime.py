@@ -1,4 +1,4 @@
-"""An exported model: ONNX Runtime behind the names of the PyTorch model.
+"""Run an exported graph on ONNX Runtime, with the methods of the PyTorch model.
 
     folder: model.onnx, config.json ──▶ OnnxMaskedSeqModel ──▶ logits (B, M, L)
 
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,13 +23,19 @@ from ..decisions import decide, probabilities
 from ..input_checks import check_inputs, check_positions
 from ..loading import ONNX_FILE, Source, resolve
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from onnxruntime import InferenceSession, SessionOptions
+
+ArrayT = TypeVar("ArrayT", torch.Tensor, np.ndarray)
+
 INT8_FILE = "model_int8.onnx"
 MAX_TOKENS = "max_tokens"  # in the metadata of a graph
 
 
 @dataclass(frozen=True)
 class OnnxOutput:
-    """What a call returns: ``logits`` ``(B, M, L)`` float32, an array or a tensor as the inputs."""
+    """What a call returns: ``logits`` ``(B, M, L)`` in float32, of the inputs' kind."""
 
     logits: Any
 
@@ -38,8 +44,13 @@ class OnnxMaskedSeqModel:
     """A session of ONNX Runtime that is called like `AutoModelForMaskedSeqModeling`.
 
     Args:
-        session: an `onnxruntime.InferenceSession` of an exported graph.
-        config: task, labels and thresholds of the model.
+        session: runs an exported graph.
+        config: the model's config.
+
+    Attributes:
+        source: where it was loaded from.
+        device: where tensors come from and go to, independent of the session's providers.
+        max_tokens: how many tokens the encoder has positions for; None without a limit.
 
     Raises:
         ValueError: the graph scores another number of labels than `config` names.
@@ -51,10 +62,10 @@ class OnnxMaskedSeqModel:
         (2, 3, 15)
     """
 
-    source: Source | None = None  # what it was loaded from
-    device = torch.device("cpu")  # where tensors come from and go to, whatever the session runs on
+    source: Source | None = None
+    device = torch.device("cpu")
 
-    def __init__(self, session: Any, config: MaskedSeqModelingConfig) -> None:
+    def __init__(self, session: InferenceSession, config: MaskedSeqModelingConfig) -> None:
         width = session.get_outputs()[0].shape[-1]
         if width != config.num_labels:
             raise ValueError(
@@ -64,30 +75,29 @@ class OnnxMaskedSeqModel:
         self.session = session
         self.config = config
         self._names = tuple(node.name for node in session.get_inputs())
-        facts = session.get_modelmeta().custom_metadata_map
-        # How many tokens the encoder has positions for, if it is limited.
-        self.max_tokens = int(facts[MAX_TOKENS]) if MAX_TOKENS in facts else None
+        metadata = session.get_modelmeta().custom_metadata_map
+        self.max_tokens = int(metadata[MAX_TOKENS]) if MAX_TOKENS in metadata else None
 
     @classmethod
     def from_pretrained(
         cls,
         folder: str | os.PathLike,
         providers: Sequence[Any] | None = None,
-        session_options: Any = None,
+        session_options: SessionOptions | None = None,
         file_name: str = ONNX_FILE,
     ) -> OnnxMaskedSeqModel:
-        """Load a folder that `export_onnx` wrote; no code in it is run.
+        """Load a folder that `export_onnx` wrote; runs no code from it.
 
         Args:
             folder: the folder.
             providers: ONNX Runtime's execution providers; default: the CPU.
-            session_options: an `onnxruntime.SessionOptions`, such as the number of threads.
+            session_options: such as the number of threads.
             file_name: the graph in it; "model_int8.onnx" for the quantised one.
 
         Raises:
             ModuleNotFoundError: ONNX Runtime is not installed.
-            OSError: files are missing, or the graph was not written whole.
-            ValueError: the files are not of one exported model.
+            OSError: files are missing, or the graph is incomplete.
+            ValueError: the files do not belong to one exported model.
         """
         runtime = import_extra("onnxruntime")
         path = os.path.join(folder, file_name)
@@ -126,18 +136,18 @@ class OnnxMaskedSeqModel:
 
     def __call__(
         self,
-        input_ids: Any = None,
-        attention_mask: Any = None,
-        mask_indices: Any = None,
-        token_type_ids: Any = None,
+        input_ids: torch.Tensor | ArrayLike | None = None,
+        attention_mask: torch.Tensor | ArrayLike | None = None,
+        mask_indices: torch.Tensor | ArrayLike | None = None,
+        token_type_ids: torch.Tensor | ArrayLike | None = None,
     ) -> OnnxOutput:
-        """Score the tokens that `mask_indices` points at; everything is checked before a run.
+        """Score the tokens that `mask_indices` points at; the arguments are checked first.
 
         Args:
             input_ids: ``(B, T)`` integers, an array or a tensor.
-            attention_mask: ``(B, T)``, 1 for real tokens; default: all are.
+            attention_mask: ``(B, T)``, 1 for real tokens; default: all 1.
             mask_indices: ``(B, M)``, each in ``[0, T)``; padded slots hold any index in bounds.
-            token_type_ids: ``(B, T)``, default 0; a graph without segments ignores it.
+            token_type_ids: ``(B, T)``; default: all 0. Ignored by a graph without segments.
 
         Returns:
             `OnnxOutput` with ``logits`` ``(B, M, L)``: tensors for tensors, else arrays.
@@ -145,17 +155,17 @@ class OnnxMaskedSeqModel:
         Raises:
             ValueError: shapes or dtypes that disagree, or a position outside the sequence.
         """
-        given = {
+        arguments = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "mask_indices": mask_indices,
         }
-        tensors = {name: _integers(name, v) for name, v in given.items() if v is not None}
+        tensors = {name: _integers(name, v) for name, v in arguments.items() if v is not None}
         ids = check_inputs(tensors.get("input_ids"), None, self.config.vocab_size)
         positions = check_positions(tensors.get("mask_indices"), ids)
-        for name, fill in (("attention_mask", torch.ones_like), ("token_type_ids", _zeros)):
-            if tensors.setdefault(name, fill(ids)).shape != ids.shape:
+        for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
+            if tensors.setdefault(name, torch.full_like(ids, value)).shape != ids.shape:
                 raise ValueError(
                     f"`{name}` must be (B, T) = {tuple(ids.shape)} as `input_ids`, got "
                     f"{tuple(tensors[name].shape)}."
@@ -163,31 +173,31 @@ class OnnxMaskedSeqModel:
         if positions.numel():
             feeds = {name: tensors[name].numpy() for name in self._names}
             logits = self.session.run(None, feeds)[0]
-        else:  # nothing is asked for
+        else:  # there is no position to score
             logits = np.zeros((*positions.shape, self.config.num_labels), np.float32)
         if isinstance(input_ids, torch.Tensor):
             return OnnxOutput(torch.from_numpy(logits).to(input_ids.device))
         return OnnxOutput(logits)
 
-    def predict_proba(self, logits: Any) -> Any:
+    def predict_proba(self, logits: ArrayT) -> ArrayT:
         """Turn logits ``(..., L)`` into probabilities, as the PyTorch model does.
 
         Independent ones per label for "multilabel" (sigmoid); for "multiclass" they sum to 1 over
         the last axis (softmax). Arrays for arrays, tensors for tensors.
         """
-        return _as_given(logits, lambda tensor: probabilities(tensor, self.config.task))
+        return _apply(logits, lambda tensor: probabilities(tensor, self.config.task))
 
-    def predict(self, logits: Any) -> Any:
+    def predict(self, logits: ArrayT) -> ArrayT:
         """Decide by `config.thresholds`, as the PyTorch model does; see `decisions.decide`."""
         config = self.config
-        return _as_given(logits, lambda tensor: decide(tensor, config.task, config.thresholds))
+        return _apply(logits, lambda tensor: decide(tensor, config.task, config.thresholds))
 
 
 def import_extra(name: str) -> ModuleType:
     """Import a module of the extra `onnx`.
 
     Raises:
-        ModuleNotFoundError: saying how to install it.
+        ModuleNotFoundError: with the command that installs it.
     """
     try:
         return importlib.import_module(name)
@@ -199,20 +209,16 @@ def import_extra(name: str) -> ModuleType:
         ) from error
 
 
-def _as_given(values: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """Call a function of a tensor: an array for an array, a tensor for a tensor."""
+def _apply(values: ArrayT, function: Callable[[torch.Tensor], torch.Tensor]) -> ArrayT:
+    """Call a function of a tensor: returns an array for an array, a tensor for a tensor."""
     if isinstance(values, torch.Tensor):
         return function(values)
     return function(torch.as_tensor(np.asarray(values))).numpy()
 
 
-def _integers(name: str, value: Any) -> torch.Tensor:
-    """Make it an int64 tensor on the CPU, as the graph wants it."""
+def _integers(name: str, value: torch.Tensor | ArrayLike) -> torch.Tensor:
+    """Convert to an int64 tensor on the CPU, which the graph takes."""
     array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
     if array.dtype.kind not in "iub" and array.size:
         raise ValueError(f"`{name}` must hold integers, got {array.dtype}.")
     return torch.from_numpy(array.astype(np.int64))
-
-
-def _zeros(ids: torch.Tensor) -> torch.Tensor:
-    return torch.zeros_like(ids)

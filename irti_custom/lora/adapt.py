@@ -3,21 +3,27 @@
     model ──▶ get_lora_model ──▶ PEFT model ──▶ Trainer ──▶ adapter folder ──▶ from_pretrained
 
 Trained and saved: the adapters inside the encoder, the whole head, and the rows of new tokens.
-PEFT is imported when it is called for.
+PEFT is imported when an adapter is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ..configuration_custom import MaskedSeqModelingConfig
 from ..loading import resolve
-from .adapter_checks import NO_PROMPTS, check_added_rows, embedding_name
+from .adapter_checks import NO_PROMPTS, base_model_of, check_added_rows, embedding_name
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from torch import Tensor
+
+    from ..modeling_custom import AutoModelForMaskedSeqModeling
+    from .peft_model import MaskedSeqPeftModel
 
 # For the encoder types that PEFT's own table lacks: attention projections, as there. XLNet's are
-# no modules, so its feed-forward layers stand in; SqueezeBERT's are grouped, all but one, and
-# grouped ones cannot be merged; ModernBERT has few modules, so it takes all.
+# not modules, so its feed-forward layers stand in; SqueezeBERT's are grouped, all but one, and
+# grouped ones cannot be merged; ModernBERT has few modules, so all are adapted.
 _TARGETS = {
     **dict.fromkeys(
         (
@@ -47,46 +53,46 @@ _TARGETS = {
     "xlm": ("q_lin", "v_lin"),
     "xlnet": ("layer_1", "layer_2"),
 }
-# Beside "all-linear": a pooler's output is never read, so an adapter there would get no gradient.
+# With "all-linear": a pooler's output is never used, so an adapter there would get no gradient.
 _NEITHER_HEAD_NOR_POOLER = r"head(\..*)?|(.*\.)?pooler(\..*)?"
 
 
 def get_lora_model(
-    model: Any,
+    model: AutoModelForMaskedSeqModeling,
     r: int = 8,
     lora_alpha: float = 16,
     lora_dropout: float = 0.0,
     target_modules: str | Iterable[str] | None = None,
     new_tokens: Iterable[int] | None = None,
     **lora_config: Any,
-) -> Any:
+) -> MaskedSeqPeftModel:
     """Put LoRA adapters into the encoder and freeze the rest of it.
 
-    The head always trains and is saved with the adapters, and never holds one.
+    The whole head is trained and saved with the adapters; no adapter is put into it.
 
     Args:
         model: an `AutoModelForMaskedSeqModeling`; adapted in place.
         r: rank of the adapters.
         lora_alpha: their scale, relative to `r`.
-        lora_dropout: dropout in front of them.
+        lora_dropout: dropout before them.
         target_modules: modules to adapt, as in PEFT: names, a regular expression, or
             "all-linear". Default: by the type of the encoder.
         new_tokens: ids of added tokens, whose embeddings are then trained and saved too.
-        **lora_config: whatever else `peft.LoraConfig` takes: `use_dora`, `use_rslora`, `bias`,
+        **lora_config: other arguments of `peft.LoraConfig`: `use_dora`, `use_rslora`, `bias`,
             `modules_to_save`, ...
 
     Returns:
-        A `peft.PeftModel` that answers to the names of `model` too. Its adapter folder loads with
-        `AutoModelForMaskedSeqModeling.from_pretrained`.
+        A `peft.PeftModel` that has the attributes of `model`, too. The folder it is saved to loads
+        with `AutoModelForMaskedSeqModeling.from_pretrained`.
 
     Raises:
         ModuleNotFoundError: PEFT is not installed.
-        ValueError: another kind of model or adapter, tokens that cannot be trained, or names that
-            PEFT cannot keep apart.
+        ValueError: another kind of model or adapter, tokens that cannot be trained, or modules
+            whose names PEFT cannot tell apart.
 
     Example:
         >>> from transformers import BertConfig
-        >>> from irti_custom import AutoModelForMaskedSeqModeling, get_lora_model
+        >>> from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqModelingConfig
         >>> encoder = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
         ...     intermediate_size=8, vocab_size=10)
         >>> config = MaskedSeqModelingConfig(num_labels=3, base_model_config=encoder)
@@ -128,7 +134,7 @@ def get_lora_model(
     return adapted.train(model.training)
 
 
-def _check_model(model: Any) -> None:
+def _check_model(model: AutoModelForMaskedSeqModeling) -> None:
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         raise ValueError(NO_PROMPTS)
     if any(type(module).__module__.startswith("peft.") for module in model.modules()):
@@ -136,20 +142,15 @@ def _check_model(model: Any) -> None:
             "`model` must be without adapters, got one that has some. Call its merge_and_unload() "
             "to keep what they learned, or unload() to drop them, and pass the result."
         )
-    model_type = getattr(getattr(model, "config", None), "model_type", None)
-    if model_type != MaskedSeqModelingConfig.model_type:
-        raise ValueError(
-            f"`model` must be an AutoModelForMaskedSeqModeling, got {type(model).__name__}: the "
-            "head is trained along with the adapters. For another model use peft.get_peft_model."
-        )
+    base_model_of(model)
 
 
-def _check_options(model: Any, options: dict[str, Any]) -> None:
-    """Refuse what `LoraConfig` would overrule or not know what to do with."""
-    kind = options.pop("peft_type", "LORA")
-    if kind != "LORA":
+def _check_options(model: AutoModelForMaskedSeqModeling, options: dict[str, Any]) -> None:
+    """Check the options, and drop those that `LoraConfig` would reject or override."""
+    peft_type = options.pop("peft_type", "LORA")
+    if peft_type != "LORA":
         raise ValueError(
-            f"`peft_type` must be LORA, got {kind}. {NO_PROMPTS} For other methods use "
+            f"`peft_type` must be LORA, got {peft_type}. {NO_PROMPTS} For other methods use "
             "peft.get_peft_model with modules_to_save=['head']."
         )
     if "num_virtual_tokens" in options:
@@ -158,19 +159,21 @@ def _check_options(model: Any, options: dict[str, Any]) -> None:
     if task != "FEATURE_EXTRACTION":
         raise ValueError(
             f"`task_type` must be FEATURE_EXTRACTION, got {task}: the others look for heads that "
-            "this model has not. Leave it out."
+            "this model does not have. Leave it out."
         )
     targets = tuple(f".{name}" for name in options.get("target_parameters") or ())
     inside = [n for n, _ in model.head.named_parameters("head") if f".{n}".endswith(targets)]
     if inside:
         raise ValueError(
-            f"`target_parameters` must not reach the head, which trains whole, got {inside}. Name "
-            f"the encoder's with {model.base_model_prefix!r} in front."
+            f"`target_parameters` must not reach the head, all of which is trained, got {inside}. "
+            f"Begin the names of the encoder's with {model.base_model_prefix!r}."
         )
 
 
-def _default_targets(model: Any, table: dict[str, Any]) -> list[str] | str:
-    """Names from PEFT's table, else from ours, if the encoder has such modules; else all."""
+def _default_targets(
+    model: AutoModelForMaskedSeqModeling, table: Mapping[str, Sequence[str]]
+) -> list[str] | str:
+    """Return names from PEFT's table, else from ours, if the encoder has such modules; else all."""
     kind = model.config.base_model_type
     present = [name for name, _ in model.encoder.named_modules()]
     for names in (table.get(kind), _TARGETS.get(kind)):
@@ -179,11 +182,11 @@ def _default_targets(model: Any, table: dict[str, Any]) -> list[str] | str:
     return "all-linear"
 
 
-def _head_names(model: Any) -> list[str]:
-    """Name the head such that PEFT, which compares the ends of names, finds nothing else.
+def _head_names(model: AutoModelForMaskedSeqModeling) -> list[str]:
+    """Name the head so that PEFT, which compares the ends of names, finds no other module.
 
     Raises:
-        ValueError: there is no such name.
+        ValueError: no name is unique.
     """
     names = [name for name, _ in model.named_modules()]
     layers = [
@@ -199,8 +202,10 @@ def _head_names(model: Any) -> list[str]:
     )
 
 
-def _token_rows(model: Any, new_tokens: Iterable[int]) -> dict[str, list[int]] | None:
-    """Say which rows of which embedding to train."""
+def _token_rows(
+    model: AutoModelForMaskedSeqModeling, new_tokens: Iterable[int]
+) -> dict[str, list[int]] | None:
+    """Return which rows of which embedding to train, as PEFT wants it."""
     name = embedding_name(model)
     if name is None:
         raise ValueError(
@@ -218,32 +223,32 @@ def _token_rows(model: Any, new_tokens: Iterable[int]) -> dict[str, list[int]] |
     return {name: sorted({int(token) for token in tokens})} if tokens else None
 
 
-def _provenance(model: Any) -> dict[str, Any]:
+def _provenance(model: AutoModelForMaskedSeqModeling) -> dict[str, str | None]:
     """Name the checkpoint the model came from; never an encoder, which PEFT would load bare."""
     subfolder = model.source.hub.get("subfolder") if model.source else None
     if subfolder:
         raise ValueError(
-            f"The model was loaded with subfolder={subfolder!r}, which an adapter cannot say of "
-            "its base. Save the model, load it from there, and adapt that."
+            f"The model was loaded with subfolder={subfolder!r}, which an adapter cannot record. "
+            "Save the model, load it from there, and adapt that."
         )
     checkpoint = str(model.name_or_path) if model.name_or_path else None
     revision = model.source.revision if model.source else None
     return {"base_model_name_or_path": checkpoint, "revision": revision}
 
 
-def _check_rows_of_base(model: Any, lora_config: Any) -> None:
+def _check_rows_of_base(model: AutoModelForMaskedSeqModeling, lora_config: LoraConfig) -> None:
     base = lora_config.base_model_name_or_path or model.config.base_model_name_or_path
     if not base:
         return
     try:
         known = resolve(base, revision=lora_config.revision).config
     except OSError:
-        return  # the base has moved or is not at hand: `from_pretrained` checks this again
+        return  # the base has moved or cannot be reached: `from_pretrained` checks this again
     check_added_rows(model, lora_config, known.vocab_size)
 
 
-def _check_all_is_saved(adapted: Any, saved: dict[str, Any]) -> None:
-    """Refuse, before the training, what would be lost after it: PEFT 0.17 forgets some biases."""
+def _check_all_is_saved(adapted: MaskedSeqPeftModel, saved: Mapping[str, Tensor]) -> None:
+    """Check before training that all trained weights will be saved: PEFT 0.17 omits some biases."""
     held = {value.data_ptr() for value in saved.values()}
     trained = [
         (name, weight) for name, weight in adapted.named_parameters() if weight.requires_grad

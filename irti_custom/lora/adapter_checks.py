@@ -1,4 +1,4 @@
-"""Check what an adapter can hold, before it is trained and after it is loaded."""
+"""Check which models take an adapter, and what an adapter can hold."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from ..configuration_custom import MaskedSeqModelingConfig
+
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    from peft import PeftConfig, PeftModel
 
     from ..modeling_custom import AutoModelForMaskedSeqModeling
 
@@ -15,6 +17,25 @@ NO_PROMPTS = (
     "Prompt methods prepend virtual tokens to each row, so that every position in `mask_indices` "
     "would silently point at another token. Use LoRA: get_lora_model(model)."
 )
+
+
+def base_model_of(
+    model: AutoModelForMaskedSeqModeling | PeftModel,
+) -> AutoModelForMaskedSeqModeling:
+    """Return the model inside a PEFT model; one without PEFT is returned as it is.
+
+    Raises:
+        ValueError: not a model of this package.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    model_type = getattr(getattr(base, "config", None), "model_type", None)
+    if model_type != MaskedSeqModelingConfig.model_type:
+        raise ValueError(
+            f"`model` must be an AutoModelForMaskedSeqModeling, got {type(base).__name__}. To put "
+            "a head on an encoder, call AutoModelForMaskedSeqModeling.from_pretrained(base, "
+            "num_labels=...)."
+        )
+    return base
 
 
 def embedding_name(model: AutoModelForMaskedSeqModeling) -> str | None:
@@ -30,15 +51,15 @@ def embedding_name(model: AutoModelForMaskedSeqModeling) -> str | None:
 def check_added_rows(
     model: AutoModelForMaskedSeqModeling, peft_config: PeftConfig, known: int | None
 ) -> None:
-    """Check that each row of the embedding is held by the adapter or by its base.
+    """Check that the adapter or its base holds every row of the embedding.
 
     Args:
         model: with the adapter's rows.
-        peft_config: of the adapter.
-        known: how many rows the base holds; None where it counts none.
+        peft_config: the adapter's.
+        known: how many rows the base holds; None if it has no vocabulary.
 
     Raises:
-        ValueError: some are in neither.
+        ValueError: neither holds some of them.
     """
     rows = model.config.vocab_size
     if known is None or rows is None or rows <= known:

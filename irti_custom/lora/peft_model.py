@@ -1,10 +1,10 @@
-"""A PEFT model whose folder describes itself, and the way back from that folder.
+"""Save adapters in folders that describe themselves, and load them again.
 
-    adapter_config.json   PEFT's: what is adapted; the checkpoint it stands on, if it is one
+    adapter_config.json   PEFT's: the adapted modules, and the base if that is a checkpoint
     adapter_model.*       the adapters, the head, new tokens
-    config.json           ours: task, labels, the encoder's config, the encoder it stands on
+    config.json           ours: task, labels, the encoder's config, and the base encoder
 
-Needs PEFT, so other rooms import this one where an adapter is made or met, not before.
+Needs PEFT, so other modules import this one only when they create or load an adapter.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
+    from torch.nn.modules.module import _IncompatibleKeys as _LoadResult
+
     from ..modeling_custom import AutoModelForMaskedSeqModeling
 
 __all__ = [
@@ -48,12 +50,12 @@ _ADAPTER = "default"
 
 
 class MaskedSeqPeftModel(PeftModel):
-    """A PEFT model around `AutoModelForMaskedSeqModeling` that answers to its names too.
+    """A PEFT model around `AutoModelForMaskedSeqModeling`, with its attributes and arguments.
 
-    PEFT's class for feature extraction would take a third argument for embeddings.
+    PEFT's own class for feature extraction takes the third argument of forward for embeddings.
 
     Attributes:
-        source: what the adapter was loaded from; None for a new one.
+        source: where the adapter was loaded from; None for a new one.
 
     Raises:
         ValueError: a prompt method.
@@ -79,10 +81,10 @@ class MaskedSeqPeftModel(PeftModel):
         selected_adapters: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Save the adapter, and the config of the model around it; arguments as in PEFT.
+        """Save the adapter and the model's config; arguments as in PEFT.
 
-        An earlier config goes first and the new one comes last: a folder that was not saved whole
-        does not load.
+        An earlier config is removed first and the new one is written last, so that a folder whose
+        save was interrupted does not load.
 
         Raises:
             ValueError: with_code=True, which is for whole models.
@@ -105,11 +107,11 @@ class MaskedSeqPeftModel(PeftModel):
         for path in paths if is_main else ():
             self.get_base_model().config.save_pretrained(path)
 
-    def load_adapter(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
-        """Load an adapter as PEFT does.
+    def load_adapter(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> _LoadResult:
+        """Load an adapter; arguments and result as in PEFT.
 
         Raises:
-            ValueError: it lacks weights.
+            ValueError: the adapter lacks weights.
         """
         try:
             result = super().load_adapter(os.fspath(model_id), *args, **kwargs)
@@ -127,7 +129,7 @@ class MaskedSeqPeftModel(PeftModel):
     ) -> None:
         """Trade compute for memory; arguments as in Transformers.
 
-        Without reentrance by default: with it, no gradient gets past a frozen embedding.
+        Checkpoints are not reentrant by default: no gradient would pass a frozen embedding.
         """
         settings = gradient_checkpointing_kwargs or {"use_reentrant": False}
         model = self.get_base_model()
@@ -147,14 +149,14 @@ def attach_adapter(
     Args:
         model: the base, with its own vocabulary; its embeddings are resized to the adapter's.
         source: the adapter.
-        config: of the adapter.
-        is_trainable: whether it is to be trained on.
+        config: the adapter's.
+        is_trainable: whether training will continue.
 
     Returns:
         The adapted model, in eval mode.
 
     Raises:
-        ValueError: the adapter lacks weights, or is a prompt.
+        ValueError: the adapter lacks weights, or is of a prompt method.
     """
     known = model.config.vocab_size
     rows = config.vocab_size

@@ -25,7 +25,7 @@ from irti_custom import (
     get_lora_model,
 )
 from irti_custom.inference.predictions import AnswerWriter
-from tests.tiny import WORDS, save_base, tiny_model, word_tokenizer
+from tests.tiny import WORDS, save_base, tiny_model, wide_model, word_tokenizer
 
 TASK = "masked-seq-classification"
 NAMES = ["person", "place", "thing"]
@@ -35,12 +35,8 @@ ASKED = {"text": TEXT, "spans": SPANS}
 
 
 def make_model(task="multilabel", **kwargs):
-    """A tiny model whose weights are so large that its scores differ."""
-    model = tiny_model(task=task, id2label=dict(enumerate(NAMES)), num_labels=3, **kwargs)
-    for weight in model.parameters():
-        if weight.dim() > 1:
-            torch.nn.init.normal_(weight, std=0.2)
-    return model
+    names = dict(enumerate(NAMES))
+    return wide_model(std=0.2, task=task, id2label=names, num_labels=3, **kwargs)
 
 
 def make_processor(task="multilabel", **kwargs):

@@ -317,7 +317,7 @@ def test_code_of_the_base_runs_with_permission_of_the_call_only(kind, remote, tm
 
 def test_base_in_a_subfolder_is_refused_before_training(base, tmp_path):
     model = load(tmp_path, num_labels=4, subfolder="base")
-    with pytest.raises(ValueError, match="subfolder='base', which an adapter cannot say"):
+    with pytest.raises(ValueError, match="subfolder='base', which an adapter cannot record"):
         get_lora_model(model)
 
 
