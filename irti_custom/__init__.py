@@ -16,6 +16,7 @@ from .evaluation.thresholds import tune_thresholds
 from .export.export import export_onnx
 from .export.runtime import OnnxMaskedSeqModel
 from .hub.card import write_model_card
+from .hub.push import push_to_hub
 from .inference.components import MaskedSeqModelLoader
 from .inference.pipeline import TASK, MaskedSeqClassificationPipeline
 from .labels import IGNORE_INDEX
@@ -39,6 +40,7 @@ __all__ = [
     "export_onnx",
     "get_lora_model",
     "make_compute_metrics",
+    "push_to_hub",
     "tune_thresholds",
     "write_model_card",
 ]

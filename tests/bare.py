@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from irti_custom import AutoModelForMaskedSeqModeling
 from tests.tiny import tiny_batch
 
+# What `config.json` of a checkpoint with code says about the model around the encoder.
+AUTO_MAP = {
+    "AutoConfig": "configuration_custom.MaskedSeqModelingConfig",
+    "AutoModel": "modeling_custom.AutoModelForMaskedSeqModeling",
+}
 ABSENT = ("accelerate", "datasets", "evaluate", "irti_custom", "peft", "scipy", "sklearn", "tests")
 _HIDE = f"""
 import importlib, sys
@@ -37,6 +45,12 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 folder, here = sys.argv[1:]
 batch = torch.load(here + "/batch.pt")
 """
+_LOGITS = """
+model = AutoModel.from_pretrained(folder, trust_remote_code=True)
+assert type(model).__module__.startswith("transformers_modules"), type(model)
+with torch.no_grad():
+    torch.save(model(**batch).logits, here + "/logits.pt")
+"""
 
 
 def run_bare(script: str, folder: str, here: Path) -> str:
@@ -53,3 +67,19 @@ def run_bare(script: str, folder: str, here: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def assert_bare_agrees(model: AutoModelForMaskedSeqModeling, folder: Path, here: Path) -> None:
+    """Check that the code in `folder` computes in such a process what the model does here."""
+    run_bare(_LOGITS, str(folder), here)
+    with torch.no_grad():
+        logits = model(**tiny_batch()).logits
+    torch.testing.assert_close(torch.load(here / "logits.pt"), logits, rtol=0, atol=0)
+
+
+def saved_config(folder: str | os.PathLike) -> dict[str, Any]:
+    return json.loads(Path(folder, "config.json").read_text())
+
+
+def scripts(folder: str | os.PathLike) -> set[str]:
+    return {path.name for path in Path(folder).glob("*.py")}

@@ -12,85 +12,12 @@ import torch
 from transformers import AutoModel
 
 from irti_custom import AutoModelForMaskedSeqModeling
+from tests.remote import AUTO_MAP
 from tests.tiny import assert_same_logits, tiny_model
 
 load = AutoModelForMaskedSeqModeling.from_pretrained
 
-CONFIGURATION = """
-from transformers import PretrainedConfig
-
-class RemoteConfig(PretrainedConfig):
-    model_type = "tests-remote"
-
-    def __init__(self, vocab_size=64, hidden_size=16, **kwargs):
-        super().__init__(**kwargs)
-        self.vocab_size, self.hidden_size = vocab_size, hidden_size
-"""
-MIXING = """
-def mix(states, mask):
-    weights = mask.unsqueeze(-1).to(states.dtype)
-    return states + (states * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
-"""
-MODELING = """
-import pathlib
-import torch
-from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput
-from .configuration_remote import RemoteConfig
-from .mixing import mix
-
-pathlib.Path({trace!r}).write_text("ran")
-
-class RemoteModel(PreTrainedModel):
-    config_class = RemoteConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.embeddings = torch.nn.Embedding(config.vocab_size, config.hidden_size)
-        self.post_init()
-
-    def get_input_embeddings(self):
-        return self.embeddings
-
-    def forward(self, input_ids, attention_mask=None):
-        return BaseModelOutput(last_hidden_state=mix(self.embeddings(input_ids), attention_mask))
-"""
-AUTO_MAP = {
-    "AutoConfig": "configuration_remote.RemoteConfig",
-    "AutoModel": "modeling_remote.RemoteModel",
-}
 REFUSED = "trust_remote_code"
-
-
-@pytest.fixture
-def trace(tmp_path):
-    """A file that the remote code writes when it runs."""
-    return tmp_path / "trace"
-
-
-@pytest.fixture
-def remote(tmp_path, trace) -> str:
-    """A folder of a base encoder with code; its weights are written by that code."""
-    folder = tmp_path / "remote"
-    folder.mkdir()
-    # Transformers 5 reuses the model class of an earlier load with the same configuration code.
-    (folder / "configuration_remote.py").write_text(f"{CONFIGURATION}# {folder}\n")
-    (folder / "mixing.py").write_text(MIXING)
-    (folder / "modeling_remote.py").write_text(MODELING.format(trace=str(trace)))
-    settings = {"model_type": "tests-remote", "vocab_size": 64, "hidden_size": 16}
-    (folder / "config.json").write_text(json.dumps({**settings, "auto_map": AUTO_MAP}))
-    weights = {"embeddings.weight": torch.randn(64, 16)}
-    torch.save(weights, folder / "pytorch_model.bin")
-    return str(folder)
-
-
-@pytest.fixture
-def checkpoint(remote, trace, tmp_path) -> str:
-    """A checkpoint of the wrapped remote encoder, its base gone and the trace wiped."""
-    load(remote, num_labels=3, trust_remote_code=True).save_pretrained(tmp_path / "checkpoint")
-    shutil.rmtree(remote)
-    trace.unlink(missing_ok=True)
-    return str(tmp_path / "checkpoint")
 
 
 @pytest.mark.parametrize("permission", [{}, {"trust_remote_code": False}])
@@ -111,14 +38,14 @@ def test_remote_base_works_with_permission(remote):
     assert model.tests_remote is model.encoder
 
 
-def test_checkpoint_carries_the_code_and_reloads_with_the_base_gone(checkpoint):
-    model = load(checkpoint, trust_remote_code=True)
-    assert_same_logits(model, load(checkpoint, trust_remote_code=True))
-    again = AutoModel.from_pretrained(checkpoint, trust_remote_code=True)
+def test_checkpoint_carries_the_code_and_reloads_with_the_base_gone(remote_checkpoint):
+    model = load(remote_checkpoint, trust_remote_code=True)
+    assert_same_logits(model, load(remote_checkpoint, trust_remote_code=True))
+    again = AutoModel.from_pretrained(remote_checkpoint, trust_remote_code=True)
     assert_same_logits(model, again)
 
 
-def test_checkpoint_reloads_in_a_fresh_process(checkpoint):
+def test_checkpoint_reloads_in_a_fresh_process(remote_checkpoint):
     script = (
         "import sys; from irti_custom import AutoModelForMaskedSeqModeling as Model\n"
         "try: Model.from_pretrained(sys.argv[1])\n"
@@ -126,35 +53,38 @@ def test_checkpoint_reloads_in_a_fresh_process(checkpoint):
         "print(Model.from_pretrained(sys.argv[1], trust_remote_code=True).num_parameters())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, checkpoint], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, remote_checkpoint],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    count = load(checkpoint, trust_remote_code=True).num_parameters()
+    count = load(remote_checkpoint, trust_remote_code=True).num_parameters()
     assert done.stdout.split() == ["refused", str(count)]
 
 
-def test_a_permitted_load_gives_no_permission_to_the_next(checkpoint):
-    load(checkpoint, trust_remote_code=True)
+def test_a_permitted_load_gives_no_permission_to_the_next(remote_checkpoint):
+    load(remote_checkpoint, trust_remote_code=True)
     for refused in (load, AutoModel.from_pretrained):
         with pytest.raises(ValueError, match=REFUSED):
-            refused(checkpoint)
+            refused(remote_checkpoint)
 
 
-def test_checkpoint_saved_again_still_carries_the_code(checkpoint, tmp_path):
-    model = load(checkpoint, trust_remote_code=True)
+def test_checkpoint_saved_again_still_carries_the_code(remote_checkpoint, tmp_path):
+    model = load(remote_checkpoint, trust_remote_code=True)
     model.save_pretrained(tmp_path / "again")
-    shutil.rmtree(checkpoint)
+    shutil.rmtree(remote_checkpoint)
     assert_same_logits(model, load(tmp_path / "again", trust_remote_code=True))
 
 
 @pytest.mark.parametrize("place", ["top", "encoder"])
-def test_no_file_can_grant_permission(place, checkpoint, trace, tmp_path):
+def test_no_file_can_grant_permission(place, remote_checkpoint, trace, tmp_path):
     file = tmp_path / "checkpoint" / "config.json"
     saved = json.loads(file.read_text())
     target = saved if place == "top" else saved["base_model_config"]
     target["trust_remote_code"] = True
     file.write_text(json.dumps(saved))
     with pytest.raises(ValueError, match=REFUSED):
-        load(checkpoint)
+        load(remote_checkpoint)
     assert not trace.exists()
 
 

@@ -15,7 +15,6 @@ from transformers import AutoModel
 
 from irti_custom import AutoModelForMaskedSeqModeling, get_lora_model
 from tests.lora.test_adapt import shake
-from tests.test_remote_code import AUTO_MAP, CONFIGURATION, MIXING, MODELING
 from tests.tiny import TINY_ENCODERS, assert_same_logits, save_base, tiny_batch, tiny_model
 
 peft = pytest.importorskip("peft")
@@ -274,28 +273,6 @@ def test_base_on_the_hub_is_the_one_that_was_adapted(tmp_path):
     assert_same_logits(model, load(save(model, tmp_path / "adapter"), **place))
     publish("adapter", "c" * 40, model.save_pretrained)
     assert_same_logits(model, load("org/adapter", **place))
-
-
-@pytest.fixture
-def remote(tmp_path) -> str:
-    """A folder of an encoder with code of its own, and with a layer that can be adapted."""
-    folder = tmp_path / "remote"
-    folder.mkdir()
-    code = MODELING.format(trace=str(tmp_path / "trace"))
-    code = code.replace(
-        "self.post_init()", "self.dense = torch.nn.Linear(16, 16); self.post_init()"
-    )
-    code = code.replace("self.embeddings(input_ids)", "self.dense(self.embeddings(input_ids))")
-    # Transformers 5 reuses the model class of an earlier load with the same configuration code.
-    (folder / "configuration_remote.py").write_text(f"{CONFIGURATION}# {folder}\n")
-    (folder / "mixing.py").write_text(MIXING)
-    (folder / "modeling_remote.py").write_text(code)
-    settings = {"model_type": "tests-remote", "vocab_size": 64, "hidden_size": 16}
-    (folder / "config.json").write_text(json.dumps({**settings, "auto_map": AUTO_MAP}))
-    shapes = {"embeddings.weight": (64, 16), "dense.weight": (16, 16), "dense.bias": (16,)}
-    weights = {name: torch.randn(shape) for name, shape in shapes.items()}
-    torch.save(weights, folder / "pytorch_model.bin")
-    return str(folder)
 
 
 @pytest.mark.parametrize("kind", ["encoder", "checkpoint"])
