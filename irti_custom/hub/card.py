@@ -88,6 +88,8 @@ def write_model_card(
     path = os.path.join(folder, CARD_NAME)
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{path!r} exists. Pass overwrite=True to replace it.")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{str(folder)!r} is not a folder. Save the model there first.")
     source = resolve(os.path.abspath(folder), local_files_only=True)
     if source.kind == "encoder":
         raise ValueError(

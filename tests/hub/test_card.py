@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,11 @@ import pytest
 from huggingface_hub import ModelCard
 
 import irti_custom
-from irti_custom import AutoModelForMaskedSeqModeling, write_model_card
+from irti_custom import (
+    AutoModelForMaskedSeqModeling,
+    MaskedSeqModelingConfig,
+    write_model_card,
+)
 from tests.bare import run_bare
 from tests.tiny import tiny_model
 
@@ -60,17 +65,30 @@ def test_card_says_encoder_task_labels_data_and_scores_per_label(coded):
 
 
 def test_card_metadata_is_what_the_hub_reads(coded):
-    write_model_card(coded, language="en", base_model="org/encoder", metrics=FLAT)
+    write_model_card(coded, language="en", base_model="org/encoder")
     data = ModelCard.load(Path(coded, "README.md")).data
-    (result,) = data.eval_results
-    assert (result.metric_type, result.metric_value) == ("micro_f1", 0.91)
-    assert (result.task_type, result.dataset_split) == ("masked-seq-classification", "test")
     assert (data.library_name, data.base_model, data.language) == (
         "transformers",
         "org/encoder",
         "en",
     )
     assert data.tags == ["masked-seq-classification"]
+    assert data.eval_results is None
+
+
+def test_scores_can_be_read_from_the_metadata(coded):
+    more = {"test_loss": float("nan"), "test_num_positions": 40.0, "test_macro_f1": np.float32(0.5)}
+    path = write_model_card(coded, metrics={**FLAT, **more, "accuracy": 1}, name="me/model")
+    data = ModelCard.load(path).data
+    assert data.model_name == "model"
+    assert [(r.dataset_split, r.metric_type, r.metric_value) for r in data.eval_results] == [
+        ("test", "micro_f1", 0.91),
+        ("test", "macro_f1", 0.5),
+        (None, "accuracy", 1.0),
+    ]
+    assert {result.task_type for result in data.eval_results} == {"masked-seq-classification"}
+    text = Path(path).read_text()
+    assert "| loss | nan |\n| num_positions | 40 |\n| macro_f1 | 0.5 |" in text
 
 
 @pytest.mark.parametrize(
@@ -82,17 +100,18 @@ def test_card_metadata_is_what_the_hub_reads(coded):
     ],
 )
 def test_card_shows_thresholds(thresholds, parts, coded):
-    load(coded, thresholds=thresholds).save_pretrained(coded)
+    config = MaskedSeqModelingConfig.from_pretrained(coded)
+    config.thresholds = thresholds
+    config.save_pretrained(coded)
     text = Path(write_model_card(coded)).read_text()
     assert all(part in text for part in parts)
     assert ("hreshold" in text) == (thresholds is not None)
 
 
-def test_card_shows_the_threshold_that_rejects_a_class(tmp_path):
-    tiny_model(task="multiclass", thresholds=0.25).save_pretrained(tmp_path)
+def test_card_shows_the_threshold_that_rejects_the_top_class(tmp_path):
+    tiny_model(task="multiclass", num_labels=2, thresholds=0.75).save_pretrained(tmp_path)
     text = Path(write_model_card(tmp_path)).read_text()
-    assert "Threshold on the probability: 0.250." in text
-    assert "| 1 | LABEL_1 |\n" in text
+    assert "| 1 | LABEL_1 |\n\nThreshold on the probability: 0.750.\n" in text
 
 
 def test_card_takes_what_an_evaluation_returns(coded):
@@ -100,9 +119,8 @@ def test_card_takes_what_an_evaluation_returns(coded):
     names = load(coded).config.id2label
     for kwargs in ({"id2label": names}, {}):
         measure = irti_custom.make_compute_metrics("multilabel", per_label=True, **kwargs)
-        text = Path(
-            write_model_card(coded, metrics=measure((logits, labels)), overwrite=True)
-        ).read_text()
+        metrics = measure((logits, labels))
+        text = Path(write_model_card(coded, metrics=metrics, overwrite=True)).read_text()
         assert "| person | 1.000 | 1.000 | 1.000 | 1 |" in text
         assert "person_f1" not in text
         assert "| num_positions | 1 |" in text
@@ -141,19 +159,24 @@ def test_card_names_the_base_encoder_of_the_hub(name, tmp_path):
     assert f"base_model: {name}\n" in Path(write_model_card(tmp_path)).read_text()
 
 
-def test_card_is_overwritten_only_when_asked(coded):
+def test_a_card_is_overwritten_only_when_asked(coded):
     card = Path(coded, "README.md")
-    card.write_text("# Mine\n")
-    with pytest.raises(FileExistsError, match="overwrite=True"):
-        write_model_card(coded)
-    load(coded).save_pretrained(coded, with_code=True)
-    assert card.read_text() == "# Mine\n"  # saving touches no card
-    write_model_card(coded, overwrite=True)
-    assert "## Labels" in card.read_text()
+    for text in ("# Mine\n", Path(write_model_card(coded, data="Forty texts.")).read_text()):
+        card.write_text(text)
+        with pytest.raises(FileExistsError, match="overwrite=True"):
+            write_model_card(coded)
+        load(coded).save_pretrained(coded, with_code=True)
+        assert card.read_text() == text  # saving touches no card
+        write_model_card(coded, overwrite=True)
+        assert "Not described." in card.read_text()
+        card.unlink()
 
 
-def test_card_needs_a_model_of_this_kind(base, tmp_path):
-    with pytest.raises(OSError, match=r"holds no config\.json|config\.json"):
+def test_card_needs_a_model_of_this_kind(base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="'me/model' is not a folder"):
+        write_model_card("me/model")
+    with pytest.raises(OSError, match=r"holds no config\.json|file named config\.json"):
         write_model_card(tmp_path)
     with pytest.raises(ValueError, match="holds 'bert'"):
         write_model_card(base)
@@ -165,7 +188,30 @@ def test_card_of_an_adapter(base, tmp_path):
     model.save_pretrained(tmp_path / "adapter")
     text = Path(write_model_card(tmp_path / "adapter", overwrite=True)).read_text()
     assert "library_name: peft" in text
+    assert "- lora" in text
     assert "AutoModel," not in text
+
+
+def test_card_of_an_adapter_names_the_checkpoint_it_was_trained_on(tmp_path):
+    pytest.importorskip("peft")
+    model = tiny_model(base_model_name_or_path="org/encoder")
+    irti_custom.get_lora_model(model).save_pretrained(tmp_path)
+    text = Path(write_model_card(tmp_path, overwrite=True)).read_text()
+    assert "base_model: org/encoder\n" in text
+    settings = json.loads((tmp_path / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = "me/checkpoint"
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    text = Path(write_model_card(tmp_path, overwrite=True)).read_text()
+    assert "base_model: me/checkpoint\n" in text
+    assert "| Base model | [me/checkpoint](https://huggingface.co/me/checkpoint) (`bert`) |" in text
+
+
+def test_card_of_an_exported_graph_loads_the_graph(tmp_path):
+    tiny_model().config.save_pretrained(tmp_path)
+    (tmp_path / "model.onnx").touch()
+    text = Path(write_model_card(tmp_path)).read_text()
+    assert "library_name: onnx" in text
+    assert "model = OnnxMaskedSeqModel.from_pretrained(name)" in text
 
 
 def code_blocks(text: str) -> list[str]:
@@ -193,9 +239,7 @@ def test_snippet_beside_a_processor_runs_as_printed(
     assert [line.split("'")[5] for line in capsys.readouterr().out.splitlines()] == ["word", "word"]
 
 
-def test_snippet_of_a_wrapped_remote_encoder_asks_for_permission(
-    remote_checkpoint,
-):
+def test_snippet_of_a_wrapped_remote_encoder_asks_for_permission(remote_checkpoint):
     text = Path(write_model_card(remote_checkpoint)).read_text()
     assert "from_pretrained(name, trust_remote_code=True)" in text
     assert "tests-remote" in text

@@ -9,46 +9,43 @@ from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.utils import filter_repo_objects
+from transformers import AutoModel
 
 import irti_custom
-from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqProcessor, push_to_hub
+from irti_custom import AutoModelForMaskedSeqModeling, push_to_hub
 from tests.bare import AUTO_MAP, assert_bare_agrees, saved_config, scripts
-from tests.tiny import tiny_model, word_tokenizer
+from tests.tiny import assert_same_logits, tiny_model
 
 
 class Hub:
-    """Repositories in memory, in place of `HfApi`'s methods."""
+    """A repository in a folder, in place of `HfApi`'s methods."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.calls, self.tokens = folder, [], set()
+        self.folder, self.calls = folder, []
         for name in ("create_repo", "create_branch", "upload_folder"):
             monkeypatch.setattr(HfApi, name, self.record(name))
-        monkeypatch.setattr(HfApi, "file_exists", lambda _, repo, name, **kw: self.path(name))
-        monkeypatch.setattr(HfApi, "hf_hub_download", lambda _, repo, name, **kw: self.path(name))
-
-    def path(self, name: str) -> str | None:
-        return str(self.folder / name) if (self.folder / name).exists() else None
+        monkeypatch.setattr(
+            HfApi, "file_exists", lambda _, repo, name, **kwargs: (folder / name).exists()
+        )
 
     def record(self, name: str):
         def call(api: HfApi, *args, **kwargs):
-            self.calls.append((name, args, kwargs))
-            self.tokens.add(api.token)
+            self.calls.append((name, {**kwargs, "token": kwargs.get("token", api.token)}))
             if name == "upload_folder":
-                self.store(kwargs)
+                self.store(**kwargs)
             return SimpleNamespace(repo_id=f"me/{args[0].split('/')[-1]}" if args else None)
 
         return call
 
-    def store(self, kwargs: dict) -> None:
-        from huggingface_hub.utils import filter_repo_objects
-
+    def store(self, folder_path: str, ignore_patterns=None, **kwargs) -> None:
         self.folder.mkdir(exist_ok=True)
-        patterns = {"ignore_patterns": kwargs["ignore_patterns"]}
-        for name in filter_repo_objects(os.listdir(kwargs["folder_path"]), **patterns):
-            shutil.copyfile(Path(kwargs["folder_path"], name), self.folder / name)
+        names = filter_repo_objects(os.listdir(folder_path), ignore_patterns=ignore_patterns)
+        for name in names:
+            shutil.copyfile(Path(folder_path, name), self.folder / name)
 
     def arguments(self, name: str) -> dict:
-        return next(kwargs for called, _, kwargs in reversed(self.calls) if called == name)
+        return next(kwargs for called, kwargs in reversed(self.calls) if called == name)
 
     def card(self) -> str:
         return (self.folder / "README.md").read_text()
@@ -61,21 +58,28 @@ def hub(tmp_path, monkeypatch) -> Hub:
 
 def test_a_push_uploads_weights_code_and_card_in_one_commit(hub, tmp_path):
     model = tiny_model()
-    metrics = {"eval_micro_f1": 0.5}
-    settings = {"private": True, "token": "t", "commit_message": "First"}
-    card = {"metrics": metrics, "data": "Forty texts.", "tags": ["pii"]}
-    processor = MaskedSeqProcessor(word_tokenizer(), max_length=32)
-    push_to_hub(model, "model", processor, card=card, **settings)
-    names = {"README.md", "config.json", "model.safetensors", "processor_config.json"}
-    names |= {"tokenizer.json", "tokenizer_config.json"}
-    assert set(os.listdir(hub.folder)) - scripts(hub.folder) - {"special_tokens_map.json"} == names
-    for part in ('from_pretrained("me/model")', "Forty texts.", "0.5", "- pii"):
+    model.add_model_tags("masked")
+    card = {"metrics": {"eval_micro_f1": 0.5}, "data": "Forty texts.", "tags": ["pii"]}
+    push_to_hub(model, "model", card=card, private=True, token="t", commit_message="First")
+    names = {"README.md", "config.json", "model.safetensors"}
+    assert set(os.listdir(hub.folder)) - scripts(hub.folder) == names
+    for part in ("from_pretrained(name)", 'name = "me/model"', "Forty texts.", "0.5", "- pii"):
         assert part in hub.card()
-    assert [name for name, _, _ in hub.calls] == ["create_repo", "upload_folder"]
-    assert hub.arguments("create_repo") == {"private": True, "exist_ok": True}
-    assert hub.arguments("upload_folder")["commit_message"] == "First"
-    assert hub.tokens == {"t"}
+    assert "- masked\n" in hub.card()
+    assert [name for name, _ in hub.calls] == ["create_repo", "upload_folder"]
+    assert hub.arguments("create_repo") == {"private": True, "token": "t", "exist_ok": True}
+    commit = hub.arguments("upload_folder")
+    assert (commit["commit_message"], commit["token"]) == ("First", "t")
     assert_bare_agrees(model, hub.folder, tmp_path)
+
+
+def test_a_push_with_its_processor_loads_as_a_pipeline(hub, tokenizer):
+    model = tiny_model()
+    push_to_hub(model, "me/model", irti_custom.MaskedSeqProcessor(tokenizer))
+    assert [name for name, _ in hub.calls] == ["create_repo", "upload_folder"]
+    assert 'MaskedSeqClassificationPipeline.from_pretrained("me/model")' in hub.card()
+    tagger = irti_custom.MaskedSeqClassificationPipeline.from_pretrained(str(hub.folder))
+    assert_same_logits(tagger.model, model)
 
 
 def test_a_push_without_code_and_to_a_branch(hub):
@@ -86,38 +90,57 @@ def test_a_push_without_code_and_to_a_branch(hub):
     assert hub.arguments("create_branch")["branch"] == "v2"
     assert hub.arguments("upload_folder")["revision"] == "v2"
     push_to_hub(tiny_model(), "me/model", revision="v3", create_pr=True)
-    assert sum(name == "create_branch" for name, _, _ in hub.calls) == 1
+    assert sum(name == "create_branch" for name, _ in hub.calls) == 1
     assert hub.arguments("upload_folder")["create_pr"] is True
 
 
 def test_a_push_replaces_a_card_only_when_asked(hub, caplog):
     model = tiny_model()
     push_to_hub(model, "me/model", card={"data": "First."})
-    push_to_hub(model, "me/model")
-    assert not caplog.text
-    push_to_hub(model, "me/model", card={"data": "Second."})
-    assert "overwrite_card=True" in caplog.text
+    push_to_hub(model, "me/model", card={"data": "Second.", "overwrite": True})
     assert "First." in hub.card()
+    assert "me/model has a model card already" in caplog.text
     push_to_hub(model, "me/model", card={"data": "Third."}, overwrite_card=True)
     assert "Third." in hub.card()
+    caplog.clear()
+    push_to_hub(model, "me/model")
+    assert "Third." in hub.card()
+    assert not caplog.messages
 
 
-def test_a_push_of_an_adapter_brings_its_processor_and_card(hub):
-    pytest.importorskip("peft")
-    model = irti_custom.get_lora_model(tiny_model())
-    push_to_hub(model, "me/adapter", MaskedSeqProcessor(word_tokenizer()))
-    names = {"adapter_config.json", "adapter_model.safetensors", "config.json"}
-    assert names | {"README.md", "processor_config.json"} <= set(os.listdir(hub.folder))
-    assert "library_name: peft" in hub.card()
-    assert not scripts(hub.folder)
-
-
-def test_a_push_that_fails_on_its_arguments_creates_no_repository(hub):
-    model = tiny_model()
+def test_a_push_that_fails_on_its_arguments_creates_no_repository(hub, base):
     twice = {"metrics": {"eval_loss": 0.1, "test_loss": 0.2}}
-    for error, wrong in ((TypeError, {"use_temp_dir": True}), (ValueError, {"card": twice})):
+    for error, card in ((TypeError, {"use_temp_dir": True}), (ValueError, twice)):
         with pytest.raises(error):
-            push_to_hub(model, "me/model", **wrong)
+            push_to_hub(tiny_model(), "me/model", card=card)
+    with pytest.raises(ValueError, match="must be an AutoModelForMaskedSeqModeling, got BertModel"):
+        push_to_hub(AutoModel.from_pretrained(base), "me/model")
+    assert not hub.calls
+
+
+def test_an_adapter_is_pushed_with_its_processor_and_card(hub, base, tokenizer):
+    pytest.importorskip("peft")
+    load = AutoModelForMaskedSeqModeling.from_pretrained
+    model = irti_custom.get_lora_model(load(base, num_labels=3)).eval()
+    processor = irti_custom.MaskedSeqProcessor(tokenizer)
+    push_to_hub(model, "me/adapter", processor, card={"data": "Forty texts."})
+    assert [name for name, _ in hub.calls] == ["create_repo", "upload_folder"]
+    assert not scripts(hub.folder)
+    assert "library_name: peft" in hub.card()
+    assert "Forty texts." in hub.card()
+    assert_same_logits(load(hub.folder), model)
+    with pytest.raises(ValueError, match="with_code=True is for a whole model"):
+        push_to_hub(model, "me/adapter", with_code=True)
+
+
+def test_an_adapter_whose_folder_does_not_describe_its_model_is_not_pushed(hub):
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(target_modules=["query"])
+    injected = tiny_model()
+    injected.add_adapter(config)
+    for model in (injected, peft.get_peft_model(tiny_model(), config)):
+        with pytest.raises(ValueError, match="only those of get_lora_model"):
+            push_to_hub(model, "me/model")
     assert not hub.calls
 
 
