@@ -84,14 +84,18 @@ def check_positions(mask_indices: torch.Tensor | None, inputs: torch.Tensor) -> 
     return mask_indices
 
 
-def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> None:
-    """Check labels ``(B, M, L)`` or ``(B, M)`` against the `shape` ``(B, M, L)`` of the logits.
+def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return labels ``(B, M, L)`` or ``(B, M)`` that fit the `shape` ``(B, M, L)`` of the logits.
+
+    Labels ``(B, 0)`` fit either task if M = 0: a batch without any position need not show L.
 
     Raises:
         ValueError: another shape, ids that are not integers, or (on the CPU) values out of range.
     """
     multilabel, num_labels = task == "multilabel", shape[2]
     expected = tuple(shape if multilabel else shape[:2])
+    if labels.numel() == 0 and tuple(labels.shape) == tuple(shape[:2]):
+        labels = labels.reshape(expected)
     if tuple(labels.shape) != expected:
         layout = "(B, M, L)" if multilabel else "(B, M)"
         way_out = (
@@ -119,6 +123,7 @@ def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> Non
                 f"`labels` must be {allowed}, or {IGNORE_INDEX} to ignore, for task={task!r}, got "
                 f"{labels[wrong].flatten()[0].item()}."
             )
+    return labels
 
 
 def _check_range(name: str, values: torch.Tensor, stop: int, what: str, way_out: str) -> None:

@@ -247,7 +247,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         num_items_in_batch: torch.Tensor | int | None,
     ) -> torch.Tensor:
         config = self.config
-        check_labels(labels, config.task, logits.shape)
+        labels = check_labels(labels, config.task, logits.shape)
         weight = getattr(config, WEIGHT_NAMES[config.task])
         if weight is not None:
             weight = torch.tensor(weight).to(logits.device, non_blocking=True)

@@ -52,6 +52,25 @@ def test_training_learns(task, tmp_path):
 
 
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_training_goes_on_over_batches_without_any_position(task, steps, tmp_path):
+    rows = make_rows(task, 12)
+    bare = [{**row, "mask_indices": [], "labels": []} for row in rows[:8]]
+    trainer = make_trainer(task, tmp_path, rows=bare + rows, gradient_accumulation_steps=steps)
+    trainer.data_collator = DataCollatorForMaskedSeq(word_tokenizer())
+    trainer.train()
+    assert np.isfinite(trainer.state.log_history[-1]["train_loss"])
+    for order in (rows[:5] + bare, bare + rows[:5]):
+        if task == "multiclass":
+            assert trainer.evaluate(order)["eval_num_positions"] > 0
+    listed = make_trainer(task, tmp_path, trainer.model, eval_do_concat_batches=False)
+    listed.data_collator = trainer.data_collator
+    assert listed.evaluate(bare + rows[:5])["eval_num_positions"] > 0
+    named = make_trainer(task, tmp_path, trainer.model)
+    assert named.evaluate(bare + rows[:5])["eval_num_positions"] > 0
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_prediction_keeps_rows_and_positions(task, tmp_path):
     trainer = make_trainer(task, tmp_path)
     rows = trainer.eval_dataset

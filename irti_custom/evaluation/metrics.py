@@ -229,6 +229,8 @@ def drop_ignored(
         )
     multilabel = task == "multilabel"
     expected = logits.shape if multilabel else logits.shape[:2]
+    if labels.size == 0 and labels.shape == logits.shape[:2]:
+        labels = labels.reshape(expected)  # (N, 0): the collator's for a batch without any position
     if labels.shape != expected:
         layout = "(N, M, L)" if multilabel else "(N, M)"
         way_out = "One class: 'multiclass'" if multilabel else "Several labels: 'multilabel'"

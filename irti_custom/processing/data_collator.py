@@ -60,8 +60,9 @@ class DataCollatorForMaskedSeq:
         task: "multilabel" or "multiclass"; default: the processor's if it has `label2id`, else
             inferred from the dimensions of the labels.
         num_labels: L, to check the labels against; default: the processor's. A batch without any
-            position shows neither its task nor L: where that can happen, pass `task`, and
-            `num_labels` for "multilabel".
+            position shows neither its task nor L; its labels are then ``(B, 0)``, which the model
+            takes for either task. To evaluate such data with "multilabel", pass `num_labels`: the
+            `Trainer` concatenates only labels of equal dimensions.
 
     Example:
         >>> from types import SimpleNamespace
@@ -160,10 +161,7 @@ class DataCollatorForMaskedSeq:
         if task == "multilabel" and num_labels is None and shown and shown[0].ndim == 2:
             num_labels = shown[0].shape[1]
         if task is None or (task == "multilabel" and num_labels is None and not shown):
-            raise ValueError(
-                "`labels` must show the task and L, got a batch without any position. "
-                "Pass `task` and `num_labels` to DataCollatorForMaskedSeq."
-            )
+            return np.empty((len(rows), 0), np.int64)
         rows = list(read_rows(partial(task_labels, task=task, num_labels=num_labels), rows))
         labels = _pad(rows, max(map(len, positions)), IGNORE_INDEX)
         check = partial(check_label_values, task=task, num_labels=num_labels)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from irti_custom import make_compute_metrics
 from irti_custom.processing.data_collator import DataCollatorForMaskedSeq
+from tests.tiny import tiny_model
 
 PAD, PAD_TYPE = 9, 3
 MULTILABEL = {"input_ids": [5, 6, 7], "mask_indices": [2, 0], "labels": [[1, 0], [0, 1]]}
@@ -177,9 +179,25 @@ def test_batch_without_any_position_keeps_its_shape(options, labels, shape, dtyp
 
 
 @pytest.mark.parametrize("options", [{}, {"num_labels": 4}, {"task": "multilabel"}])
-def test_labels_that_show_neither_task_nor_width_are_refused(options):
-    with pytest.raises(ValueError, match=r"without any position. Pass `task` and `num_labels`"):
-        make_collator(**options)([{"input_ids": [5], **NOTHING}])
+@pytest.mark.parametrize("labels", [[], np.zeros(0), torch.zeros(0)])
+def test_labels_that_show_neither_task_nor_width_fit_either(options, labels):
+    row = {"input_ids": [5, 6], "mask_indices": [], "labels": labels}
+    batch = make_collator(**options)([row, row])
+    assert batch["labels"].shape == (2, 0)
+    for task in ("multilabel", "multiclass"):
+        model = tiny_model(task=task)
+        output = model(**batch)
+        output.loss.backward()
+        assert output.loss == 0
+        assert output.logits.shape == (2, 0, 4)
+        assert make_compute_metrics(task)((output.logits, batch["labels"]))["num_positions"] == 0
+
+
+def test_no_labels_for_positions_do_not_fit():
+    batch = make_collator()([{"input_ids": [5, 6], "mask_indices": [0]}])
+    for task in ("multilabel", "multiclass"):
+        with pytest.raises(ValueError, match="`labels` must be"):
+            tiny_model(task=task)(**batch, labels=torch.zeros(1, 0))
 
 
 def test_rows_are_not_changed():
