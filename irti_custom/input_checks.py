@@ -87,7 +87,7 @@ def check_positions(mask_indices: torch.Tensor | None, inputs: torch.Tensor) -> 
 def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> torch.Tensor:
     """Return labels ``(B, M, L)`` or ``(B, M)`` that fit the `shape` ``(B, M, L)`` of the logits.
 
-    Labels ``(B, 0)`` fit either task if M = 0: a batch without any position need not show L.
+    Of a batch without any position, labels ``(B, 0)`` fit either task.
 
     Raises:
         ValueError: another shape, ids that are not integers, or (on the CPU) values out of range.

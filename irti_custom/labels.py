@@ -24,8 +24,7 @@ PROBLEM_TYPES = {
 TASKS = tuple(PROBLEM_TYPES)
 WEIGHT_NAMES = {"multilabel": "pos_weight", "multiclass": "class_weight"}
 """The setting that holds one factor per label, by task."""
-DEFAULT_THRESHOLDS = {"multilabel": 0.5, "multiclass": 0.0}
-"""What a decision is made by where no thresholds are set; the latter rejects nothing."""
+DEFAULT_THRESHOLDS = {"multilabel": 0.5, "multiclass": 0.0}  # the latter rejects nothing
 
 Thresholds = Union[float, Sequence[float], Mapping[str, float], np.ndarray]
 

@@ -48,9 +48,6 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         ValueError: no encoder is described, it is not an encoder, or `base_model_attr_name`
             cannot name an attribute.
 
-    Attributes:
-        accepted_arguments: names that the encoder's forward takes; None where it takes any.
-
     Example:
         >>> from transformers import BertConfig
         >>> encoder = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
@@ -102,7 +99,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             encoder, "supports_gradient_checkpointing", False
         )
         self._no_split_modules = getattr(encoder, "_no_split_modules", None)
-        self.accepted_arguments = accepted_arguments(encoder)
+        self.accepted_arguments = accepted_arguments(encoder)  # None: it takes any
         freeze_pooler(encoder)
         width = config.hidden_size
         self.head = nn.Sequential(

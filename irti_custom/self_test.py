@@ -16,15 +16,11 @@ _FAILURES = (AttributeError, LookupError, OSError, RuntimeError, TypeError, Valu
 
 
 def run(
-    model_class: type[PreTrainedModel],
-    base: str,
-    trust_remote_code: bool,
-    task: str,
-    num_labels: int,
+    cls: type[PreTrainedModel], base: str, trust_remote_code: bool, task: str, num_labels: int
 ) -> dict[str, Any]:
     """Load, forward, loss, gradient, save, reload; see `run_self_test` of the model."""
     with _step("load", base):
-        model = model_class.from_pretrained(
+        model = cls.from_pretrained(
             base, num_labels=num_labels, task=task, trust_remote_code=trust_remote_code
         )
     batch = _batch(model, task, num_labels)
@@ -39,7 +35,7 @@ def run(
         _expect(gradient is not None and bool(gradient.any()), "the head has no gradient")
     with _step("save and reload", base), tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        again = model_class.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        again = cls.from_pretrained(folder, trust_remote_code=trust_remote_code)
         with torch.no_grad():
             difference = (again(**batch).logits - model(**batch).logits).abs().max().item()
         _expect(difference < 1e-5, f"the reloaded logits differ by up to {difference}")
