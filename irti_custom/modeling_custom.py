@@ -298,14 +298,14 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
                 cannot be saved, as its files and the encoder's have the same names.
         """
         settings = {"is_main_process": is_main_process, "push_to_hub": push_to_hub, **kwargs}
+        save_directory = os.fspath(save_directory)  # Transformers 4 splits it to name a repository
         adapted = getattr(self, "_hf_peft_config_loaded", False)  # then it alone is saved
         if adapted and with_code:
             raise ValueError(
                 "with_code=True is for a whole model, and with an adapter attached only the "
                 "adapter is saved. Merge it first, or pass with_code=False."
             )
-        with_code = push_to_hub if with_code is None else with_code
-        with_code = with_code or type(self)._auto_class is not None
+        with_code = (push_to_hub if with_code is None else with_code) or bool(self._auto_class)
         # A file in the folder's place is for Transformers to report.
         if adapted or not is_main_process or os.path.isfile(save_directory):
             return super().save_pretrained(save_directory, **settings)

@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.utils import filter_repo_objects
 from transformers import AutoModel
+from transformers.utils import hub as transformers_hub
 
 import irti_custom
 from irti_custom import AutoModelForMaskedSeqModeling, push_to_hub
@@ -28,13 +29,17 @@ class Hub:
         monkeypatch.setattr(
             HfApi, "file_exists", lambda _, repo, name, **kwargs: (folder / name).exists()
         )
+        if hasattr(transformers_hub, "create_repo"):  # Transformers 4 calls the function
+            monkeypatch.setattr(
+                transformers_hub, "create_repo", lambda repo_id, **kwargs: _url(repo_id)
+            )
 
     def record(self, name: str):
         def call(api: HfApi, *args, **kwargs):
             self.calls.append((name, {**kwargs, "token": kwargs.get("token", api.token)}))
             if name == "upload_folder":
                 self.store(**kwargs)
-            return SimpleNamespace(repo_id=f"me/{args[0].split('/')[-1]}" if args else None)
+            return _url(args[0]) if args else None
 
         return call
 
@@ -49,6 +54,10 @@ class Hub:
 
     def card(self) -> str:
         return (self.folder / "README.md").read_text()
+
+
+def _url(repo_id: str) -> SimpleNamespace:
+    return SimpleNamespace(repo_id=f"me/{repo_id.split('/')[-1]}")
 
 
 @pytest.fixture
@@ -173,13 +182,8 @@ class _NoCard:
 
 def test_an_adapter_is_pushed_by_peft(hub, tmp_path, monkeypatch):
     pytest.importorskip("peft")
-    from transformers.utils import hub as transformers_hub
-
     model = irti_custom.get_lora_model(tiny_model())
     uploaded = []
-    if hasattr(transformers_hub, "create_repo"):
-        url = SimpleNamespace(repo_id="me/adapter")
-        monkeypatch.setattr(transformers_hub, "create_repo", lambda **kwargs: url)
     card = SimpleNamespace(save=lambda path: Path(path).write_text("card"))
     monkeypatch.setattr(transformers_hub, "create_and_tag_model_card", lambda *args, **kwargs: card)
     monkeypatch.setattr(
