@@ -164,18 +164,27 @@ def freeze_pooler(encoder: PreTrainedModel) -> None:
 
 
 def max_tokens(encoder: PreTrainedModel) -> int | None:
-    """Count the tokens that the encoder has positions for; None where nothing limits them.
+    """Count the tokens the encoder was made for; None where nothing limits them.
 
-    The smaller of what its config says and what its table of positions holds. RoBERTa and its kin
-    count from behind the pad token, so that some rows of that table stay unused.
+    The smaller of what its config says and of `position_limit`.
     """
     limit = getattr(encoder.config, "max_position_embeddings", None) or 0
     limits = [limit] if limit > 0 else []  # some count positions relatively and say so with -1
-    for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            skipped = module.padding_idx
-            limits.append(module.num_embeddings - (0 if skipped is None else skipped + 1))
-    return min(limits, default=None)
+    table = position_limit(encoder)
+    return min(limits if table is None else [*limits, table], default=None)
+
+
+def position_limit(encoder: PreTrainedModel) -> int | None:
+    """Count the tokens for which the encoder has a table of positions; None without a table.
+
+    RoBERTa and its kin count from behind the pad token, so that some rows of it stay unused.
+    """
+    sizes = []
+    for name, table in encoder.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
+            unused = 0 if table.padding_idx is None else table.padding_idx + 1
+            sizes.append(table.num_embeddings - unused)
+    return min(sizes, default=None)
 
 
 def _has_masked_lm(config: PretrainedConfig) -> bool:

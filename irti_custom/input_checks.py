@@ -6,9 +6,17 @@ on the CPU and outside of a compiled graph. The data collator checks every value
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import torch
 
 from .labels import IGNORE_INDEX
+
+NO_PROMPTS = (
+    "Prompt methods prepend virtual tokens to each row, so that every position in `mask_indices` "
+    "would silently point at another token. Use LoRA: get_lora_model(model)."
+)
 
 
 def check_inputs(
@@ -112,7 +120,7 @@ def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> tor
             f"`labels` must be integer class ids for task={task!r}, got {labels.dtype}. Use "
             "labels.long()."
         )
-    if _readable(labels):
+    if is_readable(labels):
         top = 1 if multilabel else num_labels - 1
         wrong = ~((labels >= 0) & (labels <= top)) & (labels != IGNORE_INDEX)
         if multilabel:  # an ignored position is ignored whole, whatever else it holds
@@ -127,7 +135,7 @@ def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> tor
 
 
 def _check_range(name: str, values: torch.Tensor, stop: int, what: str, way_out: str) -> None:
-    if not _readable(values):
+    if not is_readable(values):
         return
     low, high = torch.aminmax(values)
     if low < 0 or high >= stop:
@@ -136,6 +144,40 @@ def _check_range(name: str, values: torch.Tensor, stop: int, what: str, way_out:
         )
 
 
-def _readable(values: torch.Tensor) -> bool:
+def check_length(inputs: torch.Tensor, limit: int | None) -> None:
+    """Check that the encoder has a position for each of the T tokens.
+
+    Raises:
+        ValueError: there are more.
+    """
+    if limit is not None and inputs.shape[1] > limit:
+        raise ValueError(
+            f"A row has {inputs.shape[1]} tokens, padding included, and the encoder has positions "
+            f"for {limit}. Set max_length={limit} on MaskedSeqProcessor, which cuts longer texts "
+            "into windows, or truncate."
+        )
+
+
+def check_no_prompt() -> None:
+    """Check that embeddings in place of tokens do not come from a prompt method of PEFT.
+
+    Its virtual tokens come first, and only the caller, a PEFT model, knows how many there are.
+
+    Raises:
+        ValueError: they do.
+    """
+    peft = sys.modules.get("peft")
+    if peft is None or torch.compiler.is_compiling():
+        return
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, peft.PeftModel) and caller.active_peft_config.is_prompt_learning:
+            raise ValueError(NO_PROMPTS)
+        frame = frame.f_back
+
+
+def is_readable(values: torch.Tensor) -> bool:
+    """Return True if looking at values costs nothing: on the CPU, outside of a compiled graph."""
     in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
     return values.device.type == "cpu" and values.numel() > 0 and not in_graph

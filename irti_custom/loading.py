@@ -30,6 +30,7 @@ from .encoders import (
     remote_config,
     without_pooler,
 )
+from .saving import finish_save
 
 ONNX_FILE = "model.onnx"
 HUB_ARGUMENTS = (
@@ -124,6 +125,10 @@ def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **
         OSError: no such folder or repository, or no ``config.json`` in it.
     """
     path = os.fspath(name_or_path)
+    finish_save(os.path.join(path, hub.get("subfolder") or ""))
+    adapter = _adapter_settings(path, hub)
+    if adapter is not None and not _has_config(path, hub):
+        return _resolve_plain_adapter(path, adapter, trust_remote_code, hub)
     settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
     if not settings:
         raise OSError(f"{path!r} holds no {CONFIG_NAME}. Was it saved whole?")
@@ -132,15 +137,44 @@ def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **
         return source
     if os.path.isfile(os.path.join(path, hub.get("subfolder") or "", ONNX_FILE)):
         return replace(source, kind="graph")
-    adapter_file = cached_file(path, "adapter_config.json", **{**hub, **_MAY_BE_MISSING})
-    if adapter_file is None:
+    if adapter is None:
         return replace(source, kind="checkpoint")
-    with open(adapter_file, encoding="utf-8") as file:
-        adapter = json.load(file)
     base_name = adapter.get("base_model_name_or_path") or settings.get("base_model_name_or_path")
     return replace(
         source, kind="adapter", base_name=base_name, base_revision=adapter.get("revision")
     )
+
+
+def _adapter_settings(path: str, hub: dict[str, Any]) -> dict[str, Any] | None:
+    file_name = cached_file(path, "adapter_config.json", **{**hub, **_MAY_BE_MISSING})
+    if file_name is None:
+        return None
+    with open(file_name, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _has_config(path: str, hub: dict[str, Any]) -> bool:
+    return cached_file(path, CONFIG_NAME, **{**hub, **_MAY_BE_MISSING}) is not None
+
+
+def _resolve_plain_adapter(
+    path: str, adapter: dict[str, Any], trust_remote_code: bool, hub: dict[str, Any]
+) -> Source:
+    """Resolve a folder that PEFT alone wrote: labels and task are those of its base."""
+    name = adapter.get("base_model_name_or_path")
+    try:
+        base = resolve(name, trust_remote_code, revision=adapter.get("revision")) if name else None
+    except OSError:
+        base = None
+    if base is None or base.kind != "checkpoint":
+        raise ValueError(
+            f"{path!r} holds an adapter that PEFT saved without the model's {CONFIG_NAME}, and its "
+            f"base ({name!r}) is no checkpoint of this package, so nothing says what its labels "
+            "are. Build the model as for the training, then call PeftModel.from_pretrained(model, "
+            f"{path!r}); get_lora_model(model) saves folders that load by themselves."
+        )
+    revision = adapter.get("revision")
+    return Source(path, "adapter", base.settings, hub, name, revision, trust_remote_code is True)
 
 
 class MaskedSeqPreTrainedModel(PreTrainedModel):

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -26,13 +27,30 @@ from .encoders import (
     check_encoder,
     freeze_pooler,
     max_tokens,
+    position_limit,
 )
-from .input_checks import check_inputs, check_labels, check_positions
-from .labels import WEIGHT_NAMES
+from .input_checks import (
+    check_inputs,
+    check_labels,
+    check_length,
+    check_no_prompt,
+    check_positions,
+    is_readable,
+)
+from .labels import IGNORE_INDEX, WEIGHT_NAMES
 from .loading import MaskedSeqPreTrainedModel
 from .losses import mean_loss, multiclass_loss, multilabel_loss
 from .saving import prepared_folder
 from .self_test import run
+
+logger = logging.getLogger(__name__)
+
+_UNEVEN_LABELS = (
+    "Some positions are ignored in channel 0 of `labels` only, and num_items_in_batch counts their "
+    "other channels. The loss is corrected by this batch's share, which is exact without gradient "
+    f"accumulation; to be exact with it, write {IGNORE_INDEX} into all L channels of a position, "
+    "as DataCollatorForMaskedSeq does."
+)
 
 
 class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
@@ -100,6 +118,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         )
         self._no_split_modules = getattr(encoder, "_no_split_modules", None)
         self.accepted_arguments = accepted_arguments(encoder)  # None: it takes any
+        self._position_limit = position_limit(encoder)
+        self._head_is_checked = self._uneven_is_said = False
         freeze_pooler(encoder)
         width = config.hidden_size
         self.head = nn.Sequential(
@@ -187,6 +207,10 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         """
         inputs = check_inputs(input_ids, inputs_embeds, self.config.vocab_size)
         mask_indices = check_positions(mask_indices, inputs)
+        if position_ids is None:
+            check_length(inputs, self._position_limit)
+        if input_ids is None:
+            check_no_prompt()
         outputs = self._encode(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -245,12 +269,31 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
     ) -> torch.Tensor:
         config = self.config
         labels = check_labels(labels, config.task, logits.shape)
+        if self.training and not self._head_is_checked:
+            self._check_head_trains()
         weight = getattr(config, WEIGHT_NAMES[config.task])
         if weight is not None:
             weight = torch.tensor(weight).to(logits.device, non_blocking=True)
         summed = multilabel_loss if config.task == "multilabel" else multiclass_loss
         total, count = summed(logits, labels.to(logits.device), weight, config.focal_gamma)
+        if config.task == "multilabel" and num_items_in_batch is not None:
+            # The Trainer counts elements; of a position ignored in channel 0, the others, too.
+            elements = (labels != IGNORE_INDEX).sum().to(count.device)
+            if not self._uneven_is_said and is_readable(labels) and elements != count:
+                self._uneven_is_said = True
+                logger.warning(_UNEVEN_LABELS)
+            num_items_in_batch = num_items_in_batch * (count / elements.clamp(min=1))
         return mean_loss(total, count, num_items_in_batch)
+
+    def _check_head_trains(self) -> None:
+        """Warn once if a new head is frozen: it would stay random. PEFT freezes it unless told."""
+        self._head_is_checked = True
+        is_new = self.source is None or self.source.kind == "encoder"
+        if is_new and not any(p.requires_grad for p in self.head.parameters()):
+            logger.warning(
+                "The head is new and frozen, so it stays random and is not saved with an adapter. "
+                "Use get_lora_model(model), or modules_to_save=['head'] in the PEFT config."
+            )
 
     def predict_proba(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits ``(..., L)`` into probabilities of the same shape, in float32 or better.
@@ -309,8 +352,11 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         # A file in the folder's place is for Transformers to report.
         if adapted or not is_main_process or os.path.isfile(save_directory):
             return super().save_pretrained(save_directory, **settings)
-        with prepared_folder(self, save_directory, with_code, kwargs.get("variant")):
-            return super().save_pretrained(save_directory, **settings)
+        if push_to_hub:
+            folder_name = os.path.basename(os.path.abspath(save_directory))
+            settings["repo_id"] = kwargs.get("repo_id") or folder_name
+        with prepared_folder(self, save_directory, with_code, kwargs.get("variant")) as folder:
+            return super().save_pretrained(folder, **settings)
 
     @classmethod
     def run_self_test(

@@ -326,3 +326,35 @@ def test_model_can_be_copied_and_pickled():
 def test_config_without_an_encoder_is_refused():
     with pytest.raises(ValueError, match="must describe an encoder, got None"):
         AutoModelForMaskedSeqModeling(MaskedSeqModelingConfig(num_labels=2))
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta"])
+def test_a_row_beyond_the_encoders_positions_is_one_clear_error(model_type):
+    model = tiny_model(model_type)
+    limit = {"bert": 64, "roberta": 62}[model_type]
+    ids = torch.full((1, limit + 1), 7)
+    batch = {"attention_mask": torch.ones_like(ids), "mask_indices": torch.tensor([[0]])}
+    model(input_ids=ids[:, :limit], **{**batch, "attention_mask": batch["attention_mask"][:, 1:]})
+    with pytest.raises(ValueError, match=f"A row has {limit + 1} tokens.*positions for {limit}"):
+        model(input_ids=ids, **batch)
+
+
+def test_relative_positions_have_no_such_limit():
+    model, ids = tiny_model("modernbert"), torch.full((1, 100), 7)
+    model(ids, torch.ones_like(ids), torch.tensor([[99]]))
+
+
+@pytest.mark.parametrize("count", [int, float, torch.tensor, lambda n: torch.tensor([[n]])])
+def test_labels_ignored_in_channel_0_only_have_the_loss_of_whole_ones(count, caplog):
+    model, batch, labels = tiny_model(), tiny_batch(), tiny_labels("multilabel").float()
+    whole, marked = labels.clone(), labels.clone()
+    whole[0, 1], marked[0, 1, 0] = -100, -100
+    marked[-1, -1] = torch.tensor([-100.0, 1, 0, 1])
+    expected = model(**batch, labels=whole, num_items_in_batch=count(int((whole != -100).sum())))
+    assert not caplog.text
+    for _ in range(2):  # what the Trainer counts
+        items = count(int((marked != -100).sum()))
+        output = model(**batch, labels=marked, num_items_in_batch=items)
+        torch.testing.assert_close(output.loss, expected.loss)
+    torch.testing.assert_close(model(**batch, labels=whole).loss, expected.loss)
+    assert caplog.text.count("channel 0 of `labels` only") == 1

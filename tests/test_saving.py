@@ -1,9 +1,11 @@
-"""Code in checkpoints: what is saved, where it runs, and which permission it needs."""
+"""Saves: whole or not at all; code in checkpoints, and which permission it needs."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tests.bare import AUTO_MAP, assert_bare_agrees, run_bare, saved_config, scr
 from tests.tiny import assert_same_logits, tiny_batch, tiny_model
 
 load = AutoModelForMaskedSeqModeling.from_pretrained
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])
@@ -208,3 +211,93 @@ def test_the_bare_process_lacks_the_package(tmp_path):
     script = "print(sorted(n for n in sys.modules if n.startswith(('irti', 'peft', 'sklearn'))))"
     assert run_bare(script, str(tmp_path), tmp_path).strip() == "[]"
     assert "irti_custom" in sys.modules
+
+
+def fill(model, value: float):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(value)
+    return model
+
+
+def values(folder) -> set[float]:
+    model = load(folder)
+    return {weight.flatten()[0].item() for weight in model.parameters()}
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("moves", range(8))
+def test_a_save_that_stops_at_any_move_leaves_the_old_or_the_new_model(
+    moves, sharded, tmp_path, monkeypatch
+):
+    options = {"max_shard_size": "20KB"} if sharded else {}
+    model = fill(tiny_model(), 1.0)
+    model.save_pretrained(tmp_path, **options)
+    done = []
+
+    def stopped(*arguments):
+        if len(done) == moves:
+            raise KeyboardInterrupt
+        done.append(real(*arguments))
+
+    real = os.replace
+    monkeypatch.setattr(os, "replace", stopped)
+    model.config.id2label = {index: f"new {index}" for index in range(4)}
+    try:
+        fill(model, 2.0).save_pretrained(tmp_path, **options)
+    except KeyboardInterrupt:
+        monkeypatch.setattr(os, "replace", real)
+    assert values(tmp_path) == {2.0}  # loading finishes the moves
+    assert load(tmp_path).config.label_names[0] == "new 0"
+    assert not list(tmp_path.glob(".sav*"))
+
+
+@pytest.mark.parametrize("sharded_first", [False, True])
+def test_an_interrupted_write_leaves_the_old_model_and_no_scratch(
+    sharded_first, tmp_path, monkeypatch
+):
+    options = {"max_shard_size": "20KB"} if sharded_first else {}
+    fill(tiny_model(), 1.0).save_pretrained(tmp_path, **options)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(MaskedSeqModelingConfig, "save_pretrained", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fill(tiny_model(), 2.0).save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    monkeypatch.undo()
+    fill(tiny_model(), 2.0).save_pretrained(tmp_path)
+    assert values(tmp_path) == {2.0}
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def test_what_a_killed_process_was_writing_is_removed_by_the_next_save(tmp_path):
+    from irti_custom import saving
+
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for process in (dead.pid, os.getpid()):
+        (tmp_path / f"{saving._SCRATCH}{saving._HOST}-{process}-12345678").mkdir()
+    tiny_model().save_pretrained(tmp_path)
+    (left,) = tmp_path.glob(".saving-*")
+    assert f"-{os.getpid()}-" in left.name
+
+
+def test_a_kill_in_the_middle_of_saves_leaves_a_whole_model(tmp_path):
+    script = (
+        "import sys, torch\n"
+        "from tests.test_saving import fill\n"
+        "from tests.tiny import tiny_model\n"
+        "model, value = tiny_model(), 0\n"
+        "while True:\n"
+        "    value += 1\n"
+        "    fill(model, value).save_pretrained(sys.argv[1])\n"
+        "    print(value, flush=True)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    saved_values = [int(child.stdout.readline()) for _ in range(20)]
+    child.kill()
+    saved_values += [int(line) for line in child.stdout.read().splitlines()]
+    child.wait()
+    assert values(tmp_path) <= {saved_values[-1], saved_values[-1] + 1}
+    assert len(values(tmp_path)) == 1

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..input_checks import NO_PROMPTS
 from ..loading import resolve
-from .adapter_checks import NO_PROMPTS, base_model_of, check_added_rows, embedding_name
+from .adapter_checks import base_model_of, check_added_rows, embedding_name
 
 if TYPE_CHECKING:
     from peft import LoraConfig

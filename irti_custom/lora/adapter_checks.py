@@ -13,11 +13,6 @@ if TYPE_CHECKING:
 
     from ..modeling_custom import AutoModelForMaskedSeqModeling
 
-NO_PROMPTS = (
-    "Prompt methods prepend virtual tokens to each row, so that every position in `mask_indices` "
-    "would silently point at another token. Use LoRA: get_lora_model(model)."
-)
-
 
 def base_model_of(
     model: AutoModelForMaskedSeqModeling | PeftModel,

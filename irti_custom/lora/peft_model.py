@@ -10,13 +10,14 @@ Needs PEFT, so other modules import this one only when they create or load an ad
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
-from transformers.utils import CONFIG_NAME
-
 from ..configuration_custom import MaskedSeqModelingConfig
+from ..input_checks import NO_PROMPTS
 from ..loading import Source
-from .adapter_checks import NO_PROMPTS, check_added_rows
+from ..saving import replaced_files
+from .adapter_checks import check_added_rows
 
 try:
     from peft import (
@@ -47,6 +48,10 @@ __all__ = [
 ]
 
 _ADAPTER = "default"
+
+
+def _is_adapter_weights(name: str) -> bool:
+    return name in ("adapter_model.safetensors", "adapter_model.bin")
 
 
 class MaskedSeqPeftModel(PeftModel):
@@ -83,8 +88,7 @@ class MaskedSeqPeftModel(PeftModel):
     ) -> None:
         """Save the adapter and the model's config; arguments as in PEFT.
 
-        An earlier config is removed first and the new one is written last, so that a folder whose
-        save was interrupted does not load.
+        A save that is interrupted leaves an earlier one as it was.
 
         Raises:
             ValueError: with_code=True, which is for whole models.
@@ -94,18 +98,21 @@ class MaskedSeqPeftModel(PeftModel):
                 "with_code=True is for a whole model, and an adapter's folder holds the adapter "
                 "alone. Save model.merge_and_unload() with its code."
             )
-        folder = os.fspath(save_directory)
-        names = selected_adapters or list(self.peft_config)
-        paths = [folder if name == _ADAPTER else os.path.join(folder, name) for name in names]
-        is_main = kwargs.get("is_main_process", True)
-        for path in paths:
-            if is_main and os.path.isfile(os.path.join(path, CONFIG_NAME)):
-                os.remove(os.path.join(path, CONFIG_NAME))
-        super().save_pretrained(folder, safe_serialization, selected_adapters, **kwargs)
-        for config in self.peft_config.values():  # PEFT 0.17 turns None into a name to look up
-            config.base_model_name_or_path = config.base_model_name_or_path or None
-        for path in paths if is_main else ():
-            self.get_base_model().config.save_pretrained(path)
+        if not kwargs.get("is_main_process", True):
+            super().save_pretrained(
+                os.fspath(save_directory), safe_serialization, selected_adapters, **kwargs
+            )
+            return
+        with replaced_files(save_directory, _is_adapter_weights) as folder:
+            card = os.path.join(save_directory, "README.md")
+            if os.path.isfile(card):  # which PEFT updates
+                shutil.copy(card, folder)
+            super().save_pretrained(folder, safe_serialization, selected_adapters, **kwargs)
+            for config in self.peft_config.values():  # PEFT 0.17 turns None into a name to look up
+                config.base_model_name_or_path = config.base_model_name_or_path or None
+            for name in selected_adapters or list(self.peft_config):
+                path = folder if name == _ADAPTER else os.path.join(folder, name)
+                self.get_base_model().config.save_pretrained(path)
 
     def load_adapter(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> _LoadResult:
         """Load an adapter; arguments and result as in PEFT.

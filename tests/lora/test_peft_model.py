@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,14 @@ from transformers import AutoModel
 
 from irti_custom import AutoModelForMaskedSeqModeling, get_lora_model
 from tests.lora.test_adapt import shake
-from tests.tiny import TINY_ENCODERS, assert_same_logits, save_base, tiny_batch, tiny_model
+from tests.tiny import (
+    TINY_ENCODERS,
+    assert_same_logits,
+    save_base,
+    tiny_batch,
+    tiny_labels,
+    tiny_model,
+)
 
 peft = pytest.importorskip("peft")
 peft_model = pytest.importorskip("irti_custom.lora.peft_model")
@@ -243,13 +251,55 @@ def test_adapter_that_was_not_saved_whole_is_refused(lost, adapter):
         load(adapter)
 
 
-def test_save_that_breaks_off_leaves_nothing_that_loads(adapter, monkeypatch):
-    model = load(adapter)
+def test_save_that_breaks_off_leaves_the_earlier_one(adapter, monkeypatch):
+    model, before = load(adapter), load(adapter)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
     monkeypatch.setattr(peft.LoraConfig, "save_pretrained", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         model.save_pretrained(adapter)
-    with pytest.raises(OSError, match=r"config\.json"):
-        load(adapter, num_labels=2)
+    assert_same_logits(before, load(adapter))
+    assert not list(Path(adapter).glob(".s*"))
+
+
+def test_folder_of_plain_peft_opens_if_its_base_is_a_checkpoint(base, tmp_path):
+    checkpoint = save(load(base, num_labels=4), tmp_path / "checkpoint")
+    settings = peft.LoraConfig(r=2, target_modules=["query"], modules_to_save=["head"])
+    plain = peft.get_peft_model(load(checkpoint), settings).eval()
+    plain.save_pretrained(tmp_path / "plain")
+    assert not (tmp_path / "plain" / "config.json").exists()
+    assert_same_logits(plain, load(tmp_path / "plain"))
+
+
+def test_folder_of_plain_peft_around_a_new_head_says_what_it_is(base, tmp_path):
+    settings = peft.LoraConfig(r=2, target_modules=["query"], modules_to_save=["head"])
+    peft.get_peft_model(load(base, num_labels=4), settings).save_pretrained(tmp_path / "plain")
+    with pytest.raises(ValueError, match=r"adapter that PEFT saved .*PeftModel\.from_pretrained"):
+        load(tmp_path / "plain")
+
+
+def test_prompts_of_plain_peft_are_named_in_the_first_forward(base):
+    settings = peft.PromptTuningConfig(
+        task_type="FEATURE_EXTRACTION",
+        num_virtual_tokens=3,
+        num_layers=2,
+        token_dim=32,
+        num_attention_heads=4,
+    )
+    model = peft.get_peft_model(load(base, num_labels=4), settings)
+    with pytest.raises(ValueError, match="virtual tokens"):
+        model(**tiny_batch())
+
+
+@pytest.mark.parametrize("head", [None, ["head"]])
+def test_a_new_head_that_plain_peft_freezes_is_named_once(head, base, caplog):
+    model = load(base, num_labels=4)
+    settings = peft.LoraConfig(r=2, target_modules=["query"], modules_to_save=head)
+    adapted = peft.get_peft_model(model, settings).train()
+    for _ in range(2):
+        adapted(**tiny_batch(), labels=tiny_labels("multilabel"))
+    assert caplog.text.count("modules_to_save=['head']") == (head is None)
 
 
 def test_saved_prompt_is_refused_with_the_reason(adapter):
