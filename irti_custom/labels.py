@@ -14,6 +14,8 @@ from typing import Any, Union
 
 import numpy as np
 
+from .whole_numbers import as_integer, check_count
+
 IGNORE_INDEX = -100
 """Label of a position, or of one element of it, that counts neither in the loss nor in a metric."""
 
@@ -38,53 +40,82 @@ def check_task(task: str) -> str:
 
 def resolve_labels(
     num_labels: int | None,
-    id2label: Mapping[Any, str] | None,
+    id2label: Mapping[Any, str] | Sequence[str] | None,
     label2id: Mapping[str, Any] | None,
 ) -> dict[int, str] | None:
     """Derive `id2label` from what is known of the labels.
 
     Args:
         num_labels: L.
-        id2label: names by id; JSON makes strings of the ids.
+        id2label: names by id, or in the order of their ids; JSON makes strings of the ids.
         label2id: ids by name.
 
     Returns:
         Names by id, in the order of the ids; None where nothing is known.
 
     Raises:
-        ValueError: ids that are not ``0..L-1``, a name used twice, or arguments that contradict.
+        ValueError: ids that are not ``0..L-1``, names that are not text, or used twice, or
+            arguments that contradict.
 
     Example:
         >>> resolve_labels(None, None, {"place": 1, "person": 0})
+        {0: 'person', 1: 'place'}
+        >>> resolve_labels(None, ["person", "place"], None)
         {0: 'person', 1: 'place'}
     """
     if id2label is None and label2id is None:
         if num_labels is None:
             return None
-        if isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1:
-            raise ValueError(
-                f"`num_labels` must be a whole number of at least 1, got {num_labels!r}."
-            )
-        return {index: f"LABEL_{index}" for index in range(num_labels)}
-    by_id = None if id2label is None else {int(k): str(v) for k, v in id2label.items()}
-    by_name = None if label2id is None else {str(k): int(v) for k, v in label2id.items()}
-    names = by_id if by_id is not None else {v: k for k, v in (by_name or {}).items()}
-    pairs = {(name, index) for index, name in names.items()}
-    if by_name is not None and (pairs != set(by_name.items())):
-        raise ValueError(
-            f"`id2label` and `label2id` must be each other's inverse, got {id2label} and "
-            f"{label2id}. Give one of them: the other is derived."
-        )
+        return {index: f"LABEL_{index}" for index in range(check_count("num_labels", num_labels))}
+    names = _names_by_id(id2label) if id2label is not None else _inverse(label2id)
     if sorted(names) != list(range(len(names))) or not names:
         raise ValueError(f"Label ids must be 0..L-1 without gaps, got {sorted(names)}.")
     if len(set(names.values())) < len(names):
         raise ValueError(f"Label names must differ from each other, got {list(names.values())}.")
-    if num_labels not in (None, len(names)):
+    if id2label is not None and label2id is not None and names != _inverse(label2id):
+        raise ValueError(
+            f"`id2label` and `label2id` must be each other's inverse, got {id2label} and "
+            f"{label2id}. Give one of them: the other is derived."
+        )
+    if num_labels is not None and as_integer(num_labels) != len(names):
         raise ValueError(
             f"`num_labels` is {num_labels}, but the label maps name {len(names)} labels: "
             f"{list(names.values())}. Leave `num_labels` out: it follows from the maps."
         )
     return {index: names[index] for index in sorted(names)}
+
+
+def _names_by_id(id2label: Mapping[Any, str] | Sequence[str]) -> dict[int, str]:
+    if isinstance(id2label, str):
+        raise ValueError(f"`id2label` must be a dict or a list of names, got {id2label!r}.")
+    named = id2label if isinstance(id2label, Mapping) else dict(enumerate(id2label))
+    return {_label_id(index): _label_name(name) for index, name in named.items()}
+
+
+def _inverse(label2id: Mapping[str, Any] | None) -> dict[int, str]:
+    if not isinstance(label2id, Mapping):
+        raise ValueError(f"`label2id` must be a dict of ids by name, got {label2id!r:.80}.")
+    names = {_label_id(index): _label_name(name) for name, index in label2id.items()}
+    if len(names) < len(label2id):
+        raise ValueError(f"Label ids must be 0..L-1 without gaps, got {label2id}.")
+    return names
+
+
+def _label_id(value: Any) -> int:
+    """Read an id; JSON makes strings of them."""
+    index = int(value) if isinstance(value, str) and value.isdecimal() else as_integer(value)
+    if index is None:
+        raise ValueError(f"A label's id must be a whole number, got {value!r}.")
+    return index
+
+
+def _label_name(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(
+            f"A label's name must be text, got {value!r}. Write numbers as text, such as "
+            f"'label {value}', and give each label a name."
+        )
+    return str(value)
 
 
 def check_weights(

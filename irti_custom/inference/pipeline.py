@@ -20,7 +20,8 @@ from transformers import Pipeline
 from ..processing.data_collator import DataCollatorForMaskedSeq
 from ..processing.examples import ExampleError, ExampleInput
 from ..processing.processor import Encoded
-from ..processing.tables import is_frame
+from ..processing.sequences import is_frame
+from ..whole_numbers import check_count
 from .components import (
     MaskedSeqModelLoader,
     OnnxModule,
@@ -97,10 +98,10 @@ class MaskedSeqClassificationPipeline(Pipeline):
             batch_size=16 if batch_size is None else batch_size,
             **kwargs,
         )
-        self.look_ahead = _check_count("look_ahead", look_ahead)
+        self.look_ahead = check_count("look_ahead", look_ahead)
         self._collator = DataCollatorForMaskedSeq(processor.tokenizer)
         self._writer()  # refuses wrong settings now
-        _check_count("batch_size", self._batch_size)
+        check_count("batch_size", self._batch_size)
 
     @classmethod
     def from_pretrained(
@@ -157,7 +158,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
             ValueError: options out of range; an input that cannot be prepared, by its number. It is
                 raised when its window is reached, after the answers of the windows before it.
         """
-        size = _check_count("batch_size", self._batch_size if batch_size is None else batch_size)
+        size = check_count("batch_size", self._batch_size if batch_size is None else batch_size)
         writer = self._writer(**options)
         if _is_one_input(inputs):
             return next(self._stream([inputs], size, writer))
@@ -196,7 +197,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
         by_row: list[list[Answer]] = [[] for _ in rows]
         # The longest come first, so that what does not fit into memory fails at once.
-        asked = [index for index, row in enumerate(rows) if row["mask_indices"]]
+        asked = [index for index, row in enumerate(rows) if len(row["mask_indices"])]
         asked.sort(key=lambda index: -rows[index]["length"])
         for start in range(0, len(asked), batch_size):
             indices = asked[start : start + batch_size]
@@ -256,12 +257,6 @@ class MaskedSeqClassificationPipeline(Pipeline):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.model).__name__}, device={str(self.device)!r})"
-
-
-def _check_count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
-    return value
 
 
 def _is_one_input(inputs: object) -> bool:

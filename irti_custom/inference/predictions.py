@@ -8,13 +8,13 @@ Plain Python values, ready for JSON.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
 
 from ..decisions import decide, probabilities
 from ..labels import Thresholds, check_task, check_thresholds
+from ..whole_numbers import check_count
 
 Answer = dict[str, Any]
 
@@ -49,9 +49,7 @@ class AnswerWriter:
         return_all_scores: bool = False,
     ) -> None:
         check_task(task)
-        whole = isinstance(top_k, Integral) and not isinstance(top_k, bool)
-        if top_k is not None and not (whole and top_k >= 1):
-            raise ValueError(f"`top_k` must be a whole number of at least 1, got {top_k!r}.")
+        top_k = None if top_k is None else check_count("top_k", top_k)
         if top_k is not None and return_all_scores:
             raise ValueError(
                 f"`top_k` and `return_all_scores` contradict each other, got top_k={top_k} and "

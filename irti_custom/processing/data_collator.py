@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..labels import IGNORE_INDEX, check_task
+from ..whole_numbers import check_count
 from .rows import BOOKKEEPING
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class DataCollatorForMaskedSeq:
             check_task(self.task)
         for name in ("pad_to_multiple_of", "num_labels"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1 or None, got {value}.")
+            if value is not None:
+                setattr(self, name, check_count(name, value))
 
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """Pad a list of rows, whose values are lists, numpy arrays or tensors; rows stay unchanged.

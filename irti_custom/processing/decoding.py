@@ -7,17 +7,22 @@ The order of the rows, and how texts were cut into them, do not matter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
+from ..whole_numbers import as_integer
+from .sequences import as_list, is_frame
+
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
     from datasets import Dataset
     from numpy.typing import NDArray
 
-Rows = Union[Mapping[str, Sequence[Any]], Sequence[Mapping[str, Any]], "Dataset"]
-"""Prepared rows: columns, a list of dicts, or a `datasets.Dataset`."""
-RowValues = Union[Sequence[Sequence[Any]], "torch.Tensor", "NDArray[Any]"]
+Rows = Union[Mapping[str, Sequence[Any]], Sequence[Mapping[str, Any]], "Dataset", "pd.DataFrame"]
+"""Prepared rows: columns, a list of dicts, a `datasets.Dataset`, or a DataFrame."""
+RowValues = Union[Iterable[Sequence[Any]], "torch.Tensor", "NDArray[Any]"]
 """Per row, at least one value per position."""
 
 MISSING = object()
@@ -25,24 +30,24 @@ MISSING = object()
 
 
 class _Origin(NamedTuple):
-    """Per row, which example and which of its spans it holds, and how many spans that has."""
+    """Of one row, which example and which of its spans it holds, and how many spans that has."""
 
-    example_ids: Sequence[int]
-    span_ids: Sequence[Sequence[int]]
-    num_spans: Sequence[int]
+    example_ids: int
+    span_ids: list[int]
+    num_spans: int
 
 
 def decode(
     rows: Rows,
     values: RowValues,
-    example_ids: Sequence[int] | None = None,
+    example_ids: Iterable[int] | None = None,
     fill: object = MISSING,
 ) -> list[list[Any]]:
     """Put values per position back in the order of examples and spans.
 
     Args:
-        rows: N rows as `MaskedSeqProcessor` makes them, in any order: columns, a `datasets.Dataset`
-            or a list of dicts.
+        rows: N rows as `MaskedSeqProcessor` makes them, in any order: columns, a list of dicts, a
+            `datasets.Dataset` or a DataFrame.
         values: N entries, one per row, with at least one value per position: logits
             ``(N, M, L)``, padded or not, probabilities, labels, ...
         example_ids: which examples to return, in this order; default: all, 0 to the largest.
@@ -53,34 +58,34 @@ def decode(
         Per example, one value per span.
 
     Raises:
-        ValueError: counts that differ, an example or a span that is in no row, or in two.
+        ValueError: counts that differ, an example or a span that is in no row, or rows of several
+            examples under one id.
 
     Example:
         >>> rows = {"example_ids": [1, 0, 0], "span_ids": [[], [1], [0]], "num_spans": [0, 2, 2]}
         >>> decode(rows, [[], ["b", "padding"], ["a"]])
         [['a', 'b'], []]
     """
-    origin = _origin(rows)
-    if len(values) != len(origin.example_ids):
+    origins = _origins(rows)
+    listed = as_list("`values`", values)
+    if len(listed) != len(origins):
         raise ValueError(
-            f"`values` must have one entry per row, {len(origin.example_ids)}, got {len(values)}. "
-            "Are rows and values from the same call?"
+            f"`values` must have one entry per row, {len(origins)}, got {len(listed)}. Are rows "
+            "and values from the same call?"
         )
     by_example: dict[int, list[Any]] = {}
-    for row, (example, spans, count) in enumerate(zip(*origin)):
-        slots = by_example.setdefault(example, [MISSING] * count)
-        if len(values[row]) < len(spans):
+    for row, (origin, of_row) in enumerate(zip(origins, listed)):
+        slots = by_example.setdefault(origin.example_ids, [MISSING] * origin.num_spans)
+        given = as_list(f"`values` of row {row}", of_row)
+        if len(given) < len(origin.span_ids):
             raise ValueError(
-                f"Row {row} has {len(spans)} positions, got {len(values[row])} values."
+                f"Row {row} has {len(origin.span_ids)} positions, got {len(given)} values."
             )
-        for span, value in zip(spans, values[row]):
-            if slots[span] is not MISSING:
-                raise ValueError(
-                    f"Span {span} of example {example} is in two rows. Were rows of two calls put "
-                    "together? Give each call its own `example_ids`."
-                )
+        for span, value in zip(origin.span_ids, given):
             slots[span] = value
-    returned = range(max(by_example, default=-1) + 1) if example_ids is None else example_ids
+    returned: Iterable[int] = range(max(by_example, default=-1) + 1)
+    if example_ids is not None:
+        returned = as_list("`example_ids`", example_ids)
     return [_filled(by_example, example, fill) for example in returned]
 
 
@@ -113,32 +118,59 @@ def stats(rows: Rows) -> dict[str, int]:
         >>> stats({"example_ids": [0, 1, 1], "span_ids": [[0], [1], [0]], "num_spans": [2, 2, 2]})
         {'examples': 2, 'rows': 3, 'windows': 2, 'positions': 3, 'dropped': 1}
     """
-    origin = _origin(rows)
-    num_spans = dict(zip(origin.example_ids, origin.num_spans))
-    rows_per_example: dict[int, int] = {}
-    for example in origin.example_ids:
-        rows_per_example[example] = rows_per_example.get(example, 0) + 1
-    positions = sum(map(len, origin.span_ids))
+    origins = _origins(rows)
+    num_spans = {origin.example_ids: origin.num_spans for origin in origins}
+    rows_per_example = Counter(origin.example_ids for origin in origins)
+    positions = sum(len(origin.span_ids) for origin in origins)
     return {
         "examples": len(num_spans),
-        "rows": len(origin.example_ids),
+        "rows": len(origins),
         "windows": sum(count for count in rows_per_example.values() if count > 1),
         "positions": positions,
         "dropped": sum(num_spans.values()) - positions,
     }
 
 
-def _origin(rows: Rows) -> _Origin:
-    """Read the columns that say where positions belong."""
+def _origins(rows: Rows) -> list[_Origin]:
+    """Read where positions belong, row by row, and check that the rows agree."""
+    columns = _columns(rows)
+    counts = {name: len(values) for name, values in zip(_Origin._fields, columns)}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"Rows must have as many entries in each column, got {counts}.")
+    origins = [_origin(row, *values) for row, values in enumerate(zip(*columns))]
+    by_example: dict[int, list[_Origin]] = {}
+    for origin in origins:
+        by_example.setdefault(origin.example_ids, []).append(origin)
+    for example, parts in by_example.items():
+        spans = [span for part in parts for span in part.span_ids]
+        # Of the rows of one example each holds some of its spans; without any, it takes one row.
+        if (
+            len({part.num_spans for part in parts}) > 1
+            or len(set(spans)) < len(spans)
+            or (len(parts) > 1 and not all(part.span_ids for part in parts))
+        ):
+            found = [(part.span_ids, part.num_spans) for part in parts]
+            raise ValueError(
+                f"The rows with example id {example} are of several examples: their `span_ids` and "
+                f"`num_spans` are {str(found)[:200]}. Give each example an id of its own, also "
+                "across calls; in datasets.map, pass its indices as `example_ids` "
+                "(with_indices=True)."
+            )
+    return origins
+
+
+def _columns(rows: Rows) -> list[list[Any]]:
     required = _Origin._fields
     names = getattr(rows, "column_names", None)
-    if names is None and isinstance(rows, Mapping):
+    if names is None and (isinstance(rows, Mapping) or is_frame(rows)):
         names = list(rows)
     if names is None:
-        listed = list(rows)
-        names = list(listed[0]) if listed else required
+        listed = as_list("`rows`", cast("Sequence[Mapping[str, Any]]", rows))
+        if not all(isinstance(row, Mapping) for row in listed):
+            raise ValueError("`rows` must be columns, a list of dicts, a Dataset or a DataFrame.")
+        names = set.intersection(*(set(row) for row in listed)) if listed else set(required)
         if set(required) <= set(names):
-            return _Origin(*([row[name] for row in listed] for name in required))
+            return [[row[name] for row in listed] for name in required]
     missing = set(required) - set(names)
     if missing:
         raise ValueError(
@@ -146,4 +178,19 @@ def _origin(rows: Rows) -> _Origin:
             f"{list(names)}. MaskedSeqProcessor makes them; keep them when removing columns."
         )
     columns = cast("Mapping[str, Sequence[Any]]", rows)
-    return _Origin(*(list(columns[name]) for name in required))
+    return [as_list(f"`{name}`", columns[name]) for name in required]
+
+
+def _origin(row: int, example: object, spans: Iterable[Any], count: object) -> _Origin:
+    numbers = [as_integer(span) for span in as_list(f"`span_ids` of row {row}", spans)]
+    example_id, num_spans = as_integer(example), as_integer(count)
+    if (
+        example_id is None
+        or num_spans is None
+        or not all(span is not None and 0 <= span < num_spans for span in numbers)
+    ):
+        raise ValueError(
+            f"Row {row} must hold spans in [0, num_spans) of one example, got example_ids="
+            f"{example!r}, span_ids={spans!r:.80}, num_spans={count!r}."
+        )
+    return _Origin(example_id, [span for span in numbers if span is not None], num_spans)

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
+from .sequences import as_list, is_frame, is_missing
 from .spans import CharSpan, Span, check_span
-from .tables import Table, is_frame, read_table
+from .tables import Table, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,30 +100,6 @@ def errors_of(example_id: int) -> Iterator[None]:
         raise ExampleError(str(error), example_id) from error
 
 
-def as_list(name: str, values: Iterable[Any]) -> list[Any]:
-    """Return the items of a sequence by position, whatever their index or container.
-
-    Args:
-        name: of the argument, for errors.
-        values: a list, an array, a Series, a column of a data set, ...
-
-    Raises:
-        ValueError: a single text or dict, or nothing that can be iterated.
-
-    Example:
-        >>> as_list("labels", (3, 4))
-        [3, 4]
-    """
-    if isinstance(values, list):
-        return values
-    if isinstance(values, (str, bytes, Mapping)) or is_frame(values):
-        raise ValueError(f"`{name}` must be a list with one entry per example, got {values!r:.80}.")
-    try:
-        return list(values)
-    except TypeError as error:
-        raise ValueError(f"`{name}` must be a list, got {values!r:.80}.") from error
-
-
 def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText | Table:
     """Find out what kind of example one is, and read it.
 
@@ -134,7 +111,7 @@ def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText |
             - a text with mask tokens, each of them a position;
             - ``{"columns": [...]}``, or a DataFrame, each column a position.
 
-            Other keys are ignored; a value of None counts as missing.
+            Other keys are ignored; None, NaN and the like count as missing.
         name: of the example in errors.
 
     Raises:
@@ -145,12 +122,12 @@ def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText |
         SpannedText(text='Ann sees Bob', spans=[(9, 12)], given=[(2, 3)])
     """
     if isinstance(example, str):
-        return MaskedText(example)
+        return masked_text(example, name)
     if is_frame(example):
         return read_table(example, name)
     if not isinstance(example, Mapping):
         raise ValueError(f"{name} must be {_FORMS}, got {example!r:.80}.")
-    kinds = [kind for kind in _KINDS if example.get(kind) is not None]
+    kinds = [kind for kind in _KINDS if not is_missing(example.get(kind))]
     if len(kinds) != 1:
         raise ValueError(
             f"{name} must have one of {_KINDS}, got the keys {list(example)} with "
@@ -163,17 +140,43 @@ def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText |
             f'{name} has "{kinds[0]}", so it must have "spans", got the keys {list(example)}. A '
             "text with mask tokens is passed as a string."
         )
-    # A data set's missing list is None.
-    spans = [] if example["spans"] is None else example["spans"]
     read = spanned_text if kinds == ["text"] else spanned_words
-    return read(example[kinds[0]], spans, name)
+    return read(example[kinds[0]], example["spans"], name)
 
 
-def spanned_text(text: str, spans: Sequence[Span], name: str) -> SpannedText:
-    """Check a text and its spans of characters.
+def kind_of(content: SpannedText | MaskedText | Table) -> str:
+    """Name the kind of an example: "spans", "words", "masks" or "columns".
+
+    Example:
+        >>> kind_of(spanned_words(["Ann"], [(0, 1)], "example 0"))
+        'words'
+    """
+    if isinstance(content, Table):
+        return "columns"
+    if isinstance(content, MaskedText):
+        return "masks"
+    return "spans" if content.given is content.spans else "words"  # in characters, or in words
+
+
+def masked_text(text: str, name: str) -> MaskedText:
+    """Check a text in which mask tokens are positions.
 
     Raises:
-        ValueError: see `check_span`; or something else in place of the text or the spans.
+        ValueError: see `check_text`.
+
+    Example:
+        >>> masked_text("A [MASK]", "example 0")
+        MaskedText(text='A [MASK]')
+    """
+    return MaskedText(check_text(text, name))
+
+
+def spanned_text(text: str, spans: Iterable[Span] | None, name: str) -> SpannedText:
+    """Check a text and its spans of characters; None is no span.
+
+    Raises:
+        ValueError: see `check_text` and `check_span`; a span of white space only; or something else
+            in place of the spans.
 
     Example:
         >>> spanned_text("Ann sees Bob", [{"start": 9, "end": 12}], "example 0").spans
@@ -181,35 +184,49 @@ def spanned_text(text: str, spans: Sequence[Span], name: str) -> SpannedText:
     """
     text = check_text(text, name)
     checked = _check_spans(spans, len(text), name, "characters")
-    return SpannedText(text, checked, checked)
+    return _with_spans(text, checked, checked, name)
 
 
-def spanned_words(words: Sequence[str], spans: Sequence[Span], name: str) -> SpannedText:
+def spanned_words(words: Iterable[str], spans: Iterable[Span] | None, name: str) -> SpannedText:
     """Join words by single spaces, and turn spans of words into spans of characters.
 
     Raises:
-        ValueError: see `check_span`; or something else in place of the words or the spans.
+        ValueError: as for `spanned_text`; or something else in place of the words.
 
     Example:
         >>> spanned_words(["Ann", "sees", "Bob"], [(1, 3)], "example 0")
         SpannedText(text='Ann sees Bob', spans=[(4, 12)], given=[(1, 3)])
     """
-    listed = isinstance(words, Iterable) and not isinstance(words, (str, Mapping))
-    if not listed or not all(isinstance(word, str) for word in words):
-        raise ValueError(f"{name} must be a list of words, got {words!r:.80}.")
+    words = as_list(f"The words of {name}", words)
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            raise ValueError(f"Word {index} of {name} must be a string, got {word!r:.80}.")
     checked = _check_spans(spans, len(words), name, "words")
     starts = [0]
     for word in words:
         starts.append(starts[-1] + len(word) + 1)
     char_spans = [(starts[start], starts[end] - 1) for start, end in checked]
-    return SpannedText(" ".join(words), char_spans, checked)
+    return _with_spans(check_text(" ".join(words), name), char_spans, checked, name)
+
+
+def _with_spans(
+    text: str, char_spans: list[CharSpan], given: list[CharSpan], name: str
+) -> SpannedText:
+    for index, (start, end) in enumerate(char_spans):
+        if not text[start:end].strip():
+            raise ValueError(
+                f"Span {index} of {name} must hold more than white space, got "
+                f"{text[start:end]!r} at {given[index]}. Leave it out."
+            )
+    return SpannedText(text, char_spans, given)
 
 
 def check_text(text: str, name: str) -> str:
     """Return a text.
 
     Raises:
-        ValueError: something else than a string.
+        ValueError: something else than a string, or one with half of a surrogate pair, which no
+            tokenizer reads.
 
     Example:
         >>> check_text("Ann", "example 0")
@@ -217,13 +234,22 @@ def check_text(text: str, name: str) -> str:
     """
     if not isinstance(text, str):
         raise ValueError(f"The text of {name} must be a string, got {text!r:.80}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"The text of {name} must be Unicode text, got {text[error.start]!r} at character "
+            f"{error.start}, half of a surrogate pair. Was it cut, or decoded wrongly? "
+            "text.encode(errors='replace').decode() puts '?' in its place."
+        ) from error
     return text
 
 
-def _check_spans(spans: Sequence[Span], length: int, name: str, unit: str) -> list[CharSpan]:
-    if isinstance(spans, (str, Mapping)) or not isinstance(spans, Iterable):
-        raise ValueError(f"The spans of {name} must be a list, got {spans!r:.80}.")
-    return [check_span(index, span, length, name, unit) for index, span in enumerate(spans)]
+def _check_spans(spans: Iterable[Span] | None, length: int, name: str, unit: str) -> list[CharSpan]:
+    if is_missing(spans):  # a data set's empty list
+        return []
+    listed = as_list(f"The spans of {name}", spans)
+    return [check_span(index, span, length, name, unit) for index, span in enumerate(listed)]
 
 
 def describe(example: Example, char_spans: Sequence[CharSpan]) -> list[Position]:

@@ -22,6 +22,7 @@ from transformers.utils import PROCESSOR_NAME, cached_file
 
 from ..labels import resolve_labels
 from ..loading import hub_arguments
+from ..whole_numbers import as_integer, check_count
 from . import decoding
 from .examples import (
     Example,
@@ -29,18 +30,19 @@ from .examples import (
     MaskedText,
     Position,
     SpannedText,
-    as_list,
-    check_text,
     describe,
     errors_of,
+    kind_of,
+    masked_text,
     read_example,
     spanned_text,
     spanned_words,
 )
 from .rows import OVERFLOWS, Columns, Part, RowWriter, TextTokens, check_sizes
+from .sequences import as_list
 from .span_labels import LabelIds, SpanLabels
 from .spans import CharSpan, Span, SpanFinder, put_markers, put_masks
-from .special_tokens import template_of, tokenize
+from .special_tokens import check_fast, digest_of, template_of, tokenize, word_marks
 from .tables import Table, TableInput, column_token, lay_out, read_table
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ SETTINGS = (
 )
 PROCESSOR_FILES = (PROCESSOR_NAME, "masked_seq_processor.json")
 """The file that holds a processor's settings; version 0.2.0 wrote the latter."""
+_MASK_TOKENS = ("[MASK]", "<mask>")
 # Above this, Transformers' tokenizers mean "no limit".
 _NO_LIMIT = 10**9
 
@@ -99,6 +102,10 @@ class MaskedSeqProcessor(ProcessorMixin):
     once and also describes their positions.
 
     Serves as `processing_class` of a stock `Trainer`, and as `tokenizer` of the data collator.
+
+    Its file also holds `trained_on`, the kinds of examples that it prepared with labels ("spans",
+    "words", "masks", "columns"), and warns where it is asked for others without; and a digest of
+    the tokenizer, so that it does not load beside another one.
 
     Args:
         tokenizer: a fast tokenizer of Transformers.
@@ -150,11 +157,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         markers: Sequence[str] = ("[SPAN]", "[/SPAN]"),
         column_tokens: int = 32,
     ) -> None:
-        if not getattr(tokenizer, "is_fast", False):
-            raise ValueError(
-                "A fast tokenizer is needed to find spans in tokens, got "
-                f"{type(tokenizer).__name__}. Load it with AutoTokenizer.from_pretrained(...)."
-            )
+        check_fast(tokenizer)
         for name, value, allowed in (
             ("read", read, READS),
             ("on_overflow", on_overflow, OVERFLOWS),
@@ -163,18 +166,23 @@ class MaskedSeqProcessor(ProcessorMixin):
                 raise ValueError(f"`{name}` must be one of {allowed}, got {value!r}.")
         super().__init__(tokenizer)
         self.read, self.on_overflow, self.task = read, on_overflow, task
-        names = resolve_labels(None, None, None if label2id is None else dict(label2id))
+        names = resolve_labels(None, None, label2id)
         self.label2id = None if names is None else {name: index for index, name in names.items()}
         self._labels = LabelIds(task, self.label2id)
-        self.markers, self.stride, self.column_tokens = list(markers), stride, column_tokens
+        self.markers, self.stride = list(markers), stride
+        self.column_tokens = check_count("column_tokens", column_tokens)
         self._add_markers()
-        self._template = template_of(tokenizer)
+        self._template, self._word_marks = template_of(tokenizer), word_marks(tokenizer)
         if max_length is None and tokenizer.model_max_length < _NO_LIMIT:
             max_length = tokenizer.model_max_length
-        self.max_length = max_length
-        check_sizes(self._template, max_length, stride)
-        if column_tokens < 1:
-            raise ValueError(f"`column_tokens` must be at least 1, got {column_tokens}.")
+        self.max_length = None if max_length is None else check_count("max_length", max_length)
+        check_sizes(self._template, self.max_length, stride)
+        self.trained_on: list[str] = []
+        self._unfamiliar: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy needs; `datasets.map` caches by it, so it does not change in use."""
+        return {**vars(self), "trained_on": [], "_unfamiliar": set()}
 
     def _add_markers(self) -> None:
         if self.read == "mask" and self.tokenizer.mask_token_id is None:
@@ -204,6 +212,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         check_sizes(self._template, max_length, self.stride)
         changed = copy.copy(self)
         changed.max_length = max_length
+        changed.trained_on, changed._unfamiliar = self.trained_on, self._unfamiliar
         return changed
 
     def encode(
@@ -300,7 +309,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         Raises:
             ValueError: a tokenizer without a mask token, counts that differ, or an unknown label.
         """
-        batch = self._read(_masked_text, {"texts": texts}, example_ids)
+        batch = self._read(masked_text, {"texts": texts}, example_ids)
         return self._encode(batch, labels)[0]
 
     def encode_tables(
@@ -358,11 +367,11 @@ class MaskedSeqProcessor(ProcessorMixin):
         example_ids: Iterable[int] | None,
     ) -> list[Example]:
         """Read a batch of examples, of which each of `inputs` holds a part."""
-        columns = {name: as_list(name, values) for name, values in inputs.items()}
+        columns = {name: as_list(f"`{name}`", values) for name, values in inputs.items()}
         count = len(next(iter(columns.values())))
-        ids = range(count) if example_ids is None else as_list("example_ids", example_ids)
+        ids = list(range(count)) if example_ids is None else _example_ids(example_ids)
         for name, values in {**columns, "example_ids": ids}.items():
-            _check_count(name, len(values), count)
+            _check_number(name, len(values), count)
         batch = []
         for example_id, *parts in zip(ids, *columns.values()):
             name = f"example {example_id}"
@@ -374,12 +383,12 @@ class MaskedSeqProcessor(ProcessorMixin):
         self, batch: list[Example], labels: Iterable[Sequence[SpanLabels]] | None
     ) -> tuple[Columns, list[list[CharSpan]]]:
         """Write the rows of a batch, and return the characters of each example's positions."""
-        targets = None if labels is None else as_list("labels", labels)
+        targets = None if labels is None else as_list("`labels`", labels)
         if targets is not None:
-            _check_count("labels", len(targets), len(batch))
-        writer = RowWriter(
-            self._template, self.max_length, self.stride, self.on_overflow, labels is not None
-        )
+            _check_number("labels", len(targets), len(batch))
+        self._note_kinds({kind_of(example.content) for example in batch}, targets is not None)
+        shape = None if targets is None else self._labels.shape
+        writer = RowWriter(self._template, self.max_length, self.stride, self.on_overflow, shape)
         texts = [one.content.text for one in batch if not isinstance(one.content, Table)]
         encoded = tokenize(self.tokenizer, texts) if texts else {}
         tokens = zip(encoded.get("input_ids", ()), encoded.get("offset_mapping", ()))
@@ -405,13 +414,28 @@ class MaskedSeqProcessor(ProcessorMixin):
                     writer.add_text(example, text, of_example)
         return writer.finish(), char_spans
 
+    def _note_kinds(self, kinds: set[str], labelled: bool) -> None:
+        """Remember the kinds of labelled examples, and warn once of each other one."""
+        new = sorted(kinds.difference(self.trained_on))
+        if labelled:
+            self.trained_on += new
+        elif self.trained_on and not self._unfamiliar.issuperset(new):
+            self._unfamiliar.update(new)
+            logger.warning(
+                "This processor's model was trained on %s, and is asked for %s, which it has not "
+                "seen.",
+                " and ".join(self.trained_on),
+                " and ".join(new),
+            )
+
     def _find_spans(
         self, example: Example, ids: list[int], offsets: list[CharSpan]
     ) -> tuple[TextTokens, list[CharSpan]]:
         """Find the tokens of spans, and put marks where `read` wants them."""
         content = example.content
         assert isinstance(content, SpannedText)
-        finder = SpanFinder(content.text, offsets, example.name)
+        marks = {index for index, token in enumerate(ids) if token in self._word_marks}
+        finder = SpanFinder(content.text, offsets, example.name, marks)
         token_spans = [finder.find(number, span) for number, span in enumerate(content.spans)]
         if self.read == "mask":
             ids, token_spans = put_masks(ids, token_spans, self.tokenizer.mask_token_id)
@@ -424,11 +448,20 @@ class MaskedSeqProcessor(ProcessorMixin):
         self, example: Example, ids: list[int], offsets: list[CharSpan]
     ) -> tuple[TextTokens, list[CharSpan]]:
         """Find the mask tokens of a text; each is read itself, whatever `read` says."""
-        mask, content = self.tokenizer.mask_token_id, example.content
+        mask_token, mask = self.tokenizer.mask_token, self.tokenizer.mask_token_id
+        content = example.content
         assert isinstance(content, MaskedText)
         if mask is None:
             raise ValueError("A text with mask tokens needs a tokenizer that has one. Use spans.")
         reads = [index for index, token in enumerate(ids) if token == mask]
+        foreign = [one for one in _MASK_TOKENS if one in content.text and one != str(mask_token)]
+        if foreign or not reads:
+            raise ValueError(
+                f"{example.name} must hold {mask_token!r}, the mask token of this tokenizer, at "
+                f"each position, got {content.text!r:.80}"
+                f"{f' with {foreign}' if foreign else ''}. A text may have spans in place of mask "
+                'tokens: {"text": ..., "spans": [(start, end), ...]}.'
+            )
         char_spans = []
         for start, end in (offsets[index] for index in reads):
             piece = content.text[start:end]  # some mask tokens take the white space before them
@@ -471,31 +504,61 @@ class MaskedSeqProcessor(ProcessorMixin):
 
         Raises:
             OSError: no such folder or repository, or no processor in it.
-            ValueError: a file that is damaged, or settings out of range.
+            ValueError: a file that is damaged, another tokenizer than the one it was saved with,
+                settings out of range, or code that is needed but not permitted.
         """
         path = os.fspath(pretrained_model_name_or_path)
         changed = {name: kwargs.pop(name) for name in SETTINGS if name in kwargs}
-        settings = {**_read_settings(path, hub_arguments(kwargs)), **changed}
-        return cls(AutoTokenizer.from_pretrained(path, **kwargs), **settings)
+        saved = read_settings(path, hub_arguments(kwargs))
+        # Left unset, Transformers would ask on standard input.
+        kwargs["trust_remote_code"] = kwargs.get("trust_remote_code") is True
+        tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
+        digest = saved.pop("tokenizer_digest", None)
+        if digest not in (None, digest_of(tokenizer)):
+            raise ValueError(
+                f"The tokenizer in {path!r} ({type(tokenizer).__name__}, {len(tokenizer)} tokens) "
+                "is not the one that the processor was saved with. Are its files complete? If it "
+                "was replaced on purpose, make a new processor and save it there."
+            )
+        trained_on = saved.pop("trained_on", [])
+        processor = cls(tokenizer, **{**saved, **changed})
+        processor.trained_on = trained_on
+        return processor
+
+    def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return what `save_pretrained` writes, as in Transformers."""
+        noted = {"trained_on": self.trained_on, "tokenizer_digest": digest_of(self.tokenizer)}
+        return {**super().to_dict(*args, **kwargs), **noted}
 
 
 def _is_masked(example: Example) -> bool:
     return isinstance(example.content, MaskedText)
 
 
-def _masked_text(text: str, name: str) -> MaskedText:
-    return MaskedText(check_text(text, name))
+def _example_ids(values: Iterable[int]) -> list[int]:
+    ids = [as_integer(value) for value in as_list("`example_ids`", values)]
+    if None in ids or len(set(ids)) < len(ids):
+        raise ValueError(
+            f"`example_ids` must be whole numbers, each of them once, got {str(ids)[:80]}. The "
+            "indices of the examples will do."
+        )
+    return [index for index in ids if index is not None]
 
 
-def _check_count(name: str, count: int, examples: int) -> None:
+def _check_number(name: str, count: int, examples: int) -> None:
     if count != examples:
         raise ValueError(
             f"`{name}` must have one entry per example, got {count} for {examples} examples."
         )
 
 
-def _read_settings(path: str, hub: dict[str, Any]) -> dict[str, Any]:
-    """Read the file that holds a processor's settings."""
+def read_settings(path: str, hub: dict[str, Any]) -> dict[str, Any]:
+    """Read the file that holds a processor's settings.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is damaged, or of a later version.
+    """
     file_name = None
     for name in PROCESSOR_FILES:
         file_name = file_name or cached_file(
@@ -513,9 +576,10 @@ def _read_settings(path: str, hub: dict[str, Any]) -> dict[str, Any]:
     try:
         settings = json.loads(Path(file_name).read_text(encoding="utf-8"))
         settings.pop("processor_class", None)
+        names = set(settings)
     except (AttributeError, ValueError) as error:
         raise ValueError(f"{file_name} is damaged: {error}. Save it again.") from error
-    unknown = sorted(set(settings) - set(SETTINGS))
+    unknown = sorted(names - {*SETTINGS, "trained_on", "tokenizer_digest"})
     if unknown:
         raise ValueError(
             f"{file_name} has settings that this version does not know: {unknown}. Update "

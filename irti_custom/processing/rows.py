@@ -10,13 +10,16 @@ Every span is in exactly one row, or counted as dropped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..whole_numbers import as_integer
 from .spans import TokenSpan
 from .special_tokens import Template
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from .examples import Example
 
 logger = logging.getLogger(__name__)
@@ -55,7 +58,7 @@ class RowWriter:
         max_length: tokens per row, special tokens included; None for no limit.
         stride: how many tokens a window shares with the one before; default: half of them.
         on_overflow: "window", "error" or "drop".
-        labelled: whether rows have labels.
+        label_shape: of a position's label: ``()`` or ``(L,)``; None for rows without labels.
     """
 
     def __init__(
@@ -64,18 +67,18 @@ class RowWriter:
         max_length: int | None,
         stride: int | None,
         on_overflow: str,
-        labelled: bool,
+        label_shape: tuple[int, ...] | None,
     ) -> None:
         self.template = template
         self.size = None if max_length is None else template.text_size(max_length)
         if self.size is not None:
             self.step = self.size - (self.size // 2 if stride is None else stride)
-        self.on_overflow = on_overflow
+        self.on_overflow, self.label_shape = on_overflow, label_shape
         self.columns: Columns = {"input_ids": [], "attention_mask": []}
         if template.types is not None:
             self.columns["token_type_ids"] = []
         self.columns["mask_indices"] = []
-        if labelled:
+        if label_shape is not None:
             self.columns["labels"] = []
         self.columns.update({name: [] for name in BOOKKEEPING})
         self.dropped = 0
@@ -162,7 +165,42 @@ class RowWriter:
                 self.dropped,
                 kept + self.dropped,
             )
+        for name in ("mask_indices", "labels", "span_ids"):
+            column = self.columns.get(name)
+            if column and not any(column):
+                dims = 1 + len(self.label_shape or ()) if name == "labels" else 1
+                self.columns[name] = EmptyLists(column, dims)
         return self.columns
+
+
+class EmptyLists(list):
+    """N empty lists of integers; Arrow, and so `datasets`, could not tell their type.
+
+    Args:
+        rows: the lists.
+        dims: how deep they nest.
+
+    Example:
+        >>> import pyarrow
+        >>> pyarrow.array(EmptyLists([[], []], dims=1)).type
+        ListType(list<item: int64>)
+    """
+
+    def __init__(self, rows: Iterable[list[Any]], dims: int) -> None:
+        super().__init__(rows)
+        self.dims = dims
+
+    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:
+        """Convert to Arrow, as `pyarrow.array` asks for it."""
+        import pyarrow as pa
+
+        found = pa.int64()
+        for _ in range(self.dims):
+            found = pa.list_(found)
+        return pa.array(list(self), found if type is None else type)
+
+    def __reduce__(self) -> tuple[type, tuple[list[Any], int]]:
+        return EmptyLists, (list(self), self.dims)
 
 
 class Windows(NamedTuple):
@@ -233,7 +271,8 @@ def check_sizes(template: Template, max_length: int | None, stride: int | None) 
             f"`max_length` must be more than the {-template.text_size(0)} special tokens of a row, "
             f"got {max_length}."
         )
-    if stride is not None and not 0 <= stride < (size or stride + 1):
+    whole = 0 if stride is None else as_integer(stride)
+    if whole is None or not 0 <= whole < (size or whole + 1):
         raise ValueError(
             f"`stride` must be at least 0 and less than the {size} tokens beside the special ones, "
             f"got {stride}."

@@ -2,22 +2,25 @@
 
     "place"              ->  1              multiclass: (M,)
     ["person", "place"]  ->  [1, 1, 0]      multilabel: (M, L)
+    [0, 0, 1]            ->  [0, 0, 1]
 
 Names and ids may be mixed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from numbers import Integral
-from typing import Union
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, Union
 
 from ..labels import IGNORE_INDEX, check_task
+from ..whole_numbers import as_integer
+from .sequences import as_list, is_missing
 
 Label = Union[str, int]
 """A label's name or id."""
 SpanLabels = Union[Label, Sequence[Label], None]
-"""The labels of one span; None where they are not known."""
+"""The labels of one span; None where they are not known. A list of them may be written as 0 or 1,
+or False or True, for each of the L labels."""
 
 
 class LabelIds:
@@ -26,6 +29,9 @@ class LabelIds:
     Args:
         task: "multilabel" or "multiclass".
         label2id: ids ``0..L-1`` by name; None where no labels are expected.
+
+    Attributes:
+        shape: of the label of one span: ``()`` or ``(L,)``.
 
     Raises:
         ValueError: an unknown task.
@@ -42,15 +48,17 @@ class LabelIds:
         self.multiclass = check_task(task) == "multiclass"
         self.named = label2id is not None
         self.label2id = label2id or {}
+        self.shape = () if self.multiclass else (len(self.label2id),)
 
     def of_spans(
-        self, labels: Sequence[SpanLabels], count: int, name: str
+        self, labels: Iterable[SpanLabels] | None, count: int, name: str
     ) -> list[int] | list[list[int]]:
         """Turn the labels of one example.
 
         Args:
-            labels: one entry per span: a name or id, or for "multilabel" a list of them; None for
-                a span whose labels are not known, which the loss ignores.
+            labels: one entry per span: a name or id; for "multilabel" a list of them, or 0 or 1 for
+                each of the L labels. None, for a span or for all, where labels are not known; the
+                loss ignores these.
             count: how many spans there are.
             name: of the example in errors.
 
@@ -58,52 +66,94 @@ class LabelIds:
             M class ids, or M rows of L zeros and ones.
 
         Raises:
-            ValueError: counts that differ, an unknown name or id, no or several classes for one
-                position of "multiclass", or no `label2id`.
+            ValueError: counts that differ, an unknown name or id, an id given twice, numbers that
+                can be read as ids and as 0 or 1 per label, no or several classes for one position
+                of "multiclass", or no `label2id`.
         """
         if not self.named:
             raise ValueError("Labels need `label2id`, got none. Pass it to MaskedSeqProcessor.")
-        if isinstance(labels, str) or len(labels) != count:
+        listed = [None] * count if is_missing(labels) else as_list(f"`labels` of {name}", labels)
+        if len(listed) != count:
             raise ValueError(
-                f"`labels` of {name} must have one entry per span, {count}, got {labels!r}."
+                f"`labels` of {name} must have one entry per span, {count}, got {listed!r:.80}."
             )
+        names = [f"Span {index} of {name}" for index in range(count)]
         if self.multiclass:
-            return [self._class(entry, index, name) for index, entry in enumerate(labels)]
-        return [self._row(entry, index, name) for index, entry in enumerate(labels)]
+            return list(map(self._class, listed, names))
+        return list(map(self._row, listed, names))
 
-    def _class(self, entry: SpanLabels, span: int, name: str) -> int:
-        if entry is None:
+    def _class(self, entry: Any, name: str) -> int:
+        if is_missing(entry):
             return IGNORE_INDEX
-        if not isinstance(entry, (str, int, Integral)):
-            if len(entry) != 1:
-                raise ValueError(
-                    f"Span {span} of {name} must have one class for task='multiclass', got "
-                    f"{list(entry)}. Several or none? Use task='multilabel'."
-                )
-            entry = entry[0]
-        return self._id(entry, span, name)
+        classes = _entries(entry, name)
+        if classes is None:
+            return self._id(entry, name)
+        if len(classes) != 1:
+            raise ValueError(
+                f"{name} must have one class for task='multiclass', got {classes}. Several or "
+                "none? Use task='multilabel'."
+            )
+        return self._id(classes[0], name)
 
-    def _row(self, entry: SpanLabels, span: int, name: str) -> list[int]:
-        if entry is None:
-            return [IGNORE_INDEX] * len(self.label2id)
-        row = [0] * len(self.label2id)
-        for label in (entry,) if isinstance(entry, (str, int, Integral)) else entry:
-            row[self._id(label, span, name)] = 1
+    def _row(self, entry: Any, name: str) -> list[int]:
+        size = len(self.label2id)
+        if is_missing(entry):
+            return [IGNORE_INDEX] * size
+        row, labels = [0] * size, _entries(entry, name)
+        if labels is not None and self._is_vector(labels, name):
+            return list(map(int, labels))
+        for label in [entry] if labels is None else labels:
+            row[self._id(label, name)] = 1
         return row
 
-    def _id(self, label: Label, span: int, name: str) -> int:
-        if isinstance(label, str):
-            if label in self.label2id:
-                return self.label2id[label]
-        elif _is_integer(label) and 0 <= label < len(self.label2id):
-            return int(label)
+    def _is_vector(self, labels: list[Any], name: str) -> bool:
+        """Return True for 0 or 1 per label, False for names and ids."""
+        size = len(self.label2id)
+        if not labels:
+            return False
+        flags = [isinstance(label, bool) for label in labels]
+        if any(flags):
+            if all(flags) and len(flags) == size:
+                return True
+            raise ValueError(
+                f"{name} must have True or False for each of the {size} labels of `label2id`, or "
+                f"names or ids, got {labels}."
+            )
+        ids = [index for index in map(as_integer, labels) if index is not None]
+        if len(ids) < len(labels):
+            return False
+        zeros_and_ones = len(ids) == size and set(ids) <= {0, 1}
+        distinct = len(set(ids)) == len(ids) and max(ids) < size
+        if zeros_and_ones and distinct:
+            raise ValueError(
+                f"{name} has the labels {labels}, which may be ids, or 0 or 1 for each of the "
+                f"{size} labels. Give names, or True and False."
+            )
+        if not zeros_and_ones and len(set(ids)) < len(ids):
+            raise ValueError(
+                f"{name} must have each id once, or 0 or 1 for each of the {size} labels of "
+                f"`label2id`, got {labels}."
+            )
+        return zeros_and_ones
+
+    def _id(self, label: Label, name: str) -> int:
+        index = self.label2id.get(label, -1) if isinstance(label, str) else as_integer(label)
+        if index is not None and 0 <= index < len(self.label2id):
+            return index
         names = list(self.label2id)
         raise ValueError(
-            f"Span {span} of {name} must have labels of `label2id` or ids in [0, {len(names)}), "
-            f"got {label!r}. The labels are {names[:20]}{' ...' if len(names) > 20 else ''}."
+            f"{name} must have labels of `label2id` or ids in [0, {len(names)}), got {label!r}. "
+            f"The labels are {names[:20]}{' ...' if len(names) > 20 else ''}."
         )
 
 
-def _is_integer(value: object) -> bool:
-    """Return True for integers, including NumPy's; False for booleans."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+def _entries(entry: Any, name: str) -> list[Any] | None:
+    """List several labels of one span, as Python's values; None for a single one."""
+    if hasattr(entry, "tolist"):  # of NumPy or PyTorch
+        entry = entry.tolist()
+    if isinstance(entry, str) or not isinstance(entry, Iterable):
+        return None
+    if isinstance(entry, Set):
+        return sorted(entry, key=str)
+    items = as_list(f"The labels of {name}", entry)
+    return [item.item() if getattr(item, "ndim", None) == 0 else item for item in items]

@@ -8,9 +8,10 @@ Plain lists only. Token numbers count the text's own tokens, without special one
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from operator import index as as_integer
+from collections.abc import Collection, Mapping, Sequence
 from typing import Union
+
+from ..whole_numbers import as_integer
 
 CharSpan = tuple[int, int]
 """Start and end of a span, the end exclusive."""
@@ -27,6 +28,8 @@ class SpanFinder:
         text: the text.
         offsets: per token, the characters ``[start, end)`` it covers.
         name: of the text in errors, such as "example 3".
+        word_marks: which tokens are the mark of a word alone; its offsets say the word's first
+            character, and it stands for the space before.
 
     Example:
         >>> finder = SpanFinder("Ann sees Bob", [(0, 3), (4, 8), (9, 11), (11, 12)], "example 0")
@@ -34,8 +37,15 @@ class SpanFinder:
         ((2, 3), (0, 1))
     """
 
-    def __init__(self, text: str, offsets: Sequence[CharSpan], name: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        offsets: Sequence[CharSpan],
+        name: str,
+        word_marks: Collection[int] = (),
+    ) -> None:
         self.text, self.name, self.offsets = text, name, offsets
+        self.word_marks = word_marks
         self.starts = [start for start, _ in offsets]
         self.ends = [end for _, end in offsets]
         # Normalisation may reorder characters; then each token has to be looked at.
@@ -44,31 +54,29 @@ class SpanFinder:
     def find(self, index: int, char_span: CharSpan) -> TokenSpan:
         """Return the first and the last token that share a character with a span.
 
-        White space at the span's ends is ignored.
+        White space at the span's ends is ignored, and a word's mark where more follows.
 
         Args:
             index: the span's number, for errors.
-            char_span: a span that `check_span` has checked.
+            char_span: a span of more than white space.
 
         Raises:
-            ValueError: a span of white space only, or of characters that the tokenizer drops.
+            ValueError: a span of characters that the tokenizer drops.
         """
         start, end = char_span
         piece = self.text[start:end]
         start += len(piece) - len(piece.lstrip())
         end -= len(piece) - len(piece.rstrip())
-        if start >= end:
-            raise ValueError(
-                f"Span {index} of {self.name} must hold more than white space, got {piece!r} at "
-                f"{char_span}. Leave it out."
-            )
         token_span = self._search(start, end) if self.in_order else self._scan(start, end)
         if token_span is None:
             raise ValueError(
                 f"Span {index} of {self.name} must hold a token, but the tokenizer drops all of "
                 f"{piece!r}. Leave it out."
             )
-        return token_span
+        first, last = token_span
+        while first < last and first in self.word_marks:
+            first += 1
+        return first, last
 
     def _search(self, start: int, end: int) -> TokenSpan | None:
         """Bisect, then step over tokens that cover no character."""
@@ -99,13 +107,15 @@ def check_span(index: int, span: Span, length: int, name: str, unit: str) -> Cha
         (1, 2)
     """
     try:
-        start, end = (span["start"], span["end"]) if isinstance(span, Mapping) else span[:2]
-        start, end = as_integer(start), as_integer(end)
-    except (KeyError, TypeError, ValueError) as error:
+        ends = [span["start"], span["end"]] if isinstance(span, Mapping) else list(span)
+    except (KeyError, TypeError):
+        ends = []
+    start, end = map(as_integer, ends) if len(ends) == 2 else (None, None)
+    if start is None or end is None:
         raise ValueError(
-            f"Span {index} of {name} must be (start, end) or a dict with these keys, in {unit}, "
-            f"got {span!r:.80}."
-        ) from error
+            f"Span {index} of {name} must be (start, end) or a dict with these keys, whole numbers "
+            f"of {unit}, got {span!r:.80}. Labels go into `labels`."
+        )
     if not 0 <= start < end <= length:
         raise ValueError(
             f"Span {index} of {name} must have 0 <= start < end <= {length}, which is all the "

@@ -7,13 +7,20 @@ Only the tokenizer decides on either.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from transformers.convert_slow_tokenizer import SLOW_TO_FAST_CONVERTERS
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 _PROBES = ("a", "1", "A", "的")
+_PROBED = ("Ann Lee paid 12.50 in Zürich, on 3 May.", "de l'été; 北京 Москва", "don't_re-enter")
+# Of SentencePiece, and of byte-level BPE.
+_WORD_MARKS = ("\u2581", "\u0120")
 _Value = TypeVar("_Value")
 
 
@@ -55,6 +62,32 @@ class Template(NamedTuple):
         return max_length - len(self.prefix) - len(self.suffix)
 
 
+def check_fast(tokenizer: object) -> None:
+    """Check that a tokenizer says which characters its tokens cover.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if getattr(tokenizer, "is_fast", False):
+        return
+    name = type(tokenizer).__name__
+    way_out = (
+        "Load it with AutoTokenizer.from_pretrained(...), which makes the fast one."
+        if name in SLOW_TO_FAST_CONVERTERS
+        else "Transformers has no fast one for this encoder, and the model needs none: make rows "
+        "of `input_ids` and `mask_indices` yourself, and give them to DataCollatorForMaskedSeq."
+    )
+    raise ValueError(
+        f"A fast tokenizer is needed to find spans in tokens, got {name}. {way_out}"
+    )
+
+
+def digest_of(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return a short text that differs where another tokenizer makes other tokens."""
+    probed = [len(tokenizer), *tokenize(tokenizer, _PROBED)["input_ids"]]
+    return hashlib.sha256(json.dumps(probed).encode()).hexdigest()[:16]
+
+
 def template_of(tokenizer: PreTrainedTokenizerFast) -> Template:
     """Learn from a short text which special tokens a tokenizer puts around each.
 
@@ -72,6 +105,12 @@ def template_of(tokenizer: PreTrainedTokenizerFast) -> Template:
     ids, types = encoded["input_ids"], encoded.get("token_type_ids")
     kinds = None if types is None else (types[:first], types[first], types[stop:])
     return Template(ids[:first], ids[stop:], kinds)
+
+
+def word_marks(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+    """Find the tokens that are a word's mark alone, and stand for the space before the word."""
+    ids = map(tokenizer.backend_tokenizer.token_to_id, _WORD_MARKS)
+    return frozenset(index for index in ids if index is not None)
 
 
 def tokenize(

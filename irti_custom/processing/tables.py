@@ -7,11 +7,11 @@ Reading one position per column follows Doduo (Suhara et al. 2022, arXiv:2104.01
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
 from .rows import Part
+from .sequences import as_list, is_frame, is_missing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ class Table(NamedTuple):
     values: list[Iterable[object]]
 
     def column_texts(self, tokens: int | None) -> list[str]:
-        """Write each column as text: ``header: value, value``. None and NaN are left out.
+        """Write each column as text: ``header: value, value``, without what is missing.
 
         Args:
             tokens: how many tokens of a column can be used; None for all.
@@ -47,23 +47,13 @@ class Table(NamedTuple):
         return [_column_text(h, cells, limit) for h, cells in zip(self.headers, self.values)]
 
 
-def is_frame(value: object) -> bool:
-    """Return True for a pandas DataFrame, without importing pandas.
-
-    Example:
-        >>> is_frame([[1, 2]])
-        False
-    """
-    return hasattr(value, "iloc") and hasattr(value, "columns")
-
-
 def read_table(table: TableInput, name: str) -> Table:
     """Read a table.
 
     Args:
         table: a list of columns, a pandas DataFrame, or a dict of `columns` (one of these) and
             an optional `title`. A column is a list of values or a dict of `values` and an optional
-            `header`.
+            `header`. None, NaN and the like are missing values.
         name: of the table in errors.
 
     Raises:
@@ -80,32 +70,29 @@ def read_table(table: TableInput, name: str) -> Table:
                 f"A dict for {name} must have `columns`, got the keys {list(table)}. A column is a "
                 "dict of `values`, and of `header` if it has one."
             )
-        title, columns = str(table.get("title") or ""), table["columns"]
+        title, columns = _as_text(table.get("title")) or "", table["columns"]
     if is_frame(columns):
-        headers = [str(header) or None for header in columns.columns]
-        values = [columns.iloc[:, index].dropna() for index in range(len(headers))]
-        return Table(title, headers, values)
-    if isinstance(columns, (str, Mapping)) or not isinstance(columns, Iterable):
-        raise ValueError(f"{name} must be a list of columns or a DataFrame, got {columns!r:.80}.")
-    read = [_read_column(index, column, name) for index, column in enumerate(columns)]
+        headers = [_as_text(header) for header in columns.columns]
+        return Table(title, headers, [columns.iloc[:, index] for index in range(len(headers))])
+    listed = as_list(f"The columns of {name}", columns)
+    read = [_read_column(index, column, name) for index, column in enumerate(listed)]
     return Table(title, [header for header, _ in read], [cells for _, cells in read])
 
 
 def _read_column(index: int, column: Column, name: str) -> tuple[str | None, Iterable[object]]:
-    cells = column.get("values") if isinstance(column, Mapping) else column
-    if isinstance(cells, str) or not isinstance(cells, Iterable):
-        raise ValueError(
-            f"Column {index} of {name} must be a list of values, or a dict of `values` and an "
-            f"optional `header`, got {column!r:.80}."
-        )
-    header = column.get("header") if isinstance(column, Mapping) else None
-    return (None if header is None else str(header) or None), cells
+    named = column if isinstance(column, Mapping) else {"values": column}
+    cells = as_list(f"The values of column {index} of {name}", named.get("values"))
+    return _as_text(named.get("header")), cells
+
+
+def _as_text(value: object) -> str | None:
+    return None if is_missing(value) else str(value) or None
 
 
 def _column_text(header: str | None, cells: Iterable[object], limit: int | None) -> str:
     parts, length = [], 0
     for cell in cells:
-        if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        if is_missing(cell):
             continue
         parts.append(str(cell))
         length += len(parts[-1])

@@ -410,8 +410,8 @@ def test_column_that_cannot_be_padded_is_refused_by_name(first, second):
     ("options", "message"),
     [
         ({"task": "multi_label"}, "`task` must be one of .*'multilabel'.* got 'multi_label'"),
-        ({"num_labels": 0}, "`num_labels` must be at least 1 or None, got 0"),
-        ({"pad_to_multiple_of": -8}, "`pad_to_multiple_of` must be at least 1 or None, got -8"),
+        ({"num_labels": 0}, "`num_labels` must be a whole number of at least 1, got 0"),
+        ({"pad_to_multiple_of": -8}, "`pad_to_multiple_of` must be a whole number of at least 1, got -8"),
     ],
 )
 def test_bad_option_is_refused(options, message):

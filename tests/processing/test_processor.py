@@ -100,18 +100,18 @@ def test_tokens_out_of_order_are_looked_at_one_by_one():
         (lambda p: p.encode_spans(["Ann"], [[]], example_ids=[]), "`example_ids` .* got 0 for 1"),
         (
             lambda p: p.encode_spans("Ann", [[]]),
-            "`texts` must be a list .* got 'Ann'",
+            "`texts` must be a list, got 'Ann'",
         ),
         (
             lambda p: p.encode_spans([None], [[]]),
             "The text of example 0 must be a string, got None",
         ),
-        (lambda p: p.encode_words(["Ann sees"], [[]]), "example 0 must be a list of words"),
+        (lambda p: p.encode_words(["Ann sees"], [[]]), "The words of example 0 must be a list"),
         (lambda p: p.encode_words([["Ann"]], [[(0, 2)]]), "<= 1, which is all the words"),
-        (lambda p: p.encode_tables(["Ann"]), "example 0 must be a list of columns"),
+        (lambda p: p.encode_tables(["Ann"]), "The columns of example 0 must be a list"),
         (lambda p: p.encode_tables([{"rows": []}]), "must have `columns`, got the keys"),
-        (lambda p: p.encode_tables([["Ann"]]), "Column 0 of example 0 must be a list of values"),
-        (lambda p: p.encode_tables([[[1], {"header": "a"}]]), "Column 1 of example 0"),
+        (lambda p: p.encode_tables([["Ann"]]), "The values of column 0 of example 0 must be a list"),
+        (lambda p: p.encode_tables([[[1], {"header": "a"}]]), "values of column 1 of example 0"),
     ],
 )
 def test_bad_calls_are_refused(processor, call, message):
@@ -128,7 +128,7 @@ def test_bad_calls_are_refused(processor, call, message):
         ({"max_length": 2}, "more than the 2 special tokens of a row, got 2"),
         ({"max_length": 6, "stride": 4}, "less than the 4 tokens beside the special"),
         ({"stride": -1}, "`stride` must be at least 0"),
-        ({"column_tokens": 0}, "`column_tokens` must be at least 1"),
+        ({"column_tokens": 0}, "`column_tokens` must be a whole number of at least 1"),
         ({"read": "marker", "markers": ["[A]", "[A]"]}, "two different strings"),
         ({"label2id": {"a": 0, "b": 2}}, "ids must be 0..L-1"),
     ],
@@ -265,12 +265,15 @@ def test_words_get_the_tokens_they_have_in_text():
 
 
 def test_mask_tokens_in_the_text_are_positions(processor):
-    texts = ["Ann [MASK] in [MASK]", "no mask"]
-    rows = processor.encode_masked(texts, [["person", "place"], []])
+    texts = ["Ann [MASK] in [MASK]", "[MASK]"]
+    rows = processor.encode_masked(texts, [["person", "place"], [[]]])
     assert words_read(processor, rows) == ["[MASK]", "[MASK]"]
-    assert rows["labels"] == [[[1, 0, 0], [0, 1, 0]], []]
-    with pytest.raises(ValueError, match="`labels` of example 1 must have one entry per span, 0"):
-        processor.encode_masked(texts, [["person", "place"], ["thing"]])
+    assert rows["labels"] == [[[1, 0, 0], [0, 1, 0]], [[0, 0, 0]]]
+    with pytest.raises(ValueError, match="`labels` of example 1 must have one entry per span, 1"):
+        processor.encode_masked(texts, [["person", "place"], []])
+    for text in ("no mask", "A <mask>", "[MASK] and <mask>"):
+        with pytest.raises(ValueError, match=r"example 0 must hold '\[MASK\]'.* may have spans"):
+            processor.encode_masked([text])
 
 
 def test_tables_share_a_row_and_split_by_columns(tokenizer):
@@ -289,7 +292,7 @@ def test_tables_share_a_row_and_split_by_columns(tokenizer):
         tokenizer.decode(ids).startswith("[CLS] the cat [CLS]") for ids in split["input_ids"]
     )
     assert narrow.decode(split, [["a"], ["b", "c"]]) == [["a", "b", "c"]]
-    with pytest.raises(ValueError, match="Column 1 of example 0 does not fit"):
+    with pytest.raises(ValueError, match="values of column 1 of example 0 does not fit"):
         MaskedSeqProcessor(
             tokenizer, max_length=12, column_tokens=5, on_overflow="error"
         ).encode_tables([table])
@@ -339,7 +342,7 @@ def test_labels_are_names_or_ids_and_none_is_not_known(processor, tokenizer):
         ("multilabel", [3], r"ids in \[0, 3\), got 3"),
         ("multilabel", [True], "got True"),
         ("multilabel", [["person"], []], "one entry per span, 1, got"),
-        ("multilabel", "p", "one entry per span, 1, got 'p'"),
+        ("multilabel", "p", "`labels` of example 0 must be a list, got 'p'"),
         ("multiclass", [[]], r"must have one class for task='multiclass', got \[\]"),
         ("multiclass", [["person", "place"]], "must have one class .* Use task='multilabel'"),
         ("multiclass", [-1], "got -1"),
@@ -377,6 +380,7 @@ def test_a_saved_processor_prepares_alike(tokenizer, tmp_path):
     assert vars(again).keys() == vars(processor).keys()
     saved = json.loads((tmp_path / PROCESSOR_FILES[0]).read_text())
     assert saved.pop("processor_class") == "MaskedSeqProcessor"
+    assert saved.pop("tokenizer_digest")
     for name in saved:
         assert getattr(again, name) == getattr(processor, name), name
     call = ([TEXT], [[(0, 3), (20, 25)]], [["ä", "b"]])
@@ -440,7 +444,7 @@ def test_the_collator_takes_rows_as_they_are(processor):
         ([(0, [0], 1)], [], "one entry per row, 1, got 0"),
         ([(0, [0, 1], 2)], [[1]], "Row 0 has 2 positions, got 1 values"),
         ([(0, [0], 2)], [[1]], r"Span.s. \[1\] of example 0 are in no row"),
-        ([(0, [0], 1), (0, [0], 1)], [[1], [1]], "Span 0 of example 0 is in two rows"),
+        ([(0, [0], 1), (0, [0], 1)], [[1], [1]], "rows with example id 0 are of several examples"),
         ([(1, [0], 1)], [[1]], "Example 0 is in no row"),
     ],
 )

@@ -82,12 +82,15 @@ def test_every_position_reads_its_span_or_its_own_mark(kind, read, example, room
                 assert ids[position] == processor.new_tokens[0]
     assert sorted(taken) == [(0, span) for span in range(len(spans))]
     if read in ("start", "end") and room is None:
+        marks = [tokenizer.get_vocab().get(mark) for mark in ("▁", "Ġ")]
         for (start, end), position in zip(spans, rows["mask_indices"][0]):
             while text[start].isspace():
                 start += 1
             while text[end - 1].isspace():
                 end -= 1
             others = [n for n, (a, b) in enumerate(offsets) if max(a, start) < min(b, end)]
+            while len(others) > 1 and bare[1 + others[0]] in marks:
+                del others[0]
             assert position - 1 == others[0 if read == "start" else -1]
         assert rows["input_ids"][0] == bare
     values = [[(row, place) for place in places] for row, places in enumerate(rows["mask_indices"])]

@@ -1,0 +1,58 @@
+"""The door: whatever is a sequence of things becomes a list by position, and nothing is missing.
+
+Series, array, tensor, column, generator  ->  list
+None, NaN, NaT, pandas.NA                 ->  missing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
+
+
+def as_list(name: str, values: object) -> list[Any]:
+    """Return the items of a sequence by position, whatever their index or container.
+
+    Args:
+        name: of the argument, for errors.
+        values: a list, an array, a tensor, a Series, a column of a data set, a generator, ...
+
+    Raises:
+        ValueError: a single text, a dict, a set or a DataFrame, or nothing that can be iterated.
+
+    Example:
+        >>> as_list("`labels`", (3, 4))
+        [3, 4]
+    """
+    if isinstance(values, list):
+        return values
+    without_order = isinstance(values, (str, bytes, Mapping, Set)) or is_frame(values)
+    if without_order or not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
+        raise ValueError(f"{name} must be a list, got {values!r:.80}.")
+    arrow = getattr(values, "to_pylist", None)  # else its items are of Arrow's types
+    return list(values if arrow is None else arrow())
+
+
+def is_frame(value: object) -> bool:
+    """Return True for a pandas DataFrame, without importing pandas.
+
+    Example:
+        >>> is_frame([[1, 2]])
+        False
+    """
+    return hasattr(value, "iloc") and hasattr(value, "columns")
+
+
+def is_missing(value: object) -> bool:
+    """Return True for None and for the NaN, NaT and NA of any library.
+
+    Example:
+        >>> is_missing(float("nan")), is_missing("nan"), is_missing([])
+        (True, False, False)
+    """
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    if isinstance(value, (str, Iterable)) and getattr(value, "ndim", 1) != 0:
+        return False
+    # What is missing does not equal itself.
+    return bool(value != value)
