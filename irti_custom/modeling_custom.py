@@ -118,7 +118,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         )
         self._no_split_modules = getattr(encoder, "_no_split_modules", None)
         self.accepted_arguments = accepted_arguments(encoder)  # None: it takes any
-        self._position_limit = position_limit(encoder)
+        self.position_limit = position_limit(encoder)  # None: no table of positions
         self._head_is_checked = self._uneven_is_said = False
         freeze_pooler(encoder)
         width = config.hidden_size
@@ -208,7 +208,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         inputs = check_inputs(input_ids, inputs_embeds, self.config.vocab_size)
         mask_indices = check_positions(mask_indices, inputs)
         if position_ids is None:
-            check_length(inputs, self._position_limit)
+            check_length(inputs, self.position_limit)
         if input_ids is None:
             check_no_prompt()
         outputs = self._encode(

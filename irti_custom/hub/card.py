@@ -19,7 +19,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
 from ..loading import resolve
-from ..processing.processor import has_processor
+from ..processing.processor import has_processor, read_settings
 from ..saving import carried_code
 
 CARD_NAME = "README.md"
@@ -126,10 +126,18 @@ def write_model_card(
         model_class="OnnxMaskedSeqModel" if source.kind == "graph" else _MODEL_CLASS,
         permission=", trust_remote_code=True" if is_remote else "",
         has_processor=has_processor(folder),
+        read=_reading(folder),
         has_code=bool(carried_code(folder)) and not is_adapter,
     )
     card.save(path)
     return path
+
+
+def _reading(folder: str | os.PathLike) -> str:
+    """Say where the folder's processor reads a span; without one, its first token is read."""
+    if not has_processor(folder):
+        return "start"
+    return read_settings(os.fspath(folder), {"local_files_only": True}).get("read", "start")
 
 
 def hub_id_of(name_or_path: str | None) -> str | None:

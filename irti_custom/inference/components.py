@@ -2,7 +2,7 @@
 
 folder ─┬─ model.onnx ───────────▶ ONNX Runtime, as a module
 ├─ checkpoint, adapter ──▶ model
-└─ masked_seq_processor.json ──▶ processor
+└─ processor_config.json ──▶ processor
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from transformers import AutoTokenizer
 
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..export.runtime import OnnxMaskedSeqModel
-from ..loading import hub_arguments, resolve
+from ..loading import Source, hub_arguments, resolve
 from ..modeling_custom import AutoModelForMaskedSeqModeling
-from ..processing.processor import MaskedSeqProcessor
+from ..processing.processor import MaskedSeqProcessor, read_settings
+from ..processing.special_tokens import digest_of
 
 logger = logging.getLogger(__name__)
 
@@ -119,28 +120,30 @@ def on_cpu(device: Any) -> Any:
 
 
 def find_processor(model: Any, processor: Any, tokenizer: Any) -> MaskedSeqProcessor:
-    """Take the processor that is given, or load the one that lies beside the model.
+    """Load the processor that lies beside the model, or take one that reads spans as that does.
 
     Args:
         model: as `MaskedSeqModelLoader` loads it, or any other of this package.
         processor: a processor, or where to load it from.
-        tokenizer: a tokenizer to make one with default settings from.
+        tokenizer: the tokenizer; where no processor lies beside the model, one with default
+            settings is made from it.
 
     Raises:
         OSError: there is none beside the model.
-        ValueError: both are given, or none with a model that came from elsewhere.
+        ValueError: both are given, none with a model that came from elsewhere, or one that does
+            not agree with what lies beside the model.
     """
     if processor is not None and tokenizer is not None:
         raise ValueError("`processor` brings its own tokenizer. Give it or `tokenizer`, not both.")
-    if isinstance(processor, (str, os.PathLike)):
-        return MaskedSeqProcessor.from_pretrained(processor)
-    if processor is not None:
-        return processor
-    if isinstance(tokenizer, (str, os.PathLike)):
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-    if tokenizer is not None:
-        return MaskedSeqProcessor(tokenizer)
     source = model.source
+    if processor is not None:
+        if isinstance(processor, (str, os.PathLike)):
+            processor = MaskedSeqProcessor.from_pretrained(processor)
+        if source is not None and source.kind != "encoder":
+            _check_reads_alike(processor, source)
+        return processor
+    if tokenizer is not None:
+        return _processor_around(tokenizer, source)
     if source is None:
         raise ValueError(
             "`processor` must be given for a model that is loaded already, got None. Pass "
@@ -148,14 +151,59 @@ def find_processor(model: Any, processor: Any, tokenizer: Any) -> MaskedSeqProce
             "MaskedSeqClassificationPipeline.from_pretrained(folder)."
         )
     try:
-        return MaskedSeqProcessor.from_pretrained(
-            source.path, trust_remote_code=source.trust_remote_code, **source.hub
-        )
+        return _processor_beside(source)
     except OSError as error:
         raise OSError(
             f"{error} Save the one of the training beside the model with "
             f"processor.save_pretrained({source.path!r}), or pass `processor` or `tokenizer`."
         ) from error
+
+
+def _processor_beside(source: Source) -> MaskedSeqProcessor:
+    return MaskedSeqProcessor.from_pretrained(
+        source.path, trust_remote_code=source.trust_remote_code, **source.hub
+    )
+
+
+def _processor_around(tokenizer: Any, source: Source | None) -> MaskedSeqProcessor:
+    """Make a processor, or load the one that lies beside the model and has the same tokenizer."""
+    if isinstance(tokenizer, (str, os.PathLike)):
+        permitted = source is not None and source.trust_remote_code and source.path == tokenizer
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=permitted)
+    if source is None or source.kind == "encoder" or not _saved_settings(source):
+        return MaskedSeqProcessor(tokenizer)
+    beside = _processor_beside(source)
+    if digest_of(tokenizer) != digest_of(beside.tokenizer):
+        raise ValueError(
+            f"`tokenizer` must make the tokens that the processor beside the model makes "
+            f"({source.path!r}), and {type(tokenizer).__name__} does not. Leave it out."
+        )
+    return beside
+
+
+def _saved_settings(source: Source) -> dict[str, Any]:
+    """Return the settings of the processor that lies beside the model; none without one."""
+    try:
+        return read_settings(source.path, dict(source.hub))
+    except OSError:
+        return {}
+
+
+def _check_reads_alike(processor: MaskedSeqProcessor, source: Source) -> None:
+    """Check that a processor reads spans as the one beside the model, where there is one."""
+    saved = _saved_settings(source)
+    found = {"read": processor.read, "markers": processor.markers}
+    if "tokenizer_digest" in saved:
+        found["tokenizer_digest"] = digest_of(processor.tokenizer)
+    names = found if processor.read == "marker" else found.keys() - {"markers"}
+    different = {name: (saved[name], found[name]) for name in names if name in saved}
+    different = {name: pair for name, pair in different.items() if pair[0] != pair[1]}
+    if different:
+        raise ValueError(
+            f"The processor beside the model ({source.path!r}) and `processor` differ in "
+            f"{different}. Leave `processor` out, or save the one that the model was trained with "
+            "there."
+        )
 
 
 def fit_length(processor: MaskedSeqProcessor, max_tokens: int | None) -> MaskedSeqProcessor:

@@ -45,9 +45,11 @@ class MaskedSeqClassificationPipeline(Pipeline):
     Args:
         model: an `AutoModelForMaskedSeqModeling`, a PEFT model around one, or an
             `OnnxMaskedSeqModel`. It is moved to `device`, and put into eval mode when it is used.
-        processor: a `MaskedSeqProcessor`, or where to load it from. Its `max_length` is lowered, in
-            a copy, to what the model can read.
-        tokenizer: in place of a processor: one with its default settings is made.
+        processor: a `MaskedSeqProcessor`, or where to load it from; default: the one that lies
+            beside the model, which another must agree with. Its `max_length` is lowered, in a copy,
+            to what the model can read.
+        tokenizer: the processor's; where none lies beside the model, one with default settings is
+            made around it.
         device: as in Transformers; default: the first accelerator.
         batch_size: rows per forward pass; a long text takes several rows.
         look_ahead: inputs are read, and sorted by length, `look_ahead` times `batch_size` at a
@@ -99,7 +101,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
             **kwargs,
         )
         self.look_ahead = check_count("look_ahead", look_ahead)
-        self._collator = DataCollatorForMaskedSeq(processor.tokenizer)
+        self._collator = DataCollatorForMaskedSeq(processor.tokenizer, model=model)
         self._writer()  # refuses wrong settings now
         check_count("batch_size", self._batch_size)
 
@@ -170,7 +172,10 @@ class MaskedSeqClassificationPipeline(Pipeline):
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
         unknown = sorted(options.keys() - set(_OPTIONS))
         if unknown:
-            raise TypeError(f"{type(self).__name__} has no option {unknown}. It has {_OPTIONS}.")
+            raise TypeError(
+                f"{type(self).__name__} has no option {unknown}. It has {_OPTIONS}; options of the "
+                "model go into pipeline(..., model_kwargs={...}), or by name into from_pretrained."
+            )
         return {}, {}, options
 
     def _writer(self, **options: Any) -> AnswerWriter:

@@ -46,6 +46,14 @@ class PadSettings(Protocol):
         """Either "right" or "left"."""
 
 
+class ModelLimits(Protocol):
+    """What a model can read: the attributes that are looked at."""
+
+    @property
+    def config(self) -> Any:
+        """Has `vocab_size`, how many token ids the encoder knows."""
+
+
 @dataclass
 class DataCollatorForMaskedSeq:
     """Pad the tokens and the positions of a batch; every padded position is harmless.
@@ -64,6 +72,8 @@ class DataCollatorForMaskedSeq:
             position shows neither its task nor L; its labels are then ``(B, 0)``, which the model
             takes for either task. To evaluate such data with "multilabel", pass `num_labels`: the
             `Trainer` concatenates only labels of equal dimensions.
+        model: to check tokens and lengths against. On a CPU `forward` does that, too; on an
+            accelerator it would have to wait for the device, and the error is not a clear one.
 
     Example:
         >>> from types import SimpleNamespace
@@ -81,6 +91,7 @@ class DataCollatorForMaskedSeq:
     pad_to_multiple_of: int | None = None
     task: str | None = None
     num_labels: int | None = None
+    model: ModelLimits | None = None
 
     def __post_init__(self) -> None:
         label2id = getattr(self.tokenizer, "label2id", None)
@@ -116,7 +127,8 @@ class DataCollatorForMaskedSeq:
         Raises:
             ValueError: no rows; a column that only some rows have; a value against the rules above
                 (the message names the row's index in the batch); a labelled position on a token
-                that `attention_mask` hides; columns that cannot be padded.
+                that `attention_mask` hides; columns that cannot be padded; with `model`, a row it
+                cannot read.
         """
         columns = _columns(features)
         rows = _integers("input_ids", columns.pop("input_ids"))
@@ -125,6 +137,8 @@ class DataCollatorForMaskedSeq:
             # A sequence that is all padding turns some attention kernels into NaN.
             row = int(lengths.argmin())
             raise ValueError(f"Row {row} of the batch: `input_ids` must hold a token, got none.")
+        if self.model is not None:
+            _check_readable(rows, self.model)
         step = self.pad_to_multiple_of or 1
         width = -(-int(lengths.max()) // step) * step
         left = self.tokenizer.padding_side == "left"
@@ -245,10 +259,13 @@ def as_array(name: str, value: object) -> Array:
     return array
 
 
-def _integers(name: str, values: list[object]) -> list[Ints]:
+def _integers(name: str, values: list[Any]) -> list[Ints]:
     """Convert a column of token or position numbers, row by row."""
     rows = list(read_rows(partial(_integer_array, name), values))
-    if np.concatenate(rows).min(initial=0) < 0:
+    lowest = np.concatenate(rows).min(initial=2)
+    if lowest < 2 and name in ("input_ids", "mask_indices"):
+        _check_no_booleans(name, values)
+    if lowest < 0:
         row = next(row for row, numbers in enumerate(rows) if numbers.min(initial=0) < 0)
         raise ValueError(
             f"Row {row} of the batch: `{name}` must not be negative, got "
@@ -257,9 +274,16 @@ def _integers(name: str, values: list[object]) -> list[Ints]:
     return rows
 
 
+def _check_no_booleans(name: str, values: list[object]) -> None:
+    """Raise for a boolean among numbers, which NumPy turned into 0 or 1."""
+    for row, value in enumerate(values):
+        if isinstance(value, (list, tuple)) and not {bool, np.bool_}.isdisjoint(map(type, value)):
+            raise ValueError(f"Row {row} of the batch: `{name}` must be integers, got a boolean.")
+
+
 def _integer_array(name: str, value: object) -> Ints:
     array = as_array(name, value)
-    kinds = "biu" if name in ("attention_mask", "labels") else "iu"  # no masks as positions
+    kinds = "biu" if name == "attention_mask" else "iu"
     # An empty array has no values: its dtype (float32 from `datasets`) says nothing.
     if array.ndim != 1 or (array.size and array.dtype.kind not in kinds):
         raise ValueError(
@@ -358,6 +382,24 @@ def _check_hidden(labels: Array, hidden: Bools, positions: list[Ints]) -> None:
             f"Row {row} of the batch: a labelled `mask_indices` entry must be at a token with "
             f"attention_mask 1, got {positions[row][number]}. Label padding {IGNORE_INDEX}."
         )
+
+
+def _check_readable(rows: list[Ints], model: ModelLimits) -> None:
+    """Raise for the first row with a token, or more tokens, than the model knows."""
+    known, limit = model.config.vocab_size, getattr(model, "position_limit", None)
+    for row, ids in enumerate(rows):
+        if known is not None and ids.max() >= known:
+            raise ValueError(
+                f"Row {row} of the batch: `input_ids` must be in [0, {known}), the tokens that the "
+                f"model knows, got {ids.max()}. Is it the model's tokenizer? After adding tokens "
+                "to it, call model.resize_token_embeddings(len(tokenizer))."
+            )
+        if limit is not None and len(ids) > limit:
+            raise ValueError(
+                f"Row {row} of the batch has {len(ids)} tokens, and the model has positions for "
+                f"{limit}. Set max_length={limit} on MaskedSeqProcessor, which cuts longer texts "
+                "into windows, or truncate."
+            )
 
 
 def _extra_columns(columns: dict[str, list[Any]], lengths: Ints) -> dict[str, list[Array]]:

@@ -77,9 +77,7 @@ def check_fast(tokenizer: object) -> None:
         else "Transformers has no fast one for this encoder, and the model needs none: make rows "
         "of `input_ids` and `mask_indices` yourself, and give them to DataCollatorForMaskedSeq."
     )
-    raise ValueError(
-        f"A fast tokenizer is needed to find spans in tokens, got {name}. {way_out}"
-    )
+    raise ValueError(f"A fast tokenizer is needed to find spans in tokens, got {name}. {way_out}")
 
 
 def digest_of(tokenizer: PreTrainedTokenizerFast) -> str:

@@ -84,7 +84,7 @@ def text_input(rng):
 
 
 def masked_input(rng):
-    return " ".join(rng.choice([*WORDS, "[MASK]"]) for _ in range(rng.choice([0, 3, 60])))
+    return " ".join(["[MASK]", *rng.choices([*WORDS, "[MASK]"], k=rng.choice([0, 3, 60]))])
 
 
 def table_input(rng):
@@ -234,7 +234,7 @@ def test_answers_are_those_of_predict_and_ready_for_json():
 
 
 def test_no_positions_give_empty_lists(pipe):
-    empty = [{"text": "", "spans": []}, {"text": TEXT, "spans": None}, "", TEXT]
+    empty = [{"text": "", "spans": []}, {"text": TEXT, "spans": None}]
     empty += [{"words": [], "spans": []}, {"columns": []}, pd.DataFrame()]
     assert pipe(empty) == [[] for _ in empty]
     assert [pipe(given) for given in empty] == [[] for _ in empty]
@@ -327,7 +327,7 @@ def test_rows_are_batched_by_length():
 
 
 def test_a_column_of_a_data_set_a_key_of_one_and_a_torch_data_set_are_lazy(pipe):
-    texts = ["Ann sees [MASK]", "no mask", "[MASK] in [MASK]"]
+    texts = ["Ann sees [MASK]", "[MASK]", "[MASK] in [MASK]"]
     data = Dataset.from_dict({"masked": texts, "text": [TEXT] * 3, "spans": [[[0, 3]]] * 3})
     expected = pipe(texts)
     for source in (data["masked"], KeyDataset(data, "masked"), tuple(texts)):
@@ -350,15 +350,16 @@ def test_a_column_of_a_data_set_a_key_of_one_and_a_torch_data_set_are_lazy(pipe)
             {"words": ["Ann"], "spans": [(0, 2)]},
             "Span 0 of example 3 .* start=0 and end=2",
         ),
-        ({"words": "Ann", "spans": []}, "must be a list of words, got .Ann"),
-        ({"words": 5, "spans": []}, "must be a list of words, got 5"),
+        ({"words": "Ann", "spans": []}, "words of example 3 must be a list, got .Ann"),
+        ({"words": 5, "spans": []}, "words of example 3 must be a list, got 5"),
         ({"text": ["Ann"], "spans": []}, "text of example 3 must be a string"),
         ({"text": TEXT}, 'must have "spans"'),
         ({"text": TEXT, "spans": 5}, "spans of example 3 must be a list, got 5"),
-        ({"text": TEXT, "spans": [(0.0, 3.0)]}, "Span 0 of example 3 must be .start, end."),
+        ({"text": TEXT, "spans": [(0.5, 3.0)]}, "Span 0 of example 3 must be .start, end."),
         ({"text": TEXT, "words": ["Ann"], "spans": []}, r"one of \('text', 'words', 'columns'\)"),
         ({"sentence": TEXT}, "must have one of"),
-        ({"columns": "Ann"}, "must be a list of columns"),
+        ({"columns": "Ann"}, "columns of example 3 must be a list"),
+        (TEXT, r"example 3 must hold '\[MASK\]'.* may have spans"),
         ([TEXT], "example 3 must be a dict of"),
         (None, "example 3 must be .* got None"),
         (b"Ann", "example 3 must be"),
@@ -430,7 +431,7 @@ def test_tokens_that_the_encoder_does_not_know_are_named():
     model = make_model()
     pipe = MaskedSeqClassificationPipeline(model, tokenizer=word_tokenizer(), device="cpu")
     model.resize_token_embeddings(10)
-    with pytest.raises(ValueError, match=r"`input_ids` must lie in \[0, 9\].* got 0 to 16"):
+    with pytest.raises(ValueError, match=r"`input_ids` must be in \[0, 10\).* got 16"):
         pipe([{"words": ["Bob"] * 20, "spans": [(0, 1)]}, {"words": ["the"], "spans": [(0, 1)]}])
 
 

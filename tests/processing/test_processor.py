@@ -110,7 +110,10 @@ def test_tokens_out_of_order_are_looked_at_one_by_one():
         (lambda p: p.encode_words([["Ann"]], [[(0, 2)]]), "<= 1, which is all the words"),
         (lambda p: p.encode_tables(["Ann"]), "The columns of example 0 must be a list"),
         (lambda p: p.encode_tables([{"rows": []}]), "must have `columns`, got the keys"),
-        (lambda p: p.encode_tables([["Ann"]]), "The values of column 0 of example 0 must be a list"),
+        (
+            lambda p: p.encode_tables([["Ann"]]),
+            "values of column 0 of example 0 must be a list",
+        ),
         (lambda p: p.encode_tables([[[1], {"header": "a"}]]), "values of column 1 of example 0"),
     ],
 )
@@ -292,7 +295,7 @@ def test_tables_share_a_row_and_split_by_columns(tokenizer):
         tokenizer.decode(ids).startswith("[CLS] the cat [CLS]") for ids in split["input_ids"]
     )
     assert narrow.decode(split, [["a"], ["b", "c"]]) == [["a", "b", "c"]]
-    with pytest.raises(ValueError, match="values of column 1 of example 0 does not fit"):
+    with pytest.raises(ValueError, match="Column 1 of example 0 does not fit"):
         MaskedSeqProcessor(
             tokenizer, max_length=12, column_tokens=5, on_overflow="error"
         ).encode_tables([table])
