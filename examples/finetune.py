@@ -37,7 +37,10 @@ class ScriptArguments:
     max_length: int = 512
     on_overflow: str = field(default="window", metadata={"choices": ["window", "error", "drop"]})
     trust_remote_code: bool = False
-    tune_thresholds: str = field(default="no", metadata={"choices": ["no", "f1", "micro_f1"]})
+    # "auto": "micro_f1" for multilabel, and none for multiclass, which would reject positions.
+    tune_thresholds: str = field(
+        default="auto", metadata={"choices": ["auto", "no", "f1", "micro_f1"]}
+    )
     lora: bool = False  # train adapters of rank 8 and the head; wants a higher --learning_rate
 
 
@@ -54,6 +57,8 @@ def main() -> None:
     parser.set_defaults(warmup_steps=50, logging_steps=50, eval_strategy="epoch", report_to="none")
     parser.set_defaults(save_strategy="epoch", save_total_limit=1, load_best_model_at_end=True)
     script, training = parser.parse_args_into_dataclasses()
+    if script.tune_thresholds == "auto":
+        script.tune_thresholds = {"multiclass": "no"}.get(script.task, "micro_f1")
     if training.metric_for_best_model in (None, "loss"):
         training.metric_for_best_model = {"multiclass": "accuracy"}.get(script.task, "micro_f1")
         training.greater_is_better = True

@@ -140,6 +140,11 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         return getattr(self, self.base_model_prefix)
 
     @property
+    def vocab_size(self) -> int | None:
+        """How many token ids the encoder knows; None where it counts none."""
+        return self.config.vocab_size
+
+    @property
     def max_tokens(self) -> int | None:
         """How many tokens the encoder has positions for; None where nothing limits them."""
         return max_tokens(self.encoder)

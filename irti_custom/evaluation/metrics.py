@@ -9,6 +9,7 @@ filler that the Trainer writes into padded logits reaches a measure.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction
 
     Predictions = Union[EvalPrediction, tuple[ArrayLike, ArrayLike]]
+
+logger = logging.getLogger(__name__)
 
 # A label of this name (the Trainer adds the prefix) would share a key with an average.
 _AVERAGES = ("micro", "macro", "macro_average", "weighted")
@@ -146,6 +149,12 @@ class ComputeMetrics:
         if compute_result is False:
             self._merged = merged
             return {}
+        if merged.positions and not merged.predicted.any():
+            logger.warning(
+                "No score passes its threshold (%s), so nothing is predicted and F1 is 0. Train "
+                "longer, or choose thresholds with tune_thresholds.",
+                self.thresholds.tolist() if self.thresholds.size == 1 else "one per label",
+            )
         results = self._compute(merged)
         if compute_result is None and self.task == "multilabel":
             logits, labels = (np.concatenate(arrays) for arrays in zip(*batches))
