@@ -188,11 +188,11 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             self._check_settings(check_task(value), self.id2label)
             super().__setattr__("problem_type", PROBLEM_TYPES[value])
         elif name == "focal_gamma":
-            if not 0 <= value < math.inf:
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ValueError(f"`focal_gamma` must be at least 0, got {value!r}.")
             value = float(value)
         elif name == "base_model_attr_name" and value is not None:
-            if not value.isidentifier() or value.startswith("_"):
+            if not str(value).isidentifier() or value.startswith("_"):
                 raise ValueError(
                     f"`{name}` must be a Python identifier without a leading underscore, got "
                     f"{value!r}. The default is the encoder's model type, such as 'bert'."

@@ -9,7 +9,7 @@ Every other file asks here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Union
 
 import numpy as np
@@ -33,7 +33,7 @@ Thresholds = Union[float, Sequence[float], Mapping[str, float], np.ndarray]
 
 def check_task(task: str) -> str:
     """Return the task; raise ValueError if it is not one of `TASKS`."""
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
     return task
 
@@ -86,8 +86,8 @@ def resolve_labels(
 
 
 def _names_by_id(id2label: Mapping[Any, str] | Sequence[str]) -> dict[int, str]:
-    if isinstance(id2label, str):
-        raise ValueError(f"`id2label` must be a dict or a list of names, got {id2label!r}.")
+    if isinstance(id2label, str) or not isinstance(id2label, Iterable):
+        raise ValueError(f"`id2label` must be a dict or a list of names, got {id2label!r:.80}.")
     named = id2label if isinstance(id2label, Mapping) else dict(enumerate(id2label))
     return {_label_id(index): _label_name(name) for index, name in named.items()}
 
@@ -133,14 +133,22 @@ def check_weights(
             f"`{name}` does not fit the task: 'multilabel' takes `pos_weight`, 'multiclass' takes "
             "`class_weight`."
         )
-    flat = not isinstance(weights, Mapping) and np.ndim(weights) == 1
-    values = np.array(weights, dtype=np.float64) if flat else np.empty(0)
-    if len(values) != num_labels or not all(0 <= value < math.inf for value in values):
+    values = _as_floats(weights)
+    if values.shape != (num_labels,) or not all(0 <= value < math.inf for value in values):
         raise ValueError(
             f"`{name}` must hold {num_labels} finite factors of at least 0, one per label, got "
             f"{weights}. `balanced_weights` computes them from labels."
         )
     return values.tolist()
+
+
+def _as_floats(values: object) -> np.ndarray:
+    """Convert one number or a sequence; what holds anything else becomes a NaN."""
+    try:
+        array = np.asarray(values)
+    except (RuntimeError, TypeError, ValueError):  # lists of different lengths
+        return np.array([math.nan])
+    return array.astype(np.float64) if array.dtype.kind in "iuf" else np.array([math.nan])
 
 
 def check_thresholds(
@@ -170,7 +178,7 @@ def check_thresholds(
     """
     if thresholds is None:
         return None
-    if task == "multiclass" and (isinstance(thresholds, Mapping) or np.ndim(thresholds)):
+    if task == "multiclass" and (isinstance(thresholds, Mapping) or _as_floats(thresholds).ndim):
         raise ValueError(
             f"`thresholds` must be one probability for task={task!r}, under which the top class is "
             f"rejected, got {thresholds}. One per label is for task='multilabel'."
@@ -182,7 +190,7 @@ def check_thresholds(
                 f"{list(thresholds)}. One value, or a sequence of L, needs no names."
             )
         thresholds = [thresholds[name] for name in names]
-    values = np.array(thresholds, dtype=np.float64)
+    values = _as_floats(thresholds)
     if values.ndim > 1 or not values.size or not ((values >= 0) & (values <= 1)).all():
         raise ValueError(
             "`thresholds` must be probabilities in [0, 1], one or a flat sequence, got "

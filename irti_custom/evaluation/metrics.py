@@ -236,6 +236,11 @@ def drop_ignored(
             f"Logits must be (N, M, L) with L > 0, got {logits.shape}. Other outputs of the "
             "model belong in its config's `keys_to_ignore_at_inference`."
         )
+    for name, values in (("Logits", logits), ("Labels", labels)):
+        if values.size and values.dtype.kind not in "biuf":
+            raise ValueError(
+                f"{name} must be numbers, got dtype {values.dtype}: {values.flat[0]!r}."
+            )
     multilabel = task == "multilabel"
     expected = logits.shape if multilabel else logits.shape[:2]
     if labels.size == 0 and labels.shape == logits.shape[:2]:

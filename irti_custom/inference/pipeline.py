@@ -267,4 +267,5 @@ class MaskedSeqClassificationPipeline(Pipeline):
 def _is_one_input(inputs: object) -> bool:
     """Return True for one input, False for many."""
     one = isinstance(inputs, (str, bytes, Mapping)) or is_frame(inputs)
-    return one or not (isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__"))
+    one = one or getattr(inputs, "ndim", 1) == 0
+    return one or not (isinstance(inputs, Iterable) or hasattr(inputs, "__len__"))

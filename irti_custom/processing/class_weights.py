@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..labels import IGNORE_INDEX, check_task
+from ..whole_numbers import check_count
 from .data_collator import as_array, check_label_values, read_rows, task_labels
+from .sequences import check_sequence
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -48,7 +50,8 @@ def balanced_weights(
         [0.5, 2.0]
     """
     check_task(task)
-
+    check_sequence("`labels`", labels)
+    num_labels = check_count("num_labels", num_labels)
     rows = read_rows(partial(_labels_of, task=task, num_labels=num_labels), labels, "the labels")
     weights = (_positive_weights if task == "multilabel" else _class_weights)(rows, num_labels)
     unseen = np.flatnonzero(np.isnan(weights))

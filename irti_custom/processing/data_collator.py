@@ -19,6 +19,7 @@ import torch
 from ..labels import IGNORE_INDEX, check_task
 from ..whole_numbers import check_count
 from .rows import BOOKKEEPING
+from .sequences import as_list
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -109,7 +110,7 @@ class DataCollatorForMaskedSeq:
             if value is not None:
                 setattr(self, name, check_count(name, value))
 
-    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, features: Iterable[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """Pad a list of rows, whose values are lists, numpy arrays or tensors; rows stay unchanged.
 
         Args:
@@ -190,9 +191,10 @@ class DataCollatorForMaskedSeq:
         return labels
 
 
-def _columns(features: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _columns(features: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Turn rows into columns that every row has; a column that is None everywhere is left out."""
-    if len(features) == 0:
+    features = as_list("A batch of rows", features)
+    if not features:
         raise ValueError("A batch must have at least one row, got none. Is the dataset empty?")
     for row, feature in enumerate(features):
         if not isinstance(feature, Mapping):

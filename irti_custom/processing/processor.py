@@ -30,6 +30,7 @@ from .examples import (
     MaskedText,
     Position,
     SpannedText,
+    check_text,
     describe,
     errors_of,
     kind_of,
@@ -162,14 +163,14 @@ class MaskedSeqProcessor(ProcessorMixin):
             ("read", read, READS),
             ("on_overflow", on_overflow, OVERFLOWS),
         ):
-            if value not in allowed:
+            if not isinstance(value, str) or value not in allowed:
                 raise ValueError(f"`{name}` must be one of {allowed}, got {value!r}.")
         super().__init__(tokenizer)
         self.read, self.on_overflow, self.task = read, on_overflow, task
         names = resolve_labels(None, None, label2id)
         self.label2id = None if names is None else {name: index for index, name in names.items()}
         self._labels = LabelIds(task, self.label2id)
-        self.markers, self.stride = list(markers), stride
+        self.markers, self.stride = as_list("`markers`", markers), stride
         self.column_tokens = check_count("column_tokens", column_tokens)
         self._add_markers()
         self._template, self._word_marks = template_of(tokenizer), word_marks(tokenizer)
@@ -189,7 +190,7 @@ class MaskedSeqProcessor(ProcessorMixin):
             raise ValueError("read='mask' needs a tokenizer with a mask token. Use read='marker'.")
         if self.read != "marker":
             return
-        if len(set(self.markers)) != 2:
+        if [type(one) for one in self.markers] != [str, str] or len(set(self.markers)) < 2:
             raise ValueError(f"`markers` must be two different strings, got {self.markers}.")
         if self.tokenizer.add_tokens(self.markers, special_tokens=True):
             logger.warning(
@@ -396,7 +397,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         for index, example in enumerate(batch):
             with errors_of(example.id):
                 if isinstance(example.content, Table):
-                    parts = self._lay_out(example.content, writer.size)
+                    parts = self._lay_out(example.content, example.name, writer.size)
                     count = sum(len(part.spans) for part in parts)
                     char_spans.append([])
                 else:
@@ -468,11 +469,11 @@ class MaskedSeqProcessor(ProcessorMixin):
             char_spans.append((end - len(piece.lstrip()), start + len(piece.rstrip())))
         return TextTokens(ids, [(index, index) for index in reads], reads), char_spans
 
-    def _lay_out(self, table: Table, size: int | None) -> list[Part]:
+    def _lay_out(self, table: Table, name: str, size: int | None) -> list[Part]:
         """Write a table's columns as tokens, and share rows among them."""
         marker = self.new_tokens[0] if self.read == "marker" else None
         token = column_token(self.tokenizer, self.read, marker)
-        texts = [table.title, *table.column_texts(size)]
+        texts = [check_text(text, name) for text in (table.title, *table.column_texts(size))]
         title, *columns = tokenize(self.tokenizer, texts, special_tokens=False)["input_ids"]
         return lay_out(title, columns, token, size, self.column_tokens)
 

@@ -7,7 +7,7 @@ None, NaN, NaT, pandas.NA                 ->  missing
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from typing import Any
+from typing import Any, cast
 
 
 def as_list(name: str, values: object) -> list[Any]:
@@ -26,11 +26,25 @@ def as_list(name: str, values: object) -> list[Any]:
     """
     if isinstance(values, list):
         return values
+    check_sequence(name, values)
+    arrow = getattr(values, "to_pylist", None)  # else its items are of Arrow's types
+    return list(cast("Iterable[Any]", values)) if arrow is None else arrow()
+
+
+def check_sequence(name: str, values: object) -> None:
+    """Check that a value is a sequence of things, without reading it.
+
+    Raises:
+        ValueError: see `as_list`.
+
+    Example:
+        >>> check_sequence("`labels`", "Ann")
+        Traceback (most recent call last):
+        ValueError: `labels` must be a list, got 'Ann'.
+    """
     without_order = isinstance(values, (str, bytes, Mapping, Set)) or is_frame(values)
     if without_order or not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
         raise ValueError(f"{name} must be a list, got {values!r:.80}.")
-    arrow = getattr(values, "to_pylist", None)  # else its items are of Arrow's types
-    return list(values if arrow is None else arrow())
 
 
 def is_frame(value: object) -> bool:

@@ -367,7 +367,7 @@ BAD_BATCHES = {
     "no rows": ([], "at least one row, got none"),
     "tokenizer's batch": (
         {"input_ids": [[5]]},
-        "Row 0 of the batch: a row must be a mapping, got str",
+        "A batch of rows must be a list, got {'input_ids'",
     ),
     "no ids": ([{"mask_indices": [0]}], "Rows must have `input_ids`, got the columns"),
     "no positions": ([{"input_ids": [5]}], r"Rows must have `mask_indices`, .*mask_indices=\[\]"),
