@@ -24,7 +24,7 @@ from ..processing.special_tokens import digest_of
 
 logger = logging.getLogger(__name__)
 
-_ONNX_ARGUMENTS = ("file_name", "providers", "session_options")
+GRAPH_OPTIONS = ("file_name", "providers", "session_options")
 
 
 class MaskedSeqModelLoader:
@@ -52,7 +52,7 @@ class MaskedSeqModelLoader:
         path = os.fspath(pretrained_model_name_or_path)
         kwargs.pop("_from_pipeline", None)
         if resolve(path, **hub_arguments(kwargs)).kind == "graph":
-            options = {name: kwargs[name] for name in _ONNX_ARGUMENTS if name in kwargs}
+            options = {name: kwargs[name] for name in GRAPH_OPTIONS if name in kwargs}
             return OnnxModule(OnnxMaskedSeqModel.from_pretrained(path, **options))
         return AutoModelForMaskedSeqModeling.from_pretrained(path, **kwargs)
 
@@ -97,6 +97,19 @@ def check_model(model: Any) -> None:
             f"OnnxMaskedSeqModel, got {type(model).__name__}. A base encoder needs a head, and "
             "training: AutoModelForMaskedSeqModeling.from_pretrained(base, num_labels=...)."
         )
+
+
+def with_graph_options(model: Any, options: dict[str, Any]) -> Any:
+    """Open the graph of an ONNX model again, with options of its own.
+
+    Raises:
+        TypeError: options for a model that is no such one.
+    """
+    if not options:
+        return model
+    if not isinstance(model, OnnxModule) or model.source is None:
+        raise TypeError(f"{list(options)} are for the folder of an exported graph.")
+    return OnnxModule(OnnxMaskedSeqModel.from_pretrained(model.source.path, **options))
 
 
 def on_cpu(device: Any) -> Any:

@@ -23,6 +23,7 @@ from ..processing.processor import Encoded
 from ..processing.sequences import is_frame
 from ..whole_numbers import check_count
 from .components import (
+    GRAPH_OPTIONS,
     MaskedSeqModelLoader,
     OnnxModule,
     check_model,
@@ -30,6 +31,7 @@ from .components import (
     fit_length,
     label_names,
     on_cpu,
+    with_graph_options,
 )
 from .predictions import Answer, AnswerWriter
 
@@ -55,7 +57,8 @@ class MaskedSeqClassificationPipeline(Pipeline):
         look_ahead: inputs are read, and sorted by length, `look_ahead` times `batch_size` at a
             time. Order, results and memory do not depend on how many there are in all.
         thresholds: of `__call__`, for all calls; so are `top_k` and `return_all_scores`.
-        **kwargs: as for any pipeline of Transformers.
+        **kwargs: for an ONNX folder, options of `OnnxMaskedSeqModel.from_pretrained`; else as for
+            any pipeline of Transformers.
 
     Raises:
         ValueError: not such a model, no processor, or one that does not fit the model.
@@ -85,8 +88,10 @@ class MaskedSeqClassificationPipeline(Pipeline):
         task: str = TASK,
         **kwargs: Any,
     ) -> None:
+        options = {name: kwargs.pop(name) for name in GRAPH_OPTIONS if name in kwargs}
         model = OnnxModule.around(model)
         check_model(model)
+        model = with_graph_options(model, options)
         if isinstance(model, OnnxModule):
             device = on_cpu(device)
         processor = fit_length(find_processor(model, processor, tokenizer), model.max_tokens)

@@ -461,3 +461,23 @@ def test_importing_the_metrics_imports_nothing_heavy():
     names |= {a.name for node in module.body if isinstance(node, ast.Import) for a in node.names}
     assert "numpy" in names
     assert {"datasets", "evaluate", "sklearn", "torch"}.isdisjoint(x.split(".")[0] for x in names)
+
+
+def test_an_evaluation_in_which_nothing_passes_says_so(caplog):
+    logits, labels = np.full((1, 2, 3), -2.0), np.ones((1, 2, 3), int)
+    make_compute_metrics("multilabel")((logits, labels))
+    assert "No score passes its threshold (0.5)" in caplog.text
+    caplog.clear()
+    make_compute_metrics("multilabel", thresholds=0.1)((logits, labels))
+    make_compute_metrics("multilabel")((logits, np.full((1, 2, 3), -100)))
+    assert not caplog.text
+    make_compute_metrics("multiclass", thresholds=0.9)((logits, labels[..., 0]))
+    assert "No score passes" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [[[[None, 1]]], [[["1", "0"]]]])
+def test_what_is_no_number_is_refused(wrong):
+    compute_metrics = make_compute_metrics("multilabel")
+    for pair in ((np.zeros((1, 1, 2)), wrong), (wrong, np.zeros((1, 1, 2)))):
+        with pytest.raises(ValueError, match="must be numbers, got"):
+            compute_metrics(pair)

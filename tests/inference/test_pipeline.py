@@ -6,6 +6,8 @@ import gc
 import json
 import random
 import tracemalloc
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,7 @@ from irti_custom import (
 )
 from irti_custom.inference.predictions import AnswerWriter
 from tests.tiny import WORDS, save_base, tiny_model, wide_model, word_tokenizer
+from tests.tokenizers_for_tests import make_tokenizer
 
 TASK = "masked-seq-classification"
 NAMES = ["person", "place", "thing"]
@@ -521,6 +524,46 @@ def test_models_processors_and_tokenizers_may_be_given(folder):
         assert pipeline(TASK, model=model, device="cpu", **given)(ASKED) == expected
 
 
+@pytest.mark.parametrize("read", ["end", "mask", "marker"])
+def test_the_folders_processor_decides_how_spans_are_read(read, tmp_path, caplog):
+    """Also with the usual call, which names the folder twice."""
+    path, processor, model = str(tmp_path), make_processor(read=read), make_model()
+    model.resize_token_embeddings(len(processor.tokenizer))
+    model.save_pretrained(path)
+    processor.save_pretrained(path)
+    expected = pipeline(TASK, model=path, device="cpu")(ASKED)
+    for given in ({"tokenizer": path}, {"tokenizer": processor.tokenizer}, {"processor": path}):
+        assert pipeline(TASK, model=path, device="cpu", **given)(ASKED) == expected
+    for wrong, message in (
+        ({"processor": make_processor()}, "differ in .*'read'"),
+        ({"tokenizer": make_tokenizer("wordpiece")}, "`tokenizer` must make the tokens"),
+        ({"processor": MaskedSeqProcessor(make_tokenizer("wordpiece"), read)}, "tokenizer_digest"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pipeline(TASK, model=path, device="cpu", **wrong)
+
+
+def test_no_answer_on_standard_input_grants_code(folder, tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    Path(folder, "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass T: pass\n")
+    file = Path(folder, "tokenizer_config.json")
+    settings = {**json.loads(file.read_text()), "auto_map": {"AutoTokenizer": ["evil.T", "evil.T"]}}
+    file.write_text(json.dumps({**settings, "tokenizer_class": "T"}))
+    monkeypatch.setattr("builtins.input", lambda *args: "y")
+    model = AutoModelForMaskedSeqModeling.from_pretrained(folder)
+    for load in (
+        lambda: MaskedSeqProcessor.from_pretrained(folder),
+        lambda: MaskedSeqProcessor.from_pretrained(folder, trust_remote_code=None),
+        lambda: MaskedSeqClassificationPipeline.from_pretrained(folder),
+        lambda: MaskedSeqClassificationPipeline(model, tokenizer=folder),
+        lambda: MaskedSeqClassificationPipeline(make_model(), processor=folder),
+        lambda: pipeline(TASK, model=folder),
+    ):
+        with suppress(ValueError):  # or it loads without the code
+            load()
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize("stands_on", ["checkpoint", "base encoder"])
 def test_adapter_folders_load(stands_on, tmp_path, folder):
     pytest.importorskip("peft")
@@ -555,6 +598,7 @@ def test_onnx_folders_load(tmp_path, folder):
     for pipe in (
         pipeline(TASK, model=path),
         pipeline(TASK, model=path, device="cpu", dtype=torch.float32),
+        pipeline(TASK, model=path, providers=["CPUExecutionProvider"]),
         MaskedSeqClassificationPipeline.from_pretrained(path, providers=["CPUExecutionProvider"]),
         MaskedSeqClassificationPipeline(OnnxMaskedSeqModel.from_pretrained(path), make_processor()),
     ):
@@ -563,6 +607,10 @@ def test_onnx_folders_load(tmp_path, folder):
             np.testing.assert_allclose(scores_of(one), scores_of(other), rtol=0, atol=1e-4)
     with pytest.raises(ValueError, match="`device` must be the CPU for an ONNX model"):
         pipeline(TASK, model=path, device=0)
+    with pytest.raises(OSError, match=r"holds no other\.onnx"):
+        pipeline(TASK, model=path, file_name="other.onnx")
+    with pytest.raises(TypeError, match=r"'providers'.* are for the folder of an exported graph"):
+        pipeline(TASK, model=folder, providers=[])
     with pytest.raises(ValueError, match="cannot be saved again"):
         pipe.save_pretrained(tmp_path / "copy")
 
