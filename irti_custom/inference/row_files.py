@@ -106,15 +106,9 @@ def read_chunks(path: str, size: int) -> Iterator[Chunk]:
             `text` and `spans`.
     """
     start = 0
-    try:
-        for content in _read_tables(path, size) if path.endswith(".parquet") else _read(path, size):
-            yield Chunk(path, start, content)
-            start += len(content)
-    except (EOFError, OSError, pa.ArrowException, zlib.error) as error:
-        raise ValueError(
-            f"{path} cannot be read beyond row {start}, or not far beyond: {error}. Was it written "
-            "whole?"
-        ) from error
+    for content in (_read_tables if path.endswith(".parquet") else _read_lines)(path, size):
+        yield Chunk(path, start, content)
+        start += len(content)
 
 
 def merge(schema: pa.Schema, rows: pa.Table | list[dict[str, Any]]) -> pa.Schema:
@@ -149,30 +143,44 @@ def as_table(rows: pa.Table | list[dict[str, Any]], schema: pa.Schema) -> pa.Tab
 
 
 def _read_tables(path: str, size: int) -> Iterator[pa.Table]:
-    with pq.ParquetFile(path) as parquet:
-        names = parquet.schema_arrow.names
-        if names.count("text") != 1 or names.count("spans") != 1:
-            raise ValueError(f"{path} must have one column `text` and one `spans`, got {names}.")
-        if not parquet.metadata.num_rows:
-            yield parquet.schema_arrow.empty_table()
-        for batch in parquet.iter_batches(batch_size=size):
-            yield pa.Table.from_batches([batch])
+    number = 0
+    try:
+        with pq.ParquetFile(path) as parquet:
+            names = parquet.schema_arrow.names
+            if names.count("text") != 1 or names.count("spans") != 1:
+                raise ValueError(f"{path} must have a column `text` and a `spans`, got {names}.")
+            if not parquet.metadata.num_rows:
+                yield parquet.schema_arrow.empty_table()
+            for batch in parquet.iter_batches(batch_size=size):
+                yield pa.Table.from_batches([batch])
+                number += len(batch)
+    except (OSError, pa.ArrowException) as error:
+        raise _cut_off(path, number, error) from error
 
 
-def _read(path: str, size: int) -> Iterator[list[Line]]:
-    with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
-        lines = _lines(file)
-        yield list(islice(lines, size))
-        while chunk := list(islice(lines, size)):
-            yield chunk
+def _read_lines(path: str, size: int) -> Iterator[list[Line]]:
+    lines = _lines(path)
+    yield list(islice(lines, size))
+    while chunk := list(islice(lines, size)):
+        yield chunk
 
 
-def _lines(file: Any) -> Iterator[Line]:
-    while line := file.readline(MAX_LINE_BYTES):
-        rest = line
-        while len(rest) == MAX_LINE_BYTES and not rest.endswith(b"\n"):
-            rest = file.readline(MAX_LINE_BYTES)
-        yield line if rest is line else None
+def _lines(path: str) -> Iterator[Line]:
+    number = 0
+    try:
+        with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
+            while line := file.readline(MAX_LINE_BYTES):
+                piece = line
+                while len(piece) == MAX_LINE_BYTES and not piece.endswith(b"\n"):
+                    piece = file.readline(MAX_LINE_BYTES)
+                yield line if piece is line else None
+                number += 1
+    except (EOFError, OSError, zlib.error) as error:
+        raise _cut_off(path, number, error) from error
+
+
+def _cut_off(path: str, number: int, error: Exception) -> ValueError:
+    return ValueError(f"{path} cannot be read beyond row {number}: {error}. Was it written whole?")
 
 
 def _parse(line: Line) -> dict[str, Any]:
