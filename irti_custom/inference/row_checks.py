@@ -51,7 +51,7 @@ def check_files(paths: list[str], processor: MaskedSeqProcessor, on_error: str) 
     checker = _Checker(processor, on_error)
     checked = checker.check(paths)
     if checker.promoted:
-        # Integers met fractions in rows behind them, and may be too large for their type.
+        # Fractions behind integers make them floating-point numbers, which may not hold them all.
         checked = checker.check(paths)
     schema = checked.schema
     try:
@@ -70,7 +70,7 @@ class _Checker:
 
     Attributes:
         schema: the columns of the rows so far.
-        promoted: whether a column of integers took another type on the way.
+        promoted: whether a column with values took another type on the way.
     """
 
     def __init__(self, processor: MaskedSeqProcessor, on_error: str) -> None:
@@ -122,8 +122,7 @@ class _Checker:
         schema = merge(self.schema, rows)
         as_table(rows, schema)
         self.promoted |= any(
-            "int" in str(field.type) and field.type != schema.field(field.name).type
-            for field in self.schema
+            field.type not in (pa.null(), schema.field(field.name).type) for field in self.schema
         )
         self.schema = schema
 
