@@ -39,6 +39,7 @@ class ScriptArguments:
     output: str
     batch_size: int = 32  # texts per forward pass
     chunk_size: int = 1000  # rows per part of the output; a kill costs a process at most one
+    on_error: str = "raise"  # or "skip": keep a row that cannot be scored, and say why
     num_workers: int = 1  # processes, on each GPU or on the CPU
 
 
@@ -94,7 +95,7 @@ def main() -> None:
 
     # 2. Data. One process checks all rows; each takes every n-th part, and reads on as it scores.
     with state.main_process_first():
-        job = open_job(args.input, args.model, args.output, args.chunk_size)
+        job = open_job(args.input, args.model, args.output, args.chunk_size, args.on_error)
     missing, reader = set(job.missing()), PartReader(job)
     mine = list(job.parts)[state.process_index :: state.num_processes]
     todo = [name for name in mine if name in missing]
@@ -111,8 +112,8 @@ def main() -> None:
             raise SystemExit("A worker died. Run the command again for what is left.") from error
 
     # 5. The last process to end marks the job as complete.
-    if job.finish():
-        print(f"{job.count()} rows in {len(job.parts)} parts lie in {args.output}")
+    if done := job.finish():
+        print(done)
     state.wait_for_everyone()
 
 

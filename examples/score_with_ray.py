@@ -30,6 +30,7 @@ class ScriptArguments:
     output: str
     batch_size: int = 32  # texts per forward pass
     chunk_size: int = 1000  # rows per part of the output; a kill costs an actor at most one
+    on_error: str = "raise"  # or "skip": keep a row that cannot be scored, and say why
     num_workers: int = 2  # actors, in the whole cluster
     cpus_per_worker: float = 1
     gpus_per_worker: float = 0
@@ -56,7 +57,7 @@ def main() -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False  # the one below counts rows
 
     # 2. Data.
-    job = open_job(args.input, args.model, args.output, args.chunk_size)
+    job = open_job(args.input, args.model, args.output, args.chunk_size, args.on_error)
     missing = job.missing()
     # Actors may run in another folder.
     model = os.path.abspath(args.model) if os.path.isdir(args.model) else args.model
@@ -80,8 +81,8 @@ def main() -> None:
                 bar.update(int(sum(batch["rows"])))
 
     # 5. All parts are there: the job is complete.
-    if job.finish():
-        print(f"{job.count()} rows in {len(job.parts)} parts lie in {args.output}")
+    if done := job.finish():
+        print(done)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     input files  ->  (name of a part, Arrow table) ...  ->  part-00000-00000.parquet ... + _job.json
 
 A part's name says which chunk of rows of which file it holds. It is there whole or not at all, and
-never written twice.
+never written twice. The folder belongs to one job: a lock is held while it is begun.
 """
 
 from __future__ import annotations
@@ -11,21 +11,35 @@ from __future__ import annotations
 import base64
 import glob
 import json
+import logging
 import os
+import platform
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
+import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from huggingface_hub.utils.sha import sha_fileobj
+from pyarrow import feather
 
-from .row_files import SUFFIXES, Chunk, check_files, read_chunks
+from .pipeline import MaskedSeqClassificationPipeline
+from .row_checks import check_files
+from .row_files import ERROR, SUFFIXES, Chunk, read_chunks
 from .table_scorer import PREDICTIONS
 
-JOB_FILE = "_job.json"  # readers of Parquet folders pass over names that begin so
+logger = logging.getLogger(__name__)
+
+ON_ERROR = ("raise", "skip")
+# Readers of Parquet folders pass over names that begin so.
+JOB_FILE = "_job.json"
+LOCK_FILE = "_job.lock"
+ERRORS_FILE = "_errors.arrow"
 
 
 class Part(NamedTuple):
@@ -82,15 +96,18 @@ class Job:
         start = chunk * self.chunk_size
         return f"rows {start + 1} to {start + rows} of {self.paths[file]}"
 
-    def finish(self) -> bool:
-        """Mark the job as complete if all parts are there; return whether they are."""
+    def finish(self) -> str | None:
+        """Mark the job as complete if all parts are there; say in words what it wrote, or None."""
         if self.missing():
-            return False
-        for left in glob.glob(os.path.join(glob.escape(self.output), ".part-*.tmp")):
-            with suppress(FileNotFoundError):  # another process ends at the same time
-                os.remove(left)
+            return None
+        _remove_left_over(self.output)
         _write_facts(self.output, {**self.facts, "complete": True})
-        return True
+        skipped = self.facts["skipped"]
+        return f"{self.count()} rows in {len(self.parts)} parts lie in {self.output}" + (
+            f"; {skipped} of them could not be scored and say why in the column {ERROR!r}"
+            if skipped
+            else ""
+        )
 
 
 class PartReader:
@@ -104,28 +121,51 @@ class PartReader:
         self.job = job
         self._file_index, self._next_chunk = -1, 0
         self._chunks: Iterator[Chunk] = iter(())
+        self._errors: pa.Table | None = None
+        if job.facts["on_error"] == "skip":
+            path = os.path.join(job.output, ERRORS_FILE)
+            self._errors = feather.read_table(path, memory_map=True)
 
     def __call__(self, name: str) -> pa.Table:
-        """Return a part's rows, with the columns and types of the whole input."""
+        """Return a part's rows, with the columns and types of the whole input.
+
+        With ``on_error="skip"`` a column `error` says why a row cannot be scored.
+        """
         file, chunk, _ = self.job.parts[name]
         if file != self._file_index or chunk < self._next_chunk:
             self._file_index, self._next_chunk = file, 0
             self._chunks = read_chunks(self.job.paths[file], self.job.chunk_size)
         rows = next(islice(self._chunks, chunk - self._next_chunk, None))
         self._next_chunk = chunk + 1
-        return rows.table(self.job.schema)
+        return rows.table(self.job.schema, self._errors_of(file, rows))
+
+    def _errors_of(self, file: int, rows: Chunk) -> dict[int, str] | None:
+        if self._errors is None:
+            return None
+        row = pc.field("row")
+        here = (row >= rows.start) & (row < rows.start + len(rows))
+        found = self._errors.filter((pc.field("file") == file) & here)
+        return {one["row"] - rows.start: one["error"] for one in found.to_pylist()}
 
 
-def open_job(pattern: str, model: str, output: str, chunk_size: int) -> Job:
+def open_job(
+    pattern: str, model: str, output: str, chunk_size: int, on_error: str = "raise"
+) -> Job:
     """Check every row of the input and begin a job, or take up the one that `output` holds.
+
+    Of jobs that are opened at the same time, one is begun; the others wait for its check, and take
+    it up if they are the same.
 
     Args:
         pattern: a file, or a pattern of files.
         model: a folder or Hub id.
         output: the folder of the parts.
         chunk_size: rows per part.
+        on_error: what to do with a row that cannot be scored: "raise", before anything is scored;
+            or "skip", to keep it without predictions and with the reason in a column `error`.
 
     Raises:
+        OSError: no such model, or no processor beside it.
         ValueError: no input, a row that cannot be scored, or an `output` of another job.
     """
     paths, output = sorted(glob.glob(os.path.abspath(pattern))), os.path.abspath(output)
@@ -134,31 +174,26 @@ def open_job(pattern: str, model: str, output: str, chunk_size: int) -> Job:
         raise ValueError(f"--input must match files {SUFFIXES}, got {unknown or pattern}.")
     if chunk_size < 1:
         raise ValueError(f"--chunk_size must be at least 1, got {chunk_size}.")
+    if on_error not in ON_ERROR:
+        raise ValueError(f"--on_error must be one of {ON_ERROR}, got {on_error!r}.")
     identity = {
         "input": [[os.path.basename(path), _digest(path)] for path in paths],
         "model": _model_facts(model),
         "chunk_size": chunk_size,
+        "on_error": on_error,
     }
     os.makedirs(output, exist_ok=True)
-    file_name = os.path.join(output, JOB_FILE)
-    if os.path.exists(file_name):
-        with open(file_name, encoding="utf-8") as file:
-            facts = json.load(file)
-        changed = [name for name, value in identity.items() if facts[name] != value]
-        if changed:
-            raise ValueError(
-                f"{output} was begun with another {' and '.join(changed)}. Its rows and new ones "
-                "would not fit together: restore what it was, or choose another --output."
-            )
-        return Job(paths, output, facts)
-    if glob.glob(os.path.join(glob.escape(output), "*.parquet")):
-        raise ValueError(f"{output} holds Parquet files of something else. Choose another folder.")
-    rows, schema = check_files(paths)
-    if PREDICTIONS in schema.names:
-        raise ValueError(f"The input has a column {PREDICTIONS!r} already. Rename it.")
-    encoded = base64.b64encode(schema.serialize()).decode()
-    facts = {**identity, "rows": rows, "schema": encoded, "complete": False}
-    _write_facts(output, facts)
+    with _claim(output):
+        if not os.path.exists(os.path.join(output, JOB_FILE)):
+            _begin(paths, model, output, identity)
+    with open(os.path.join(output, JOB_FILE), encoding="utf-8") as file:
+        facts = json.load(file)
+    changed = [name for name, value in identity.items() if facts.get(name) != value]
+    if changed:
+        raise ValueError(
+            f"{output} was begun with another {' and '.join(changed)}. Its rows and new ones "
+            "would not fit together: restore what it was, or choose another --output."
+        )
     return Job(paths, output, facts)
 
 
@@ -168,6 +203,44 @@ def write_part(output: str, name: str, table: pa.Table) -> int:
     pq.write_table(table, sink)
     _write(os.path.join(output, name), sink.getvalue())
     return table.num_rows
+
+
+@contextmanager
+def _claim(output: str) -> Iterator[None]:
+    """Keep a folder for this process; the system gives it back when the process dies."""
+    lock = FileLock(os.path.join(output, LOCK_FILE))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.warning("Another process begins a job in %s. Waiting for it.", output)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _begin(paths: list[str], model: str, output: str, identity: dict[str, Any]) -> None:
+    """Check the input, and write the job's file."""
+    if glob.glob(os.path.join(glob.escape(output), "*.parquet")):
+        raise ValueError(f"{output} holds Parquet files of something else. Choose another folder.")
+    pipe = MaskedSeqClassificationPipeline.from_pretrained(model, device="cpu")
+    checked = check_files(paths, pipe.processor, identity["on_error"])
+    taken = [name for name in (ERROR, PREDICTIONS) if name in checked.schema.names]
+    if taken:
+        raise ValueError(f"The input has a column {taken[0]!r} already. Rename it.")
+    if identity["on_error"] == "skip":
+        sink = pa.BufferOutputStream()
+        feather.write_feather(checked.errors, sink, compression="uncompressed")
+        _write(os.path.join(output, ERRORS_FILE), sink.getvalue())
+    facts = {
+        **identity,
+        "rows": checked.counts,
+        "skipped": checked.errors.num_rows,
+        "schema": base64.b64encode(checked.schema.serialize()).decode(),
+        "complete": False,
+    }
+    _write_facts(output, facts)
 
 
 def _digest(path: str) -> str:
@@ -190,9 +263,25 @@ def _write_facts(output: str, facts: dict[str, Any]) -> None:
 def _write(path: str, content: bytes | pa.Buffer) -> None:
     """Write a file under another name first, so that a kill leaves no half of it."""
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    owner = f"{platform.node()}.{os.getpid()}"
+    temporary = os.path.join(folder, f".{name}.{owner}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
+
+
+def _remove_left_over(folder: str) -> None:
+    """Remove what processes of this machine were writing when they died; see `_write`."""
+    pattern = f".*.{glob.escape(platform.node())}.*.tmp"
+    for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
+        pid = path.rsplit(".", 3)[1]
+        if not psutil.pid_exists(int(pid)):
+            with suppress(FileNotFoundError):  # another process ends at the same time
+                os.remove(path)

@@ -2,6 +2,8 @@
 
 text | spans | ...  ->  text | spans | ... | predictions: [{start, end, word, labels}]
 
+A row whose column `error` says why it cannot be scored has null for predictions.
+
 The scripts that score on one machine and on a Ray cluster share it, so that they agree.
 """
 
@@ -16,6 +18,7 @@ import torch
 
 from .pipeline import MaskedSeqClassificationPipeline
 from .predictions import Answer
+from .row_files import ERROR
 
 PREDICTIONS = "predictions"
 _LABEL = pa.struct([("label", pa.string()), ("score", pa.float32())])
@@ -54,10 +57,15 @@ class TableScorer:
         )
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Return the table with one list of predictions per row, one prediction per span."""
-        rows = table.select(["text", "spans"]).to_pylist()
-        answers: Iterable[Any] = self.pipe(rows)
-        predictions = [[_with_labels(answer) for answer in row] for row in answers]
+        """Return the table with one list of predictions per row, one prediction per span.
+
+        Where a column `error` is set, there is null in place of the list.
+        """
+        errors = table[ERROR].to_pylist() if ERROR in table.column_names else [None] * len(table)
+        good = pa.array([error is None for error in errors], pa.bool_())
+        answers: Iterable[Any] = self.pipe(table.select(["text", "spans"]).filter(good).to_pylist())
+        scored = iter([[_with_labels(answer) for answer in row] for row in answers])
+        predictions = [next(scored) if error is None else None for error in errors]
         return table.append_column(PREDICTIONS, pa.array(predictions, pa.list_(_SPAN)))
 
 

@@ -135,13 +135,16 @@ def test_an_empty_file_gives_an_empty_table(name, score, tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"text": "Ann", "spans": [{"start": 0, "end": 4}]}, "Spans of Row 13 .* 3 characters"),
-        ({"text": "Ann", "spans": [[2, 1]]}, "Spans of Row 13 "),
-        ({"text": "Ann .", "spans": [[3, 4]]}, "more than white space"),
-        ({"text": "Ann", "spans": ["0-3"]}, "Spans of Row 13 "),
-        ({"text": "Ann"}, "`spans` of Row 13 .* must be a list"),
-        ({"spans": []}, "Row 13 .* must be an object with a string `text`"),
-        ("Ann", "Row 13 .* must be an object"),
+        (
+            {"text": "Ann", "spans": [{"start": 0, "end": 4}]},
+            "Row 13 of .*rows.jsonl: Span 0 .* <= 3, .* characters",
+        ),
+        ({"text": "Ann", "spans": [[2, 1]]}, "Row 13 of .*: Span 0 .* start=2 and end=1"),
+        ({"text": "Ann .", "spans": [[3, 4]]}, "Row 13 .* more than white space"),
+        ({"text": "Ann", "spans": ["0-3"]}, "Row 13 .*: Span 0 .* must be"),
+        ({"text": "Ann"}, "Row 13 .* `spans` must be a list"),
+        ({"spans": []}, "Row 13 .* must have a string `text`"),
+        ("Ann", "Row 13 .* must be a JSON object"),
     ],
 )
 def test_a_bad_row_is_named_before_anything_is_scored(bad, message, score, tmp_path):
@@ -149,14 +152,14 @@ def test_a_bad_row_is_named_before_anything_is_scored(bad, message, score, tmp_p
     rows[12] = bad
     with pytest.raises(ValueError, match=message):
         score(input=write_rows(tmp_path / "rows.jsonl", rows))
-    assert not os.listdir(tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == ["_job.lock"]
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"text": "Ann", "spa', "Row 3 of .* must be JSON"),
-        ('{"text": "Ann", "spans": [], "id": "three"}', "rows 1 to 3 of .* do not fit"),
+        ('{"text": "Ann", "spa', "Row 3 of .* must be a JSON object"),
+        ('{"text": "Ann", "spans": [], "id": "three"}', "Row 3 of .* columns do not fit"),
         ('{"text": "Ann", "spans": [], "id": 3, "empty": {}}', "do not fit into one table"),
         ('{"text": "Ann", "spans": [], "predictions": 1}', "column 'predictions' already"),
     ],
@@ -175,8 +178,32 @@ def test_a_text_that_only_the_tokenizer_refuses_is_named(score, tmp_path):
     MaskedSeqProcessor(word_tokenizer(), max_length=4, on_overflow="error").save_pretrained(trained)
     rows = [{"text": "Ann", "spans": [[0, 3]]} for _ in range(14)]
     rows[12] = {"text": "Ann sees Bob", "spans": [[9, 12]]}
-    with pytest.raises(ValueError, match=r"Of rows 11 to 14 of .*rows.jsonl.* 2\b"):
+    with pytest.raises(ValueError, match=r"Row 13 of .*rows.jsonl: .* 2 tokens fit"):
         score(model=trained, input=write_rows(tmp_path / "rows.jsonl", rows))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
+def test_skipped_rows_say_why_and_the_others_get_their_answers(
+    name, score, tmp_path, model, capsys
+):
+    rows = make_rows(25)
+    for index, span in ((3, (0, 999)), (12, (2, 1)), (24, (-1, 2))):
+        rows[index]["spans"] = [dict(zip(("start", "end"), span))]
+    file = write_rows(tmp_path / name, rows)
+    table = score(input=file, on_error="skip")
+    assert "25 rows in 3 parts" in (printed := capsys.readouterr().out)
+    assert "3 of them could not be scored" in printed
+    bad = {i: error for i, error in enumerate(table["error"].to_pylist()) if error is not None}
+    assert sorted(bad) == [3, 12, 24]
+    assert all(f"Row {i + 1} of {file}: Span 0" in error for i, error in bad.items())
+    assert [i for i, row in enumerate(table["predictions"].to_pylist()) if row is None] == [*bad]
+    good = pa.array([i not in bad for i in range(25)])
+    rest = [row for i, row in enumerate(rows) if i not in bad]
+    assert_same_answers(table.filter(good).drop_columns("error"), rest, predict(model, rest))
+    assert table.drop_columns(["error", "predictions"]).to_pylist() == rows
+
+    (tmp_path / "out" / "part-00000-00001.parquet").unlink()
+    assert score(input=file, on_error="skip").equals(table)
 
 
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])

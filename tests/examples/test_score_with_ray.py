@@ -66,7 +66,10 @@ def test_two_actors_of_which_one_is_killed_give_what_one_process_gives(monkeypat
     import score_with_ray
 
     model, file = save_trained(tmp_path / "model"), tmp_path / "rows.jsonl.gz"
-    flags = ["--model", model, "--input", write_rows(file, make_rows(600)), "--chunk_size", "5"]
+    rows = make_rows(600)
+    rows[7]["spans"] = [{"start": 0, "end": 999}]
+    flags = ["--model", model, "--input", write_rows(file, rows), "--chunk_size", "5"]
+    flags += ["--on_error", "skip"]
     over = threading.Event()
     for script, name in ((score_dataset, "alone"), (score_with_ray, "ray")):
         killed: list[tuple[int, int]] = []
@@ -84,7 +87,9 @@ def test_two_actors_of_which_one_is_killed_give_what_one_process_gives(monkeypat
     ((pid, parts),) = killed
     assert not psutil.pid_exists(pid)
     assert parts < 120
-    assert pq.read_table(tmp_path / "ray").equals(pq.read_table(tmp_path / "alone"))
+    table = pq.read_table(tmp_path / "ray")
+    assert table["error"].null_count == 599
+    assert table.equals(pq.read_table(tmp_path / "alone"))
 
 
 @pytest.mark.usefixtures("_cluster")

@@ -1,0 +1,263 @@
+"""Jobs: one per folder, begun once; every row checked as it is scored; bad files named."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tokenizers import normalizers
+
+from irti_custom import MaskedSeqProcessor
+from irti_custom.inference import jobs, row_files
+from irti_custom.inference.jobs import Job, PartReader, open_job, write_part
+from tests.scoring import make_rows, save_trained, write_rows
+
+GOOD = {"id": 0, "text": "Ann likes Rome", "spans": [[0, 3]]}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A trained folder whose tokenizer drops a zero-width space, as many do."""
+    folder = save_trained(tmp_path_factory.mktemp("trained"))
+    processor = MaskedSeqProcessor.from_pretrained(folder)
+    processor.tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def begin(model, tmp_path):
+    def call(file: str, **settings: Any) -> Job:
+        return open_job(
+            file, model, **{"output": str(tmp_path / "out"), "chunk_size": 4, **settings}
+        )
+
+    return call
+
+
+def read_all(job: Job) -> pa.Table:
+    return pa.concat_tables(map(PartReader(job), job.parts))
+
+
+def test_of_jobs_in_one_folder_one_is_begun_its_equal_joins_and_another_is_refused(
+    begin, monkeypatch, caplog, tmp_path
+):
+    ann = write_rows(tmp_path / "ann.jsonl", [GOOD] * 3)
+    bob = write_rows(tmp_path / "bob.jsonl", [{**GOOD, "text": "Bob"}] * 2)
+    begun, go_on, checks = threading.Event(), threading.Event(), []
+    check_files = jobs.check_files
+
+    def slow_check(paths: list[str], *arguments: Any) -> Any:
+        checks.append(paths)
+        begun.set()
+        assert go_on.wait(60)
+        return check_files(paths, *arguments)
+
+    monkeypatch.setattr(jobs, "check_files", slow_check)
+    results: dict[str, Any] = {}
+
+    def open_as(name: str, file: str) -> None:
+        try:
+            results[name] = begin(file).facts
+        except ValueError as error:
+            results[name] = str(error)
+
+    threads = [threading.Thread(target=open_as, args=("first", ann))]
+    threads[0].start()
+    assert begun.wait(60)
+    for name, file in (("equal", ann), ("another", bob)):
+        threads.append(threading.Thread(target=open_as, args=(name, file)))
+        threads[-1].start()
+    while caplog.text.count("Waiting") < 2:
+        assert len(checks) == 1
+        threading.Event().wait(0.01)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert checks == [[ann]]
+    assert results["first"] == results["equal"]
+    assert "begun with another input" in results["another"]
+
+
+def test_a_job_that_ended_in_its_check_leaves_the_folder_to_any_other(begin, monkeypatch, tmp_path):
+    (ann, bob) = (write_rows(tmp_path / f"{n}.jsonl", [{**GOOD, "id": n}] * 2) for n in (1, 2))
+    with monkeypatch.context() as patch:
+        # The reasons of skipped rows are written before the job's file.
+        patch.setattr(jobs, "_write_facts", lambda *_: sys.exit())
+        with pytest.raises(SystemExit):
+            begin(ann, on_error="skip")
+    assert (tmp_path / "out" / "_errors.arrow").exists()
+    assert read_all(begin(bob))["id"].to_pylist() == [2, 2]
+
+
+def test_a_job_removes_what_a_dead_process_left_and_nothing_else(begin, tmp_path):
+    job = begin(write_rows(tmp_path / "rows.jsonl", [GOOD]))
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    here, name = platform.node(), ".part-00000-00000.parquet"
+    dead = f"{name}.{here}.{ended.pid}.0a1b2c3d.tmp"
+    others = {f"{name}.{here}.{os.getpid()}.0a1b2c3d.tmp", f"{name}.not-{here}.{ended.pid}.01.tmp"}
+    for left in (dead, *others):
+        (tmp_path / "out" / left).touch()
+    assert job.finish() is None
+    write_part(job.output, job.missing()[0], pa.table({"x": [1]}))
+    assert job.finish()
+    assert {path.name for path in (tmp_path / "out").glob(".*")} == others
+
+
+def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "part").mkdir()
+    with pytest.raises(OSError):
+        write_part(str(tmp_path), "part", pa.table({"x": [1]}))
+    assert os.listdir(tmp_path) == ["part"]
+
+
+def write_lines(path: Path, *lines: bytes) -> str:
+    path.write_bytes(b"\n".join(lines))
+    return str(path)
+
+
+LINE = json.dumps(GOOD).encode()
+BAD_LINES = {
+    rb'{"text": "Ann", "spa': "must be a JSON object",
+    b"[1]": "must be a JSON object",
+    b"": "must be a JSON object",
+    b"[" * 100_000: "must be a JSON object",
+    b'{"text": "\xff", "spans": []}': "must be a JSON object.*utf-8",
+    b'{"text": "' + b"a" * 5000 + b'", "spans": []}': "more than 4000 bytes",
+    rb'{"id": 1, "text": "Bob \ud83d", "spans": []}': "surrogates",
+    rb'{"id": 1, "text": "Bob", "spans": [], "\ud83d": 1}': "surrogates",
+    rb'{"id": 1, "text": "Bob \u200b", "spans": [[4, 5]]}': "the tokenizer drops",
+    b'{"id": 1, "text": NaN, "spans": []}': "string `text`, got nan",
+    b'{"id": 1, "text": "Bob", "spans": null}': "`spans` must be a list",
+    b'{"id": "one", "text": "Bob", "spans": []}': "do not fit those of the rows before",
+    b'{"id": 1%s, "text": "Bob", "spans": []}' % (b"0" * 30): "do not fit those of the rows",
+}
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_LINES.items(), ids=lambda x: str(x)[:30])
+def test_a_line_that_cannot_be_scored_is_named(line, reason, begin, monkeypatch, tmp_path):
+    monkeypatch.setattr(row_files, "MAX_LINE_BYTES", 4000)
+    file = write_lines(tmp_path / "rows.jsonl", LINE, LINE, line, LINE)
+    with pytest.raises(ValueError, match=f"^Row 3 of {re.escape(file)}: .*{reason}"):
+        begin(file)
+
+
+def test_skipped_lines_keep_their_place_and_what_fits(begin, monkeypatch, tmp_path):
+    monkeypatch.setattr(row_files, "MAX_LINE_BYTES", 4000)
+    lines = [part for line in BAD_LINES for part in (line, LINE)]
+    job = begin(write_lines(tmp_path / "rows.jsonl", LINE, *lines), on_error="skip")
+    rows = read_all(job).to_pylist()
+    assert rows[::2] == [{**GOOD, "error": None}] * (len(BAD_LINES) + 1)
+    for number, (row, reason) in enumerate(zip(rows[1::2], BAD_LINES.values())):
+        assert re.search(f"^Row {2 * number + 2} of .*{reason}", row["error"])
+    kept = [{name: row[name] for name in GOOD} for row in rows[1::2]]
+    assert kept[:6] == [{"id": None, "text": None, "spans": None}] * 6
+    assert kept[6] == {"id": 1, "text": None, "spans": []}
+    assert rows[13]["error"].endswith("Not kept: 'text'.")
+    assert kept[8] == {"id": 1, "text": "Bob \u200b", "spans": [[4, 5]]}
+    assert kept[11] == {"id": None, "text": "Bob", "spans": []}
+    assert rows[23]["error"].endswith("Not kept: 'id'.")
+    assert job.facts["skipped"] == len(BAD_LINES)
+    # Bad rows decide on no column.
+    assert set(rows[0]) == {*GOOD, "error"}
+
+
+def test_an_input_without_a_row_that_can_be_scored_keeps_its_rows(begin, tmp_path):
+    job = begin(write_lines(tmp_path / "rows.jsonl", b"no", b"nor this"), on_error="skip")
+    (first, second) = read_all(job).to_pylist()
+    assert (first["text"], first["spans"], second["text"]) == (None, None, None)
+    assert "Row 2 of" in second["error"]
+
+
+def test_a_long_line_is_not_held_in_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(row_files, "MAX_LINE_BYTES", 100)
+    lines = [b"a" * 99, b"b" * 100, b"c" * 1000, b"d"]
+    file = write_lines(tmp_path / "rows.jsonl", *lines)
+    (chunk,) = row_files.read_chunks(file, 10)
+    assert chunk.content == [b"a" * 99 + b"\n", None, None, b"d"]
+
+
+@pytest.mark.parametrize(("large", "late"), [(2**60, 0.5), (0.5, 2**60)])
+def test_integers_that_no_fraction_holds_are_found_first(large, late, begin, tmp_path):
+    rows = [{**GOOD, "id": large}, *[GOOD] * 1500, {**GOOD, "id": late}]
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    number = 1 if large == 2**60 else 1502
+    with pytest.raises(ValueError, match=f"Row {number} of .*Integer value 1152921504606846976"):
+        begin(file)
+
+
+def damage(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.parquet"])
+@pytest.mark.parametrize("change", [damage, lambda content: b"not it" * 9], ids=["half", "other"])
+def test_a_file_that_cannot_be_read_to_its_end_is_named(name, change, on_error, begin, tmp_path):
+    file = Path(write_rows(tmp_path / name, make_rows(300)))
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(ValueError, match=f"{name} cannot be read beyond row [0-9]+: "):
+        begin(str(file), on_error=on_error)
+
+
+def test_a_damaged_end_is_placed_behind_the_rows_before_it(tmp_path):
+    file = tmp_path / "rows.jsonl.gz"
+    file.write_bytes(gzip.compress((LINE + b"\n") * 100) + b"no gzip")
+    with pytest.raises(ValueError, match="beyond row 100: "):
+        list(row_files.read_chunks(str(file), 10))
+
+
+@pytest.mark.parametrize("values", [["Ann", None], pa.array([float("nan")] * 2)])
+def test_a_row_of_parquet_without_text_is_named(values, begin, tmp_path):
+    file = str(tmp_path / "rows.parquet")
+    pq.write_table(pa.table({"text": values, "spans": [[[0, 3]], []]}), file)
+    with pytest.raises(ValueError, match=r"^Row [12] of .*must have a string `text`"):
+        begin(file)
+    if isinstance(values, list):
+        table = read_all(begin(file, on_error="skip", output=str(tmp_path / "skip")))
+        assert table["text"].to_pylist() == values
+        assert [error is None for error in table["error"].to_pylist()] == [True, False]
+
+
+@pytest.mark.parametrize("columns", [["text"], ["spans"], ["text", "spans", "text"]])
+def test_parquet_without_its_columns_is_refused(columns, begin, tmp_path):
+    data = {"text": pa.array(["Ann"]), "spans": pa.array([[[0, 3]]])}
+    file = str(tmp_path / "rows.parquet")
+    pq.write_table(pa.table([data[name] for name in columns], names=columns), file)
+    with pytest.raises(ValueError, match=r"rows.parquet must have a column `text`"):
+        begin(file, on_error="skip")
+
+
+def test_parquet_with_a_string_that_is_not_utf_8_is_refused(begin, tmp_path):
+    file = str(tmp_path / "rows.parquet")
+    text = pa.array([b"Ann", b"\xff"]).view(pa.string())
+    pq.write_table(pa.table({"text": text, "spans": pa.array([[[0, 3]], []])}), file)
+    with pytest.raises(ValueError, match=r"Row 2 of .*rows.parquet is damaged: 'utf-8'"):
+        begin(file, on_error="skip")
+
+
+@pytest.mark.parametrize("taken", ["error", "predictions"])
+def test_an_input_with_a_column_of_the_output_is_refused(taken, begin, tmp_path):
+    with pytest.raises(ValueError, match=f"column '{taken}' already"):
+        begin(write_rows(tmp_path / "rows.jsonl", [{**GOOD, taken: "x"}]))
+
+
+def test_on_error_belongs_to_the_job(begin, tmp_path):
+    file = write_rows(tmp_path / "rows.jsonl", [GOOD])
+    begin(file)
+    with pytest.raises(ValueError, match="begun with another on_error"):
+        begin(file, on_error="skip")
+    with pytest.raises(ValueError, match="--on_error must be one of"):
+        begin(file, on_error="ignore")
