@@ -2,6 +2,7 @@
 
     num_labels, id2label, label2id  ->  {0: "person", 1: "place"}
     {"person": 0.4, "place": 0.7}   ->  [0.4, 0.7]
+    3, np.int64(3), 3.0             ->  3, the one rule for ids, counts and positions
 
 Every other file asks here.
 """
@@ -10,11 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any, Union
 
 import numpy as np
-
-from .whole_numbers import as_integer, check_count
 
 IGNORE_INDEX = -100
 """Label of a position, or of one element of it, that counts neither in the loss nor in a metric."""
@@ -29,6 +29,43 @@ WEIGHT_NAMES = {"multilabel": "pos_weight", "multiclass": "class_weight"}
 DEFAULT_THRESHOLDS = {"multilabel": 0.5, "multiclass": 0.0}  # the latter rejects nothing
 
 Thresholds = Union[float, Sequence[float], Mapping[str, float], np.ndarray]
+
+
+def as_integer(value: object) -> int | None:
+    """Return a whole number as an `int`; None for anything else, booleans included.
+
+    Args:
+        value: a number of Python or NumPy, or an array or tensor without dimensions.
+
+    Example:
+        >>> as_integer(3.0), as_integer(True), as_integer("3")
+        (3, None, None)
+    """
+    if type(value) is int:
+        return value
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    if isinstance(value, Integral):
+        return int(value)
+    return int(float(value)) if float(value).is_integer() else None
+
+
+def check_count(name: str, value: object) -> int:
+    """Return a number of things, at least one, as an `int`.
+
+    Raises:
+        ValueError: it is none.
+
+    Example:
+        >>> check_count("batch_size", 16.0)
+        16
+    """
+    count = as_integer(value)
+    if count is None or count < 1:
+        raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
+    return count
 
 
 def check_task(task: str) -> str:

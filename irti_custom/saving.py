@@ -88,11 +88,17 @@ def _remove_abandoned(folder: str | os.PathLike) -> None:
     """Remove what processes of this machine were writing when they were killed."""
     for name in os.listdir(folder):
         host, _, process = name[len(_SCRATCH) :].rpartition("-")[0].rpartition("-")
-        if name.startswith(_SCRATCH) and host == _HOST and not _is_alive(int(process)):
+        if name.startswith(_SCRATCH) and host == _HOST and not is_alive(int(process)):
             shutil.rmtree(Path(folder, name), ignore_errors=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Return whether a process of this machine runs; True where that cannot be asked.
+
+    Example:
+        >>> is_alive(os.getpid())
+        True
+    """
     if os.name != "posix":  # elsewhere the question itself could end the process
         return True
     try:

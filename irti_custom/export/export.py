@@ -13,8 +13,6 @@ import copy
 import logging
 import os
 import re
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from torch import nn
 
 from ..loading import ONNX_FILE
 from ..lora.adapter_checks import base_model_of
+from ..saving import replaced_files
 from .check import (
     PadSettings,
     Reference,
@@ -50,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 _GRAPH_FILE = re.compile(r"model(_int8)?\.onnx(\.data)?")
 _PYTORCH_FILE = re.compile(r"(pytorch_|adapter_)?model(-\d+-of-\d+)?\.(safetensors|bin)")
-_SCRATCH = ".onnx-"
 _ON_CPU = (None, "eager", "sdpa")  # attention implementations that run on any machine
 _TRACED = (2, 13, 3)  # B, T, M; not a shape of the check
 
@@ -127,7 +125,7 @@ def export_onnx(
     os.makedirs(directory, exist_ok=True)
     _check_folder(directory)
     plain, expected = _prepare(model, check)
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=directory) as scratch:
+    with replaced_files(directory, lambda name: bool(_GRAPH_FILE.fullmatch(name))) as scratch:
         plain.config.save_pretrained(scratch)
         _write_graph(plain, scratch, opset)
         exported = OnnxMaskedSeqModel.from_pretrained(scratch)
@@ -137,7 +135,9 @@ def export_onnx(
             pads = tokenizer or getattr(processor, "tokenizer", None) or pad_settings(plain)
             changes = _add_int8(exported, scratch, rows, pads, batch_size)
         report = OnnxReport(difference, _size_of(scratch, ONNX_FILE), changes)
-        _publish(scratch, directory, tokenizer, processor)
+        for companion in (tokenizer, processor):
+            if companion is not None:
+                companion.save_pretrained(scratch)
     return report
 
 
@@ -276,22 +276,3 @@ def _add_int8(
 def _size_of(folder: str, name: str) -> int:
     paths = (os.path.join(folder, name + suffix) for suffix in ("", ".data"))
     return sum(os.path.getsize(path) for path in paths if os.path.exists(path))
-
-
-def _publish(
-    scratch: str,
-    directory: str | os.PathLike,
-    *companions: PreTrainedTokenizerBase | MaskedSeqProcessor | None,
-) -> None:
-    """Move the files to the directory; the graph, without which it does not load, comes last."""
-    for name in os.listdir(directory):
-        path = os.path.join(directory, name)
-        if _GRAPH_FILE.fullmatch(name):
-            os.remove(path)
-        elif name.startswith(_SCRATCH) and name != os.path.basename(scratch):
-            shutil.rmtree(path)  # left by an export that was killed
-    for companion in companions:
-        if companion is not None:
-            companion.save_pretrained(directory)
-    for name in sorted(os.listdir(scratch), key=lambda name: name == ONNX_FILE):
-        os.replace(os.path.join(scratch, name), os.path.join(directory, name))

@@ -22,6 +22,7 @@ from ..configuration_custom import MaskedSeqModelingConfig
 from ..decisions import decide, probabilities
 from ..input_checks import check_inputs, check_positions
 from ..loading import ONNX_FILE, Source, resolve
+from ..saving import finish_save
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -100,6 +101,7 @@ class OnnxMaskedSeqModel:
             ValueError: the files do not belong to one exported model.
         """
         runtime = import_extra("onnxruntime")
+        finish_save(folder)
         path = os.path.join(folder, file_name)
         for needed in (path, os.path.join(folder, CONFIG_NAME)):
             if not os.path.isfile(needed):

@@ -20,7 +20,6 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -28,6 +27,7 @@ from filelock import FileLock, Timeout
 from huggingface_hub.utils.sha import sha_fileobj
 from pyarrow import feather
 
+from ..saving import is_alive
 from .pipeline import MaskedSeqClassificationPipeline
 from .row_checks import check_files
 from .row_files import ERROR, SUFFIXES, Chunk, read_chunks
@@ -282,6 +282,6 @@ def _remove_left_over(folder: str) -> None:
     pattern = f".*.{glob.escape(platform.node())}.*.tmp"
     for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
         pid = path.rsplit(".", 3)[1]
-        if not psutil.pid_exists(int(pid)):
+        if not is_alive(int(pid)):
             with suppress(FileNotFoundError):  # another process ends at the same time
                 os.remove(path)

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
+from ..labels import check_count
 from ..processing.data_collator import DataCollatorForMaskedSeq
 from ..processing.examples import ExampleError, ExampleInput
 from ..processing.processor import Encoded
 from ..processing.sequences import is_frame
-from ..whole_numbers import check_count
 from .components import (
     GRAPH_OPTIONS,
     MaskedSeqModelLoader,

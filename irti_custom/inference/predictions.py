@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from ..decisions import decide, probabilities
-from ..labels import Thresholds, check_task, check_thresholds
-from ..whole_numbers import check_count
+from ..labels import Thresholds, check_count, check_task, check_thresholds
 
 Answer = dict[str, Any]
 

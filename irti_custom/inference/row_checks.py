@@ -159,11 +159,6 @@ def _unscorable(
             reasons[index] = f"It must have a string `text`, got {text!r:.80}."
         elif not isinstance(spans, list):
             reasons[index] = f"Its `spans` must be a list, [] for none, got {spans!r:.80}."
-        elif not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                reasons[index] = f"Its text cannot be stored: {error}."
     examples = {
         index: {"text": row["text"], "spans": row["spans"]}
         for index, row in rows.items()
@@ -171,10 +166,10 @@ def _unscorable(
     }
     try:
         processor.encode(examples.values(), example_ids=[first + index for index in examples])
-    except Exception:  # tokenizers has no narrower one
+    except ValueError:
         for index, example in examples.items():
             try:
                 processor.encode([example], example_ids=[first + index])
-            except Exception as error:
+            except ValueError as error:
                 reasons[index] = str(error)
     return reasons

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..labels import IGNORE_INDEX, check_task
-from ..whole_numbers import check_count
+from ..labels import IGNORE_INDEX, check_count, check_task
 from .data_collator import as_array, check_label_values, read_rows, task_labels
 from .sequences import check_sequence
 

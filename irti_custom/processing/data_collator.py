@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 import numpy as np
 import torch
 
-from ..labels import IGNORE_INDEX, check_task
-from ..whole_numbers import check_count
+from ..labels import IGNORE_INDEX, check_count, check_task
 from .rows import BOOKKEEPING
 from .sequences import as_list
 

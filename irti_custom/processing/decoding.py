@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
-from ..whole_numbers import as_integer
+from ..labels import as_integer
 from .sequences import as_list, is_frame
 
 if TYPE_CHECKING:

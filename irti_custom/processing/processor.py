@@ -20,9 +20,9 @@ from transformers import AutoTokenizer
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import PROCESSOR_NAME, cached_file
 
-from ..labels import resolve_labels
+from ..labels import as_integer, check_count, resolve_labels
 from ..loading import hub_arguments
-from ..whole_numbers import as_integer, check_count
+from ..saving import finish_save, replaced_files
 from . import decoding
 from .examples import (
     Example,
@@ -496,7 +496,7 @@ class MaskedSeqProcessor(ProcessorMixin):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
     ) -> MaskedSeqProcessor:
-        """Load a processor from a folder or Hub id; `save_pretrained` is Transformers' own.
+        """Load a processor from a folder or Hub id.
 
         Args:
             pretrained_model_name_or_path: the folder or Hub id.
@@ -510,6 +510,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         """
         path = os.fspath(pretrained_model_name_or_path)
         changed = {name: kwargs.pop(name) for name in SETTINGS if name in kwargs}
+        finish_save(os.path.join(path, kwargs.get("subfolder") or ""))
         saved = read_settings(path, hub_arguments(kwargs))
         # Left unset, Transformers would ask on standard input.
         kwargs["trust_remote_code"] = kwargs.get("trust_remote_code") is True
@@ -525,6 +526,16 @@ class MaskedSeqProcessor(ProcessorMixin):
         processor = cls(tokenizer, **{**saved, **changed})
         processor.trained_on = trained_on
         return processor
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
+        """Save settings and tokenizer, as in Transformers; a kill leaves an earlier save whole."""
+        if push_to_hub:
+            super().save_pretrained(os.fspath(save_directory), push_to_hub=True, **kwargs)
+        else:
+            with replaced_files(save_directory) as folder:
+                super().save_pretrained(folder, **kwargs)
 
     def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return what `save_pretrained` writes, as in Transformers."""

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..whole_numbers import as_integer
+from ..labels import as_integer
 from .spans import TokenSpan
 from .special_tokens import Template
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Union
 
-from ..labels import IGNORE_INDEX, check_task
-from ..whole_numbers import as_integer
+from ..labels import IGNORE_INDEX, as_integer, check_task
 from .sequences import as_list, is_missing
 
 Label = Union[str, int]

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from typing import Union
 
-from ..whole_numbers import as_integer
+from ..labels import as_integer
 
 CharSpan = tuple[int, int]
 """Start and end of a span, the end exclusive."""

@@ -10,6 +10,7 @@ import shutil
 import sys
 import types
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -277,27 +278,28 @@ def test_missing_extra_is_named(module, bert, monkeypatch, tmp_path):
             OnnxMaskedSeqModel.from_pretrained(bert.folder)
 
 
-def test_killed_export_does_not_load(bert, without_tracing, monkeypatch, tmp_path):
+@pytest.mark.parametrize("stops_at", ["before the moves", "model.onnx"])
+def test_a_killed_export_leaves_the_old_or_the_new_graph(
+    stops_at, bert, without_tracing, monkeypatch, tmp_path
+):
     export_onnx(bert.model, tmp_path)
-    assert not (tmp_path / INT8_FILE).exists()
-    real, moved = os.replace, []
+    other = copy.deepcopy(bert.model)
+    other.config.thresholds = 0.25
+    with monkeypatch.context() as patch:
+        real = os.replace
 
-    def killed(source, target):
-        if os.path.basename(target) == "model.onnx":
-            raise KeyboardInterrupt
-        moved.append(os.path.basename(target))
-        real(source, target)
+        def killed(source, target):
+            if os.path.basename(target) == stops_at:
+                raise KeyboardInterrupt
+            real(source, target)
 
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        export_onnx(bert.model, tmp_path)
-    assert moved == ["config.json"]
-    assert not (tmp_path / ONNX_FILE).exists()
-    with pytest.raises(OSError, match=r"holds no model.onnx. Was the export cut off"):
-        OnnxMaskedSeqModel.from_pretrained(tmp_path)
-    monkeypatch.setattr(os, "replace", real)
-    (tmp_path / ".onnx-killed").mkdir()
-    export_onnx(bert.model, tmp_path)
+        patch.setattr(os, "replace", killed)
+        if stops_at != "model.onnx":
+            patch.setattr(os, "rename", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            export_onnx(other, tmp_path)
+    found = OnnxMaskedSeqModel.from_pretrained(tmp_path).config
+    assert (found.thresholds == [0.25] * 4) == (stops_at == "model.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.onnx"]
 
 

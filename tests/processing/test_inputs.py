@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from decimal import Decimal
 from operator import itemgetter
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -17,11 +19,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import CanineTokenizer, PreTrainedTokenizerFast
 
 from irti_custom import DataCollatorForMaskedSeq, MaskedSeqProcessor
+from irti_custom.labels import as_integer
 from irti_custom.processing.decoding import decode, stats
 from irti_custom.processing.examples import kind_of, read_example
 from irti_custom.processing.sequences import as_list, is_missing
 from irti_custom.processing.special_tokens import digest_of
-from irti_custom.whole_numbers import as_integer
 from tests.tokenizers_for_tests import make_tokenizer
 
 NAMES = {"person": 0, "place": 1, "thing": 2}
@@ -378,6 +380,18 @@ def test_a_processor_does_not_load_beside_another_tokenizer(tokenizer, tmp_path)
     make_tokenizer("wordpiece").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="is not the one that the processor was saved with"):
         MaskedSeqProcessor.from_pretrained(tmp_path)
+
+
+def test_a_save_that_stops_leaves_the_earlier_processor(processor, tmp_path, monkeypatch):
+    processor.save_pretrained(tmp_path)
+    other = MaskedSeqProcessor(make_tokenizer("wordpiece"), read="end")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            other.save_pretrained(tmp_path)
+    again = MaskedSeqProcessor.from_pretrained(tmp_path)
+    assert (again.read, digest_of(again.tokenizer)) == ("start", digest_of(processor.tokenizer))
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 # What a field of a call may be by mistake; each is valid somewhere, or nowhere.
