@@ -258,7 +258,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             optional |= {"attention_mask", "token_type_ids", "return_dict"}
             dropped = optional - accepted
             arguments = {k: v for k, v in arguments.items() if k not in dropped}
-            unknown = sorted(arguments.keys() - accepted)
+            unknown = sorted(set(arguments) - accepted)
             if unknown:
                 raise TypeError(
                     f"{type(self.encoder).__name__}.forward does not take {unknown}. It takes "

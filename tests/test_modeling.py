@@ -247,6 +247,13 @@ def test_resizing_is_the_encoders_with_all_its_options():
     grown = model.resize_token_embeddings(70, pad_to_multiple_of=8, mean_resizing=False)
     assert grown.weight.shape[0] == model.config.base_model_config.vocab_size == 72
     assert model.resize_token_embeddings().weight.shape[0] == 72
+    # What the common test of Transformers looks at.
+    for size in (82, 60):
+        model.resize_token_embeddings(size)
+        counts = (model.config.vocab_size, model.config.get_text_config().vocab_size)
+        assert (*counts, model.vocab_size) == (size,) * 3
+        assert model.get_input_embeddings().num_embeddings == size
+    assert model.config.hidden_size == model.encoder.config.hidden_size
 
 
 @pytest.mark.parametrize("model_type", ["bert", "modernbert"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from datasets import Dataset, IterableDataset
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
 from irti_custom import (
-    AutoModelForMaskedSeqModeling,
     DataCollatorForMaskedSeq,
     MaskedSeqProcessor,
 )
@@ -205,19 +203,3 @@ def killed_run(folder, callback=None, resume=None) -> Trainer:
         trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=resume)
     return trainer
-
-
-def test_a_save_killed_over_an_older_one_does_not_load(tmp_path, monkeypatch):
-    model = tiny_model()
-    model.save_pretrained(tmp_path)
-
-    def die(*_, **__):
-        raise KeyboardInterrupt
-
-    name = "transformers.modeling_utils.safe_save_file"
-    monkeypatch.setattr(name, die)
-    with pytest.raises(KeyboardInterrupt):
-        model.save_pretrained(tmp_path)
-    assert os.path.exists(tmp_path / "config.json")
-    with pytest.raises(OSError, match=r"model\.safetensors"):
-        AutoModelForMaskedSeqModeling.from_pretrained(tmp_path)

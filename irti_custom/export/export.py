@@ -36,7 +36,7 @@ from .check import (
     segments_unknown,
 )
 from .quantization import Int8Report, measure, quantize
-from .runtime import INT8_FILE, MAX_TOKENS, OnnxMaskedSeqModel, import_extra
+from .runtime import INT8_FILE, LIMITS, OnnxMaskedSeqModel, import_extra
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -229,8 +229,10 @@ def _write_graph(model: AutoModelForMaskedSeqModeling, folder: str, opset: int |
         assert program is not None  # None is the older exporter's result
         for node in program.model.graph.all_nodes():  # stack traces with paths of this machine
             node.metadata_props.clear()
-        if model.max_tokens is not None:
-            program.model.metadata_props[MAX_TOKENS] = str(model.max_tokens)
+        limits = {name: getattr(model, name) for name in LIMITS}
+        program.model.metadata_props.update(
+            {name: str(limit) for name, limit in limits.items() if limit is not None}
+        )
         program.save(os.path.join(folder, ONNX_FILE))
 
 

@@ -20,7 +20,7 @@ from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..decisions import decide, probabilities
-from ..input_checks import check_inputs, check_positions
+from ..input_checks import check_inputs, check_length, check_positions
 from ..loading import ONNX_FILE, Source, resolve
 from ..saving import finish_save
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ArrayT = TypeVar("ArrayT", torch.Tensor, np.ndarray)
 
 INT8_FILE = "model_int8.onnx"
-MAX_TOKENS = "max_tokens"  # in the metadata of a graph
+LIMITS = ("max_tokens", "position_limit")  # of the model, in the metadata of a graph
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class OnnxMaskedSeqModel:
     Attributes:
         source: where it was loaded from.
         device: where tensors come from and go to, independent of the session's providers.
-        max_tokens: how many tokens the encoder has positions for; None without a limit.
+        max_tokens: how many tokens the encoder was made for; None without a limit.
+        position_limit: how many tokens it has a table of positions for; None without one.
 
     Raises:
         ValueError: the graph scores another number of labels than `config` names.
@@ -77,7 +78,9 @@ class OnnxMaskedSeqModel:
         self.config = config
         self._names = tuple(node.name for node in session.get_inputs())
         metadata = session.get_modelmeta().custom_metadata_map
-        self.max_tokens = int(metadata[MAX_TOKENS]) if MAX_TOKENS in metadata else None
+        self.max_tokens, self.position_limit = (
+            int(metadata[name]) if name in metadata else None for name in LIMITS
+        )
 
     @classmethod
     def from_pretrained(
@@ -155,7 +158,8 @@ class OnnxMaskedSeqModel:
             `OnnxOutput` with ``logits`` ``(B, M, L)``: tensors for tensors, else arrays.
 
         Raises:
-            ValueError: shapes or dtypes that disagree, or a position outside the sequence.
+            ValueError: shapes or dtypes that disagree, a token that the encoder does not know, more
+                tokens than it has positions for, or a position outside the sequence.
         """
         arguments = {
             "input_ids": input_ids,
@@ -165,6 +169,7 @@ class OnnxMaskedSeqModel:
         }
         tensors = {name: _integers(name, v) for name, v in arguments.items() if v is not None}
         ids = check_inputs(tensors.get("input_ids"), None, self.config.vocab_size)
+        check_length(ids, self.position_limit)
         positions = check_positions(tensors.get("mask_indices"), ids)
         for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
             if tensors.setdefault(name, torch.full_like(ids, value)).shape != ids.shape:

@@ -67,7 +67,8 @@ class OnnxModule(nn.Module):
     def __init__(self, exported: OnnxMaskedSeqModel) -> None:
         super().__init__()
         self.exported, self.config, self.device = exported, exported.config, exported.device
-        self.max_tokens, self.source = exported.max_tokens, exported.source
+        self.max_tokens, self.position_limit = exported.max_tokens, exported.position_limit
+        self.source = exported.source
 
     @classmethod
     def around(cls, model: Any) -> Any:

@@ -234,6 +234,11 @@ def test_mask_and_segments_have_pytorchs_defaults(bert, exported):
         ({"mask_indices": None}, "`mask_indices` is required"),
         ({"input_ids": torch.zeros(2, 16)}, "`input_ids` must hold integers"),
         ({"input_ids": None}, "got neither"),
+        ({"input_ids": torch.full((2, 16), 64)}, r"must lie in \[0, 63\].*got 64 to 64"),
+        (
+            {"input_ids": torch.ones(2, 65).long()},
+            "65 tokens.* and the encoder has positions for 64",
+        ),
         ({"input_ids": torch.zeros(16).long()}, r"must be \(B, T\)"),
         ({"attention_mask": torch.ones(2, 15).long()}, r"`attention_mask` .* \(2, 16\).*\(2, 15\)"),
         ({"token_type_ids": torch.ones(1, 16).long()}, r"`token_type_ids` must be \(B, T\)"),

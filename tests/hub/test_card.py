@@ -239,6 +239,34 @@ def test_snippet_beside_a_processor_runs_as_printed(
     assert [line.split("'")[5] for line in capsys.readouterr().out.splitlines()] == ["word", "word"]
 
 
+@pytest.mark.parametrize("read", ["start", "end"])
+def test_snippet_without_the_package_reads_where_the_processor_does(
+    read, coded, tokenizer, tmp_path, monkeypatch, capsys
+):
+    irti_custom.MaskedSeqProcessor(tokenizer, read=read).save_pretrained(coded)
+    _, bare = code_blocks(Path(write_model_card(coded)).read_text())
+    assert ("char_to_token(end - 1)" in bare) == (read == "end")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(bare, "card", "exec"), {})
+    printed = [eval(line.partition(" ")[2]) for line in capsys.readouterr().out.splitlines()]
+    pipe = irti_custom.MaskedSeqClassificationPipeline.from_pretrained(coded, device="cpu")
+    answers = pipe(
+        {"text": "Ann lives in Rome", "spans": [(0, 3), (13, 17)]}, return_all_scores=True
+    )
+    for found, answer in zip(printed, answers):
+        expected = {entry["label"]: entry["score"] for entry in answer["labels"]}
+        assert found == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("read", ["mask", "marker"])
+def test_where_marks_are_read_the_card_shows_the_processor_alone(read, coded, tokenizer):
+    irti_custom.MaskedSeqProcessor(tokenizer, read=read).save_pretrained(coded)
+    text = Path(write_model_card(coded)).read_text()
+    (block,) = code_blocks(text)
+    assert "MaskedSeqClassificationPipeline" in block
+    assert "on rows that the package's" in text
+
+
 def test_snippet_of_a_wrapped_remote_encoder_asks_for_permission(remote_checkpoint):
     text = Path(write_model_card(remote_checkpoint)).read_text()
     assert "from_pretrained(name, trust_remote_code=True)" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -270,6 +271,12 @@ def test_folder_of_plain_peft_opens_if_its_base_is_a_checkpoint(base, tmp_path):
     plain.save_pretrained(tmp_path / "plain")
     assert not (tmp_path / "plain" / "config.json").exists()
     assert_same_logits(plain, load(tmp_path / "plain"))
+    allowed = {}
+    if "import_allowlist" in inspect.signature(peft.AutoPeftModel.from_pretrained).parameters:
+        allowed = {"import_allowlist": ["irti_custom.modeling_custom"]}
+    folder = str(tmp_path / "plain")
+    again = peft.AutoPeftModelForFeatureExtraction.from_pretrained(folder, **allowed)
+    assert_same_logits(plain, again.eval())
 
 
 def test_folder_of_plain_peft_around_a_new_head_says_what_it_is(base, tmp_path):
