@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash
@@ -104,13 +105,27 @@ class Source:
         if os.path.isdir(self.path):
             return None
         options = {k: v for k, v in self.hub.items() if k != "force_download"}
-        options = {**options, **_MAY_BE_MISSING, "local_files_only": True}
-        return extract_commit_hash(cached_file(self.path, CONFIG_NAME, **options), None)
+        options["local_files_only"] = True
+        return extract_commit_hash(find_file(self.path, CONFIG_NAME, options), None)
 
 
 def hub_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Pick the arguments that say where and how a file is fetched."""
     return {name: arguments[name] for name in HUB_ARGUMENTS if name in arguments}
+
+
+def find_file(path: str, name: str, hub: Mapping[str, Any]) -> str | None:
+    """Return where a file of a folder or of a Hub id lies on this machine; None: it has no such.
+
+    Raises:
+        OSError: there is no such folder or repository.
+    """
+    if not os.path.isdir(path):
+        try:
+            validate_repo_id(path)
+        except HFValidationError as error:
+            raise OSError(f"{path!r} is no folder on this machine, and no Hub id.") from error
+    return cached_file(path, name, **{**hub, **_MAY_BE_MISSING})
 
 
 def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **hub: Any) -> Source:
@@ -127,7 +142,7 @@ def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **
     path = os.fspath(name_or_path)
     finish_save(os.path.join(path, hub.get("subfolder") or ""))
     adapter = _adapter_settings(path, hub)
-    if adapter is not None and not _has_config(path, hub):
+    if adapter is not None and find_file(path, CONFIG_NAME, hub) is None:
         return _resolve_plain_adapter(path, adapter, trust_remote_code, hub)
     settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
     if not settings:
@@ -146,15 +161,11 @@ def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **
 
 
 def _adapter_settings(path: str, hub: dict[str, Any]) -> dict[str, Any] | None:
-    file_name = cached_file(path, "adapter_config.json", **{**hub, **_MAY_BE_MISSING})
+    file_name = find_file(path, "adapter_config.json", hub)
     if file_name is None:
         return None
     with open(file_name, encoding="utf-8") as file:
         return json.load(file)
-
-
-def _has_config(path: str, hub: dict[str, Any]) -> bool:
-    return cached_file(path, CONFIG_NAME, **{**hub, **_MAY_BE_MISSING}) is not None
 
 
 def _resolve_plain_adapter(

@@ -13,7 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, BertConfig
 
-from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqModelingConfig
+from irti_custom import (
+    AutoModelForMaskedSeqModeling,
+    MaskedSeqModelingConfig,
+    MaskedSeqProcessor,
+)
 from tests.tiny import assert_same_logits, save_base, tiny_batch, tiny_config, tiny_model
 
 load = AutoModelForMaskedSeqModeling.from_pretrained
@@ -238,9 +242,11 @@ def test_from_encoder_refuses_a_checkpoint(checkpoint):
         AutoModelForMaskedSeqModeling.from_encoder(checkpoint, num_labels=3)
 
 
-def test_missing_folder_is_named():
-    with pytest.raises(OSError, match="no/such/folder"):
-        load("no/such/folder", num_labels=3)
+@pytest.mark.parametrize("name", ["no/such/folder", "/no/such"])
+def test_missing_folder_is_named(name):
+    for open_it in (load, MaskedSeqProcessor.from_pretrained):
+        with pytest.raises(OSError, match=f"'{name}' is no folder on this machine"):
+            open_it(name)
 
 
 @pytest.mark.parametrize("lost", ["head.3.weight", "bert.embeddings.word_embeddings.weight"])

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers import AutoTokenizer
 from transformers.processing_utils import ProcessorMixin
-from transformers.utils import PROCESSOR_NAME, cached_file
+from transformers.utils import PROCESSOR_NAME
 
 from ..labels import as_integer, check_count, resolve_labels
-from ..loading import hub_arguments
+from ..loading import find_file, hub_arguments
 from ..saving import finish_save, replaced_files
 from . import decoding
 from .examples import (
@@ -573,13 +573,7 @@ def read_settings(path: str, hub: dict[str, Any]) -> dict[str, Any]:
     """
     file_name = None
     for name in PROCESSOR_FILES:
-        file_name = file_name or cached_file(
-            path,
-            name,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-            **hub,
-        )
+        file_name = file_name or find_file(path, name, hub)
     if file_name is None:
         raise OSError(
             f"{path!r} holds no processor ({PROCESSOR_NAME}). To make one, call "
