@@ -435,7 +435,9 @@ class MaskedSeqProcessor(ProcessorMixin):
         """Find the tokens of spans, and put marks where `read` wants them."""
         content = example.content
         assert isinstance(content, SpannedText)
-        marks = {index for index, token in enumerate(ids) if token in self._word_marks}
+        marks = set()
+        if not self._word_marks.isdisjoint(ids):
+            marks = {index for index, token in enumerate(ids) if token in self._word_marks}
         finder = SpanFinder(content.text, offsets, example.name, marks)
         token_spans = [finder.find(number, span) for number, span in enumerate(content.spans)]
         if self.read == "mask":
