@@ -24,6 +24,7 @@ from irti_custom import (
     DataCollatorForMaskedSeq,
     MaskedSeqClassificationPipeline,
     MaskedSeqProcessor,
+    label_frequencies,
     make_compute_metrics,
 )
 
@@ -83,16 +84,21 @@ def main() -> None:
     # By length: on Transformers 4, predictions are batched in this order.
     test = sorted(make_rows("test", script.num_test_rows), key=lambda row: len(row["text"]))
     label2id = {name: index for index, name in enumerate(LABELS)}
-    processor = MaskedSeqProcessor(AutoTokenizer.from_pretrained(path), label2id=label2id)
+    processor = MaskedSeqProcessor(
+        AutoTokenizer.from_pretrained(path), label2id=label2id, read="start_end"
+    )
+    rows = encode(train, processor)
 
     # 3. Model.
     model = AutoModelForMaskedSeqModeling.from_pretrained(path, label2id=label2id)
+    processor.prepare_model(model)
+    model.set_label_prior(label_frequencies(rows["labels"], "multilabel", len(LABELS)))
 
     # 4. Train.
     trainer = Trainer(
         model=model,
         args=training,
-        train_dataset=encode(train, processor),
+        train_dataset=rows,
         eval_dataset=encode(validation, processor),
         data_collator=DataCollatorForMaskedSeq(processor),
         compute_metrics=make_compute_metrics("multilabel"),

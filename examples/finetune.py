@@ -21,6 +21,7 @@ from irti_custom import (
     DataCollatorForMaskedSeq,
     MaskedSeqProcessor,
     get_lora_model,
+    label_frequencies,
     make_compute_metrics,
 )
 from irti_custom.evaluation.callbacks import ThresholdTuningCallback
@@ -33,7 +34,10 @@ class ScriptArguments:
     test_file: str
     model_name_or_path: str = "sentence-transformers/all-MiniLM-L6-v2"
     task: str = field(default="multilabel", metadata={"choices": ["multilabel", "multiclass"]})
-    read: str = field(default="start", metadata={"choices": ["start", "end", "mask", "marker"]})
+    read: str = field(
+        default="start_end",
+        metadata={"choices": ["start", "end", "start_end", "mask", "marker"]},
+    )
     max_length: int = 512
     on_overflow: str = field(default="window", metadata={"choices": ["window", "error", "drop"]})
     trust_remote_code: bool = False
@@ -91,8 +95,8 @@ def main() -> None:
     model = AutoModelForMaskedSeqModeling.from_pretrained(
         script.model_name_or_path, label2id=label2id, task=script.task, **code
     )
-    if processor.new_tokens:
-        model.resize_token_embeddings(len(processor.tokenizer))
+    processor.prepare_model(model)
+    model.set_label_prior(label_frequencies(rows["train"]["labels"], script.task, len(label2id)))
     if script.lora:
         model = get_lora_model(model, r=8, new_tokens=processor.new_tokens)
 

@@ -22,7 +22,7 @@ from .inference.pipeline import TASK, MaskedSeqClassificationPipeline
 from .labels import IGNORE_INDEX
 from .lora.adapt import get_lora_model
 from .modeling_custom import AutoModelForMaskedSeqModeling
-from .processing.class_weights import balanced_weights
+from .processing.class_weights import balanced_weights, label_frequencies
 from .processing.data_collator import DataCollatorForMaskedSeq
 from .processing.processor import MaskedSeqProcessor
 
@@ -39,6 +39,7 @@ __all__ = [
     "balanced_weights",
     "export_onnx",
     "get_lora_model",
+    "label_frequencies",
     "make_compute_metrics",
     "push_to_hub",
     "tune_thresholds",

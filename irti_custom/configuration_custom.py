@@ -20,6 +20,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 from .labels import (
     PROBLEM_TYPES,
     Thresholds,
+    as_integer,
     check_task,
     check_thresholds,
     check_weights,
@@ -37,7 +38,14 @@ _CALLER_ONLY_KEYS = (
 _WIDTH_NAMES = ("hidden_size", "d_model", "dim", "emb_dim")  # of the encoder's config
 _LABEL_KEYS = ("num_labels", "id2label", "label2id")
 LOSS_SETTINGS = ("pos_weight", "class_weight", "focal_gamma")
-_OWN_KEYS = ("task", "problem_type", "base_model_attr_name", "thresholds", *LOSS_SETTINGS)
+_OWN_KEYS = (
+    "task",
+    "problem_type",
+    "base_model_attr_name",
+    "thresholds",
+    "tokens_per_position",
+    *LOSS_SETTINGS,
+)
 # Settings that are checked against task and labels, whenever they or these are assigned.
 _PER_LABEL = ("pos_weight", "class_weight", "thresholds")
 
@@ -72,6 +80,8 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         thresholds: probabilities that `predict` decides by, see `tune_thresholds`. "multilabel":
             one for all labels, L of them, or a dict by label name, kept as a list of L; None is
             0.5. "multiclass": one, under which the top class is rejected; None rejects nothing.
+        tokens_per_position: how many hidden states the head reads for a position: 1, or 2 for its
+            first and its last token, from `mask_indices` and `end_indices`.
         base_model_config: the encoder's config, or the dict it was saved as.
         base_model_name_or_path: where the encoder came from. Provenance only: a checkpoint loads
             without it.
@@ -104,6 +114,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         class_weight: Sequence[float] | None = None,
         focal_gamma: float = 0.0,
         thresholds: Thresholds | None = None,
+        tokens_per_position: int = 1,
         base_model_config: PretrainedConfig | dict[str, Any] | None = None,
         base_model_name_or_path: str | None = None,
         base_model_type: str | None = None,
@@ -140,6 +151,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         self.task = task
         self.pos_weight, self.class_weight = pos_weight, class_weight
         self.focal_gamma = focal_gamma
+        self.tokens_per_position = tokens_per_position
         self.thresholds = check_thresholds(thresholds, task, self.label_names, self.num_labels)
 
     @property
@@ -191,6 +203,13 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ValueError(f"`focal_gamma` must be at least 0, got {value!r}.")
             value = float(value)
+        elif name == "tokens_per_position":
+            count = as_integer(value)
+            if count not in (1, 2):
+                raise ValueError(
+                    f"`{name}` must be 1, or 2 for the first and last token, got {value!r}."
+                )
+            value = count
         elif name == "base_model_attr_name" and value is not None:
             if not str(value).isidentifier() or value.startswith("_"):
                 raise ValueError(

@@ -53,8 +53,9 @@ def check_inputs(
             inputs,
             vocabulary_size,
             ", the tokens that the encoder knows",
-            "Is it the tokenizer that the model was trained with? After adding tokens to it, call "
-            "model.resize_token_embeddings(len(tokenizer)).",
+            "Is it the tokenizer that the model was trained with? For tokens that were added to "
+            "it, as the markers of read='marker' are, call processor.prepare_model(model) or "
+            "model.resize_token_embeddings(len(tokenizer)) before training.",
         )
     return inputs
 
@@ -90,6 +91,49 @@ def check_positions(mask_indices: torch.Tensor | None, inputs: torch.Tensor) -> 
         f"{IGNORE_INDEX}; text cut off by the tokenizer has no position.",
     )
     return mask_indices
+
+
+def check_ends(
+    end_indices: torch.Tensor | None, mask_indices: torch.Tensor, length: int, count: int
+) -> list[torch.Tensor]:
+    """Return the indices ``(B, M)`` of each token that is read for a position.
+
+    Args:
+        end_indices: ``(B, M)``; None where `count` is 1.
+        mask_indices: ``(B, M)``, checked.
+        length: T.
+        count: how many tokens the head reads for a position.
+
+    Raises:
+        ValueError: missing, not expected, another dtype or shape, or (on the CPU) out of bounds.
+    """
+    if count == 1:
+        if end_indices is not None:
+            raise ValueError(
+                "`end_indices` were given, and the head reads one token per position. For rows "
+                "with read='start_end' call processor.prepare_model(model) before training, or "
+                "load the base with tokens_per_position=2."
+            )
+        return [mask_indices]
+    if end_indices is None:
+        raise ValueError(
+            "`end_indices` is required: (B, M) long, the last token of each position. The head "
+            "reads the first and the last one. MaskedSeqProcessor(read='start_end') makes both; of "
+            "a position of one token, repeat `mask_indices`."
+        )
+    if end_indices.dtype != torch.long or end_indices.shape != mask_indices.shape:
+        raise ValueError(
+            f"`end_indices` must be torch.long {tuple(mask_indices.shape)} as `mask_indices`, got "
+            f"{end_indices.dtype} {tuple(end_indices.shape)}."
+        )
+    _check_range(
+        "`end_indices`",
+        end_indices,
+        length,
+        f" for T = {length} tokens",
+        "A padded position needs an index in bounds too (0 will do).",
+    )
+    return [mask_indices, end_indices]
 
 
 def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> torch.Tensor:

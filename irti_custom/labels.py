@@ -155,6 +155,39 @@ def _label_name(value: Any) -> str:
     return str(value)
 
 
+def check_prior(
+    prior: Thresholds, task: str, names: Sequence[str] | None, num_labels: int
+) -> list[float]:
+    """Check how probable each label is before anything is known of a position.
+
+    Args:
+        prior: probabilities, L of them, or a dict of all label names; for "multilabel" also one for
+            all labels.
+        task: "multilabel" or "multiclass".
+        names: of all labels, in the order of their ids.
+        num_labels: L.
+
+    Raises:
+        ValueError: not one per label, or 0 or 1, which a head could never leave.
+
+    Example:
+        >>> check_prior(0.25, "multilabel", None, num_labels=2)
+        [0.25, 0.25]
+    """
+    if isinstance(prior, Mapping) and names is not None and set(prior) == set(names):
+        prior = [prior[name] for name in names]
+    values = _as_floats(prior)
+    if task == "multilabel" and not values.ndim:
+        values = np.full(num_labels, values)
+    if values.shape != (num_labels,) or not ((values > 0) & (values < 1)).all():
+        raise ValueError(
+            f"`label_prior` must hold {num_labels} probabilities above 0 and below 1, one per label"
+            f"{' or one for all' if task == 'multilabel' else ''}, got {prior!r:.200}. "
+            "`label_frequencies` computes them from labels."
+        )
+    return values.tolist()
+
+
 def check_weights(
     name: str, weights: Thresholds | None, task: str, num_labels: int
 ) -> list[float] | None:

@@ -31,6 +31,7 @@ from .encoders import (
     remote_config,
     without_pooler,
 )
+from .labels import Thresholds
 from .saving import finish_save
 
 ONNX_FILE = "model.onnx"
@@ -47,7 +48,14 @@ HUB_ARGUMENTS = (
 
 # Settings of the config; every other keyword argument is for Transformers' loader.
 _OUTPUTS = ("output_attentions", "output_hidden_states", "return_dict")
-_SETTINGS = (*LOSS_SETTINGS, "thresholds", "problem_type", "base_model_config", *_OUTPUTS)
+_SETTINGS = (
+    *LOSS_SETTINGS,
+    "thresholds",
+    "tokens_per_position",
+    "problem_type",
+    "base_model_config",
+    *_OUTPUTS,
+)
 # These apply to the adapter; its base is at a place of its own.
 _ADAPTER_ARGUMENTS = (
     "_commit_hash",
@@ -195,6 +203,8 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
     main_input_name = "input_ids"
     # What the model was loaded from; None for one that was built. Transformers evaluates the hint.
     source: Optional[Source] = None  # noqa: UP045
+    # Ids of the markers whose embeddings `MaskedSeqProcessor.prepare_model` has started.
+    prepared_tokens: frozenset = frozenset()
     # Version 0.1.0 saved poolers, whose output is never read.
     _keys_to_ignore_on_load_unexpected = [r"\.pooler\."]  # noqa: RUF012
 
@@ -210,6 +220,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         trust_remote_code: bool = False,
         strict_mlm_check: bool = False,
         base_model_attr_name: str | None = None,
+        label_prior: Thresholds | str | None = "auto",
         **kwargs: Any,
     ) -> Any:
         """Load a base encoder under a new head, a checkpoint of this class, or an adapter of one.
@@ -226,10 +237,14 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             trust_remote_code: permit this call to run code that comes with the encoder.
             strict_mlm_check: demand that the encoder's architecture has a masked-LM class.
             base_model_attr_name: the attribute that holds the encoder; default: its model type.
-            **kwargs: `thresholds` and settings of the loss (`pos_weight`, `class_weight`,
-                `focal_gamma`), see `MaskedSeqModelingConfig`; else as in Transformers: `dtype`,
-                `device_map`, `attn_implementation`, `revision`, `subfolder`, `token`, `cache_dir`,
-                `output_loading_info`, `ignore_mismatched_sizes`, ...
+            label_prior: where a new head starts, see `set_label_prior`. "auto": for "multilabel"
+                at about one label per position, probabilities of ``1 / (L + 1)``; for "multiclass"
+                at equal ones.
+            **kwargs: `thresholds`, `tokens_per_position` and settings of the loss (`pos_weight`,
+                `class_weight`, `focal_gamma`), see `MaskedSeqModelingConfig`; else as in
+                Transformers: `dtype`, `device_map`, `attn_implementation`, `revision`,
+                `subfolder`, `token`, `cache_dir`, `output_loading_info`,
+                `ignore_mismatched_sizes`, ...
 
                 For an adapter also `is_trainable`, to train on, and `base_model_name_or_path`,
                 where its base is now.
@@ -258,6 +273,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 trust_remote_code=trust_remote_code,
                 strict_mlm_check=strict_mlm_check,
                 base_model_attr_name=base_model_attr_name,
+                label_prior=label_prior,
                 **({} if config is None else {"config": config}),
                 **kwargs,
             )
@@ -285,6 +301,9 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             model, info = cls._load_adapter(source, config, kwargs)
         else:
             model, info = cls._load_checkpoint(source, config, kwargs, *model_args)
+        if label_prior is not None and not _is_auto(label_prior):
+            _check_head_is_new(source, info)
+            model.set_label_prior(label_prior)
         return (model, info) if wants_info else model
 
     @classmethod
@@ -298,6 +317,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         trust_remote_code: bool = False,
         strict_mlm_check: bool = False,
         base_model_attr_name: str | None = None,
+        label_prior: Thresholds | str | None = "auto",
         **kwargs: Any,
     ) -> Any:
         """Load a base encoder and put a new, untrained head on it.
@@ -328,6 +348,8 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         )
         wants_info = kwargs.pop("output_loading_info", False)
         model, info = cls._load_encoder(source, config, kwargs, strict_mlm_check)
+        if not _is_auto(label_prior):
+            model.set_label_prior(label_prior)
         return (model, info) if wants_info else model
 
     @classmethod
@@ -451,6 +473,20 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         if others:
             raise ValueError(f"{base.path!r} does not fit the adapter: other shapes in {others}.")
         return model, info
+
+
+def _is_auto(label_prior: Any) -> bool:
+    return isinstance(label_prior, str) and label_prior == "auto"
+
+
+def _check_head_is_new(source: Source, info: Mapping[str, Any]) -> None:
+    """Check that the last layer of the head was not loaded."""
+    mismatched = [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]]
+    if source.kind != "checkpoint" or not any(key.startswith("head.3.") for key in mismatched):
+        raise ValueError(
+            f"`label_prior` is where a new head starts, and {source.path!r} holds a trained one. "
+            "Leave `label_prior` out."
+        )
 
 
 def _own_config(config: Any, source: Source) -> Any:

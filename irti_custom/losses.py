@@ -8,6 +8,8 @@ into micro-batches and ranks: the gradient is the same. A mean per batch cannot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own convention)
 
@@ -108,6 +110,35 @@ def mean_loss(
             return total / max(num_items_in_batch, 1)
         count = num_items_in_batch.to(total.device).flatten()[0]
     return total / torch.where(count > 0, count, 1)
+
+
+def best_constant(
+    prior: Sequence[float], task: str, weight: Sequence[float] | None = None
+) -> torch.Tensor:
+    """Return the logits with the least loss for a head that knows only how frequent labels are.
+
+    A head that starts there spends no training on learning it (Lin et al. 2017, section 4.1).
+
+    Args:
+        prior: L probabilities.
+        task: "multilabel": their log-odds; "multiclass": their logarithms.
+        weight: L factors, the `pos_weight` or `class_weight` of the loss. A label that counts w
+            times is as if it were w times as frequent.
+
+    Returns:
+        ``(L,)`` float32.
+
+    Example:
+        >>> best_constant([0.5, 0.2], "multilabel").tolist()
+        [0.0, -1.3862943649291992]
+        >>> best_constant([0.5, 0.2], "multilabel", weight=[1.0, 4.0]).tolist()
+        [0.0, 0.0]
+    """
+    frequent = torch.tensor(prior, dtype=torch.float64)
+    logits = torch.logit(frequent) if task == "multilabel" else torch.log(frequent)
+    if weight is not None:  # a weight of 0 leaves nothing to learn
+        logits += torch.tensor(weight, dtype=torch.float64).clamp(min=1e-6).log()
+    return logits.float()
 
 
 def _power(missed: torch.Tensor, gamma: float) -> torch.Tensor:

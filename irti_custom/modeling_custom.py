@@ -5,6 +5,8 @@
                                             ▼
                                   (B, M, H) ──▶ head ──▶ logits (B, M, L)
 
+With `tokens_per_position` 2, `end_indices` (B, M) adds a second hidden state: (B, M, 2H).
+
 `loading` finds weights, `saving` writes them, and `encoders` knows which encoders fit.
 """
 
@@ -30,6 +32,7 @@ from .encoders import (
     position_limit,
 )
 from .input_checks import (
+    check_ends,
     check_inputs,
     check_labels,
     check_length,
@@ -37,9 +40,9 @@ from .input_checks import (
     check_positions,
     is_readable,
 )
-from .labels import IGNORE_INDEX, WEIGHT_NAMES
+from .labels import IGNORE_INDEX, WEIGHT_NAMES, Thresholds, check_prior
 from .loading import MaskedSeqPreTrainedModel
-from .losses import mean_loss, multiclass_loss, multilabel_loss
+from .losses import best_constant, mean_loss, multiclass_loss, multilabel_loss
 from .saving import prepared_folder
 from .self_test import run
 
@@ -123,7 +126,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         freeze_pooler(encoder)
         width = config.hidden_size
         self.head = nn.Sequential(
-            nn.Linear(width, width),
+            nn.Linear(config.tokens_per_position * width, width),
             nn.GELU(),
             nn.LayerNorm(width),
             nn.Linear(width, config.num_labels),
@@ -133,6 +136,63 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         self.head.to(weight.dtype)
         if loaded and weight.device.type != "meta":  # else the loader places both
             self.head.to(weight.device)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialize a new module; of many labels, a position has about one."""
+        super()._init_weights(module)
+        is_new = not getattr(getattr(module, "bias", None), "_is_hf_initialized", False)
+        if module is self.head[-1] and is_new and self.config.task == "multilabel":
+            self.set_label_prior(1 / (self.config.num_labels + 1))
+
+    def set_tokens_per_position(self, tokens_per_position: int) -> None:
+        """Let a new head read 1 token, or 2: the first and the last one of a position.
+
+        Raises:
+            ValueError: another number, or the head has been trained for the other one.
+        """
+        config = self.config
+        if tokens_per_position == config.tokens_per_position:
+            return
+        if self.source is not None and self.source.kind != "encoder":
+            raise ValueError(
+                f"The head of {self.source.path!r} was trained to read "
+                f"{config.tokens_per_position} token(s) per position, and the rows want "
+                f"{tokens_per_position}. Use the processor that it was trained with, or start from "
+                "its encoder."
+            )
+        config.tokens_per_position = tokens_per_position
+        layer = nn.Linear(tokens_per_position * config.hidden_size, config.hidden_size)
+        self._init_weights(layer)
+        self.head[0] = layer.to(next(self.head.parameters()))
+
+    def set_label_prior(self, prior: Thresholds | None) -> None:
+        """Start a new head from how frequent its labels are; it then learns rare ones sooner.
+
+        Only the bias of the last layer changes, so call it before training.
+
+        Args:
+            prior: probabilities above 0 and below 1: one per label, in the order of their ids or by
+                name, as from `label_frequencies`; for "multilabel" also one for all. None: 0.5 for
+                "multilabel", equal ones for "multiclass".
+
+        Raises:
+            ValueError: other values, or the head is under an adapter.
+
+        Example:
+            >>> model = AutoModelForMaskedSeqModeling.from_pretrained(...)  # doctest: +SKIP
+            >>> model.set_label_prior({"person": 0.3, "place": 0.01})  # doctest: +SKIP
+        """
+        last = self.head[-1] if isinstance(self.head, nn.Sequential) else None
+        if not isinstance(last, nn.Linear):
+            raise ValueError("Set the prior before get_lora_model(model): the head is adapted.")
+        config = self.config
+        if prior is None:
+            start = torch.zeros(config.num_labels)
+        else:
+            prior = check_prior(prior, config.task, config.label_names, config.num_labels)
+            start = best_constant(prior, config.task, getattr(config, WEIGHT_NAMES[config.task]))
+        with torch.no_grad():
+            last.bias.copy_(start)
 
     @property
     def encoder(self) -> PreTrainedModel:
@@ -179,6 +239,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        end_indices: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> MaskedLMOutput | tuple[torch.Tensor, ...]:
         """Score the tokens that `mask_indices` points at.
@@ -200,6 +261,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             return_dict: False for a plain tuple; default: `config.return_dict`.
             num_items_in_batch: label elements that count, over the whole optimizer step. The
                 `Trainer` passes it; the loss is then the sum over this count, else the mean.
+            end_indices: ``(B, M)`` long, the last token of each position, for a head with
+                ``config.tokens_per_position`` 2.
             **kwargs: whatever else the encoder's own forward takes.
 
         Returns:
@@ -212,6 +275,9 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         """
         inputs = check_inputs(input_ids, inputs_embeds, self.config.vocab_size)
         mask_indices = check_positions(mask_indices, inputs)
+        reads = check_ends(
+            end_indices, mask_indices, inputs.shape[1], self.config.tokens_per_position
+        )
         if position_ids is None:
             check_length(inputs, self.position_limit)
         if input_ids is None:
@@ -232,8 +298,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
                 f"The encoder must return one hidden state per token, {tuple(inputs.shape[:2])}, "
                 f"got {tuple(hidden.shape[:2])}: positions would point at other tokens."
             )
-        index = mask_indices.to(hidden.device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
-        logits = self.head(hidden.gather(1, index))
+        logits = self.head(torch.cat([_gather(hidden, indices) for indices in reads], dim=-1))
         loss = None if labels is None else self._loss(logits, labels, num_items_in_batch)
         output = MaskedLMOutput(
             loss=loss,
@@ -386,3 +451,9 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             RuntimeError: a step failed; it names which, and the cause is chained.
         """
         return run(cls, base, trust_remote_code, task, num_labels)
+
+
+def _gather(hidden: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Pick the hidden states ``(B, M, H)`` at indices ``(B, M)``."""
+    index = indices.to(hidden.device).unsqueeze(-1)
+    return hidden.gather(1, index.expand(-1, -1, hidden.shape[-1]))

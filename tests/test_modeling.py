@@ -300,7 +300,7 @@ def test_a_given_encoder_keeps_its_weights_and_its_config():
 def test_head_is_drawn_as_in_transformers():
     model = tiny_model(num_labels=500)
     assert model.head[3].weight.std().item() == pytest.approx(0.02, rel=0.1)
-    assert (model.head[3].bias == 0).all()
+    assert (model.head[0].bias == 0).all()
     assert (model.head[2].weight == 1).all()
 
 

@@ -48,7 +48,7 @@ def input_names(model: AutoModelForMaskedSeqModeling) -> list[str]:
     segments = getattr(model.config.base_model_config, "type_vocab_size", 0)
     if _accepts(model, "token_type_ids") and segments > 1:
         names.append("token_type_ids")
-    return [*names, "mask_indices"]
+    return [*names, *("mask_indices", "end_indices")[: model.config.tokens_per_position]]
 
 
 def segments_unknown(model: AutoModelForMaskedSeqModeling) -> bool:
@@ -88,7 +88,9 @@ def random_batch(
         arrays["attention_mask"] = real.astype(np.int64)
     if "token_type_ids" in names:
         arrays["token_type_ids"] = random.integers(0, 2, real.shape)
-    arrays["mask_indices"] = random.integers(0, lengths, (batch, positions))
+    for name in ("mask_indices", "end_indices"):
+        if name in names:
+            arrays[name] = random.integers(0, lengths, (batch, positions))
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 

@@ -213,7 +213,7 @@ def _write_graph(model: AutoModelForMaskedSeqModeling, folder: str, opset: int |
         )
     batch = random_batch(model, _TRACED, np.random.default_rng(1))
     rows, tokens, positions = (torch.export.Dim(n) for n in ("batch", "tokens", "positions"))
-    dims = tuple({0: rows, 1: positions if n == "mask_indices" else tokens} for n in names)
+    dims = tuple({0: rows, 1: positions if n.endswith("_indices") else tokens} for n in names)
     settings: dict[str, Any] = {} if opset is None else {"opset_version": opset}
     with _quiet():
         program = torch.onnx.export(

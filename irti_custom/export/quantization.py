@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..modeling_custom import AutoModelForMaskedSeqModeling
     from .check import PadSettings
 
-_COLUMNS = ("input_ids", "attention_mask", "token_type_ids", "mask_indices")
+_COLUMNS = ("input_ids", "attention_mask", "token_type_ids", "mask_indices", "end_indices")
 
 
 @dataclass(frozen=True)

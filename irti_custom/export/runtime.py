@@ -20,7 +20,7 @@ from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..decisions import decide, probabilities
-from ..input_checks import check_inputs, check_length, check_positions
+from ..input_checks import check_ends, check_inputs, check_length, check_positions
 from ..loading import ONNX_FILE, Source, resolve
 from ..saving import finish_save
 
@@ -145,6 +145,7 @@ class OnnxMaskedSeqModel:
         attention_mask: torch.Tensor | ArrayLike | None = None,
         mask_indices: torch.Tensor | ArrayLike | None = None,
         token_type_ids: torch.Tensor | ArrayLike | None = None,
+        end_indices: torch.Tensor | ArrayLike | None = None,
     ) -> OnnxOutput:
         """Score the tokens that `mask_indices` points at; the arguments are checked first.
 
@@ -153,6 +154,7 @@ class OnnxMaskedSeqModel:
             attention_mask: ``(B, T)``, 1 for real tokens; default: all 1.
             mask_indices: ``(B, M)``, each in ``[0, T)``; padded slots hold any index in bounds.
             token_type_ids: ``(B, T)``; default: all 0. Ignored by a graph without segments.
+            end_indices: ``(B, M)``, for a model with ``config.tokens_per_position`` 2.
 
         Returns:
             `OnnxOutput` with ``logits`` ``(B, M, L)``: tensors for tensors, else arrays.
@@ -166,11 +168,14 @@ class OnnxMaskedSeqModel:
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "mask_indices": mask_indices,
+            "end_indices": end_indices,
         }
         tensors = {name: _integers(name, v) for name, v in arguments.items() if v is not None}
         ids = check_inputs(tensors.get("input_ids"), None, self.config.vocab_size)
         check_length(ids, self.position_limit)
         positions = check_positions(tensors.get("mask_indices"), ids)
+        count = self.config.tokens_per_position
+        check_ends(tensors.get("end_indices"), positions, ids.shape[1], count)
         for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
             if tensors.setdefault(name, torch.full_like(ids, value)).shape != ids.shape:
                 raise ValueError(

@@ -60,6 +60,40 @@ def balanced_weights(
     return [float(weight) for weight in np.minimum(weights, max_weight or np.inf)]
 
 
+def label_frequencies(labels: Iterable[ArrayLike], task: str, num_labels: int) -> list[float]:
+    """Compute how frequent each label is, for `label_prior`.
+
+    Args:
+        labels: see `balanced_weights`.
+        task: "multilabel": the share of the positions that have the label, ``(n + 1) / (N + 2)``
+            for n of N; "multiclass": ``(n + 1) / (N + L)`` (both Laplace's rule of succession,
+            which keeps labels that never occur above 0).
+        num_labels: L.
+
+    Returns:
+        L probabilities, above 0 and below 1.
+
+    Raises:
+        ValueError: an unknown task, or labels that do not fit it.
+
+    Example:
+        >>> label_frequencies([[0, 0], [0, 1]], task="multiclass", num_labels=2)
+        [0.6666666666666666, 0.3333333333333333]
+        >>> label_frequencies([[[1, 0], [1, 1]]], task="multilabel", num_labels=2)
+        [0.75, 0.5]
+    """
+    check_task(task)
+    check_sequence("`labels`", labels)
+    num_labels = check_count("num_labels", num_labels)
+    rows = read_rows(partial(_labels_of, task=task, num_labels=num_labels), labels, "the labels")
+    if task == "multilabel":
+        positives, kept = _count_positives(rows, num_labels)
+        return ((positives + 1) / (kept + 2)).tolist()
+    ids = np.concatenate([np.empty(0, np.int64), *rows])
+    counts = np.bincount(ids[ids != IGNORE_INDEX], minlength=num_labels)
+    return ((counts + 1) / (counts.sum() + num_labels)).tolist()
+
+
 def _labels_of(row: ArrayLike, task: str, num_labels: int) -> np.ndarray:
     labels = task_labels(as_array("labels", row), task, num_labels)
     return check_label_values(labels, task, num_labels)
@@ -81,11 +115,17 @@ def _class_weights(rows: Iterable[np.ndarray], num_labels: int) -> np.ndarray:
 
 def _positive_weights(rows: Iterable[np.ndarray], num_labels: int) -> np.ndarray:
     """Compute ``(L,)`` negatives per positive, NaN for a label without a positive."""
+    positives, kept = _count_positives(rows, num_labels)
+    return np.divide(
+        kept - positives, positives, out=np.full(num_labels, np.nan), where=positives > 0
+    )
+
+
+def _count_positives(rows: Iterable[np.ndarray], num_labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Count positives and kept elements of each label, ``(L,)`` both."""
     positives, kept = np.zeros(num_labels), np.zeros(num_labels)
     for labels in rows:
         counted = (labels != IGNORE_INDEX) & (labels[:, :1] != IGNORE_INDEX)
         positives += np.where(counted, labels, 0).sum(axis=0)
         kept += counted.sum(axis=0)
-    return np.divide(
-        kept - positives, positives, out=np.full(num_labels, np.nan), where=positives > 0
-    )
+    return positives, kept

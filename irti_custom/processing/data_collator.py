@@ -114,15 +114,17 @@ class DataCollatorForMaskedSeq:
 
         Args:
             features: rows with `input_ids` ``(T_i,)``, T_i > 0, and `mask_indices` ``(M_i,)``, each
-                in ``[0, T_i)``. Optional: `attention_mask`, `token_type_ids`, `position_ids`
-                ``(T_i,)``; `labels`, class ids ``(M_i,)`` or ``(M_i, L)`` in [0, 1], where -100 is
-                ignored (in channel 0 with the whole position); other numeric columns
+                in ``[0, T_i)``. Optional: `end_indices`, like these; `attention_mask`,
+                `token_type_ids`, `position_ids` ``(T_i,)``; `labels`, class ids ``(M_i,)`` or
+                ``(M_i, L)`` in [0, 1], where -100 is ignored (in channel 0 with the whole
+                position); other numeric columns
                 ``(T_i, ...)``, padded with 0. A value of None counts as missing. The columns that
                 the processor adds for decoding are left out.
 
         Returns:
             `input_ids`, `attention_mask` (always there) and other columns ``(B, T, ...)``,
-            `mask_indices` ``(B, M)``, `labels` ``(B, M)`` int64 or ``(B, M, L)`` float32.
+            `mask_indices` and `end_indices` ``(B, M)``, `labels` ``(B, M)`` int64 or ``(B, M, L)``
+            float32.
 
         Raises:
             ValueError: no rows; a column that only some rows have; a value against the rules above
@@ -152,15 +154,22 @@ class DataCollatorForMaskedSeq:
                 batch[name] = _pad(rows, width, fills.get(name, 0), left)
 
         positions = _integers("mask_indices", columns.pop("mask_indices"))
-        _check_bounds(positions, lengths)
+        _check_bounds(positions, lengths, "mask_indices")
         visible = batch["attention_mask"] > 0
         first = visible.argmax(axis=1)
-        shifted = [row + width - n for row, n in zip(positions, lengths)] if left else positions
-        batch["mask_indices"] = _pad(shifted, max(map(len, positions)), first[:, None])
+        indices = {"mask_indices": positions}
+        if "end_indices" in columns:
+            indices["end_indices"] = ends = _integers("end_indices", columns.pop("end_indices"))
+            _check_lengths("end_indices", ends, list(map(len, positions)), "mask_indices")
+            _check_bounds(ends, lengths, "end_indices")
+        for name, rows in indices.items():
+            shifted = [row + width - n for row, n in zip(rows, lengths)] if left else rows
+            batch[name] = _pad(shifted, max(map(len, positions)), first[:, None])
         if "labels" in columns:
             batch["labels"] = self._pad_labels(columns.pop("labels"), positions)
-            hidden = ~np.take_along_axis(visible, batch["mask_indices"], axis=1)
-            _check_hidden(batch["labels"], hidden, positions)
+            for name, rows in indices.items():
+                hidden = ~np.take_along_axis(visible, batch[name], axis=1)
+                _check_hidden(batch["labels"], hidden, rows, name)
         for name, rows in _extra_columns(columns, lengths).items():
             batch[name] = _pad(rows, width, 0, left)
         return {name: torch.from_numpy(values) for name, values in batch.items()}
@@ -264,7 +273,7 @@ def _integers(name: str, values: list[Any]) -> list[Ints]:
     """Convert a column of token or position numbers, row by row."""
     rows = list(read_rows(partial(_integer_array, name), values))
     lowest = np.concatenate(rows).min(initial=2)
-    if lowest < 2 and name in ("input_ids", "mask_indices"):
+    if lowest < 2 and name in ("input_ids", "mask_indices", "end_indices"):
         _check_no_booleans(name, values)
     if lowest < 0:
         row = next(row for row, numbers in enumerate(rows) if numbers.min(initial=0) < 0)
@@ -366,21 +375,21 @@ def _check_lengths(name: str, rows: list[Array], lengths: Sequence[int] | Ints, 
             )
 
 
-def _check_bounds(positions: list[Ints], lengths: Ints) -> None:
+def _check_bounds(positions: list[Ints], lengths: Ints, name: str) -> None:
     for row, (indices, length) in enumerate(zip(positions, lengths)):
         if indices.max(initial=-1) >= length:
             raise ValueError(
-                f"Row {row} of the batch: `mask_indices` must be in [0, T) of its row, got "
+                f"Row {row} of the batch: `{name}` must be in [0, T) of its row, got "
                 f"{indices.max()}. Was the text truncated? Another window takes the rest."
             )
 
 
-def _check_hidden(labels: Array, hidden: Bools, positions: list[Ints]) -> None:
+def _check_hidden(labels: Array, hidden: Bools, positions: list[Ints], name: str) -> None:
     """Raise for the first labelled position at a token that `attention_mask` hides."""
     scored = (labels if labels.ndim == 2 else labels[..., 0]) != IGNORE_INDEX
     for row, number in np.argwhere(scored & hidden):
         raise ValueError(
-            f"Row {row} of the batch: a labelled `mask_indices` entry must be at a token with "
+            f"Row {row} of the batch: a labelled `{name}` entry must be at a token with "
             f"attention_mask 1, got {positions[row][number]}. Label padding {IGNORE_INDEX}."
         )
 
@@ -392,8 +401,9 @@ def _check_readable(rows: list[Ints], model: ModelLimits) -> None:
         if known is not None and ids.max() >= known:
             raise ValueError(
                 f"Row {row} of the batch: `input_ids` must be in [0, {known}), the tokens that the "
-                f"model knows, got {ids.max()}. Is it the model's tokenizer? After adding tokens "
-                "to it, call model.resize_token_embeddings(len(tokenizer))."
+                f"model knows, got {ids.max()}. Is it the model's tokenizer? For tokens that were "
+                "added to it, as the markers of read='marker' are, call "
+                "processor.prepare_model(model) before training."
             )
         if limit is not None and len(ids) > limit:
             raise ValueError(

@@ -39,6 +39,7 @@ from .examples import (
     spanned_text,
     spanned_words,
 )
+from .preparation import prepare_model
 from .rows import OVERFLOWS, Columns, Part, RowWriter, TextTokens, check_sizes
 from .sequences import as_list
 from .span_labels import LabelIds, SpanLabels
@@ -49,9 +50,11 @@ from .tables import Table, TableInput, column_token, lay_out, read_table
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from ..modeling_custom import AutoModelForMaskedSeqModeling
+
 logger = logging.getLogger(__name__)
 
-READS = ("start", "end", "mask", "marker")
+READS = ("start", "end", "start_end", "mask", "marker")
 SETTINGS = (
     "read",
     "max_length",
@@ -96,7 +99,8 @@ class MaskedSeqProcessor(ProcessorMixin):
     """Prepare texts for `AutoModelForMaskedSeqModeling`, and regroup its predictions.
 
     The `encode_*` methods take a batch and return columns of rows: ``input_ids``,
-    ``attention_mask``, what else the tokenizer adds, ``mask_indices``, ``labels`` where given, and
+    ``attention_mask``, what else the tokenizer adds, ``mask_indices`` (with ``read="start_end"``
+    also ``end_indices``), ``labels`` where given, and
     for `decode` ``example_ids`` (one per row), ``span_ids`` (one list per row), ``num_spans`` (of
     the example) and ``length`` (tokens). They work in ``datasets.map(batched=True)`` with any
     `num_proc`; pass its indices as `example_ids` there. `encode` takes all kinds of examples at
@@ -110,10 +114,10 @@ class MaskedSeqProcessor(ProcessorMixin):
 
     Args:
         tokenizer: a fast tokenizer of Transformers.
-        read: where a span is read: "start", its first token; "end", its last; "mask", a mask token
-            put after it; "marker", the first of two markers put around it (the recipe of LUKE's
-            BERT baseline, Yamada et al. 2020). Markers are added to the tokenizer: call
-            ``model.resize_token_embeddings(len(processor.tokenizer))``.
+        read: where a span is read: "start", its first token; "end", its last; "start_end", both;
+            "mask", a mask token put after it; "marker", the first of two markers put around it (the
+            recipe of LUKE's BERT baseline, Yamada et al. 2020). "start_end" needs a head that reads
+            two tokens, and markers are added to the tokenizer: call ``prepare_model(model)``.
         max_length: tokens per row, special ones included; default: the tokenizer's
             `model_max_length`, where it has one.
         on_overflow: what to do with a text that is longer. "window": overlapping windows, each span
@@ -172,7 +176,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         self._labels = LabelIds(task, self.label2id)
         self.markers, self.stride = as_list("`markers`", markers), stride
         self.column_tokens = check_count("column_tokens", column_tokens)
-        self._add_markers()
+        self.added_tokens = self._add_markers()
         self._template, self._word_marks = template_of(tokenizer), word_marks(tokenizer)
         if max_length is None and tokenizer.model_max_length < _NO_LIMIT:
             max_length = tokenizer.model_max_length
@@ -185,24 +189,50 @@ class MaskedSeqProcessor(ProcessorMixin):
         """Return what a copy needs; `datasets.map` caches by it, so it does not change in use."""
         return {**vars(self), "trained_on": [], "_unfamiliar": set()}
 
-    def _add_markers(self) -> None:
+    def _add_markers(self) -> list[int]:
+        """Add the markers to the tokenizer; return the ids of those that it did not have."""
         if self.read == "mask" and self.tokenizer.mask_token_id is None:
             raise ValueError("read='mask' needs a tokenizer with a mask token. Use read='marker'.")
         if self.read != "marker":
-            return
+            return []
         if [type(one) for one in self.markers] != [str, str] or len(set(self.markers)) < 2:
             raise ValueError(f"`markers` must be two different strings, got {self.markers}.")
+        new = [marker for marker in self.markers if marker not in self.tokenizer.get_vocab()]
         if self.tokenizer.add_tokens(self.markers, special_tokens=True):
             logger.warning(
-                "Added %s to the tokenizer. Now call model.resize_token_embeddings(%d).",
+                "Added %s to the tokenizer. Now call processor.prepare_model(model).",
                 self.markers,
-                len(self.tokenizer),
             )
+        return self.tokenizer.convert_tokens_to_ids(new)
 
     @property
     def new_tokens(self) -> list[int]:
         """Ids of the markers, for `get_lora_model(new_tokens=...)`; empty where none are used."""
         return self.tokenizer.convert_tokens_to_ids(self.markers) if self.read == "marker" else []
+
+    @property
+    def tokens_per_position(self) -> int:
+        """How many tokens are read for a position, as in the model's config."""
+        return 2 if self.read == "start_end" else 1
+
+    def prepare_model(
+        self, model: AutoModelForMaskedSeqModeling, marker_init: Sequence[str] = ("@", "#")
+    ) -> None:
+        """Make a new model fit the rows of this processor; call it before training and LoRA.
+
+        Gives the head a width for `read`, and the encoder a row for each token of the tokenizer.
+        The rows of markers start as copies of existing ones, from which they learn at once; rows
+        at random learn slowly. A model that fits already stays as it is.
+
+        Args:
+            model: changed in place.
+            marker_init: one text per marker, whose tokens' mean embedding the marker starts from.
+
+        Raises:
+            ValueError: a model with adapters, one whose head was trained for another `read`, or an
+                encoder whose embeddings cannot be resized.
+        """
+        prepare_model(model, self, marker_init)
 
     def with_max_length(self, max_length: int) -> MaskedSeqProcessor:
         """Return a copy, around the same tokenizer, that makes shorter or longer rows.
@@ -389,7 +419,14 @@ class MaskedSeqProcessor(ProcessorMixin):
             _check_number("labels", len(targets), len(batch))
         self._note_kinds({kind_of(example.content) for example in batch}, targets is not None)
         shape = None if targets is None else self._labels.shape
-        writer = RowWriter(self._template, self.max_length, self.stride, self.on_overflow, shape)
+        writer = RowWriter(
+            self._template,
+            self.max_length,
+            self.stride,
+            self.on_overflow,
+            shape,
+            reads_ends=self.tokens_per_position == 2,
+        )
         texts = [one.content.text for one in batch if not isinstance(one.content, Table)]
         encoded = tokenize(self.tokenizer, texts) if texts else {}
         tokens = zip(encoded.get("input_ids", ()), encoded.get("offset_mapping", ()))
@@ -444,7 +481,7 @@ class MaskedSeqProcessor(ProcessorMixin):
             ids, token_spans = put_masks(ids, token_spans, self.tokenizer.mask_token_id)
         elif self.read == "marker":
             ids, token_spans = put_markers(ids, token_spans, *self.new_tokens)
-        side = 0 if self.read in ("start", "marker") else 1
+        side = 1 if self.read in ("end", "mask") else 0
         return TextTokens(ids, token_spans, [span[side] for span in token_spans]), content.spans
 
     def _find_masks(

@@ -43,10 +43,14 @@ class TextTokens(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The text tokens of one row, which of them are read, and for which spans of the example."""
+    """The text tokens of one row, which of them are read, and for which spans of the example.
+
+    `ends` are the last tokens of the spans, which are read as well with ``read="start_end"``.
+    """
 
     ids: list[int]
     reads: list[int]
+    ends: list[int]
     spans: list[int]
 
 
@@ -59,6 +63,7 @@ class RowWriter:
         stride: how many tokens a window shares with the one before; default: half of them.
         on_overflow: "window", "error" or "drop".
         label_shape: of a position's label: ``()`` or ``(L,)``; None for rows without labels.
+        reads_ends: whether the last token of a span is read, too.
     """
 
     def __init__(
@@ -68,8 +73,9 @@ class RowWriter:
         stride: int | None,
         on_overflow: str,
         label_shape: tuple[int, ...] | None,
+        reads_ends: bool = False,
     ) -> None:
-        self.template = template
+        self.template, self.reads_ends = template, reads_ends
         self.size = None if max_length is None else template.text_size(max_length)
         if self.size is not None:
             self.step = self.size - (self.size // 2 if stride is None else stride)
@@ -78,6 +84,8 @@ class RowWriter:
         if template.types is not None:
             self.columns["token_type_ids"] = []
         self.columns["mask_indices"] = []
+        if reads_ends:
+            self.columns["end_indices"] = []
         if label_shape is not None:
             self.columns["labels"] = []
         self.columns.update({name: [] for name in BOOKKEEPING})
@@ -87,25 +95,35 @@ class RowWriter:
         """Add a text, in as many rows as it takes.
 
         Raises:
-            ValueError: a span that does not fit, with ``on_overflow="error"``.
+            ValueError: a span that does not fit, with ``on_overflow="error"``; one that fits into
+                no window, where both its ends are read.
         """
         count = len(text.reads)
+        ends = [last for _, last in text.spans]
         if self.size is None or len(text.ids) <= self.size:
-            part = Part(text.ids, list(text.reads), list(range(count)))
+            part = Part(text.ids, list(text.reads), ends, list(range(count)))
             self._add_row(example, part, targets, count)
             return
         windows = Windows(len(text.ids), self.size, self.step)
         spans_by_window: dict[int, list[int]] = {}
         for span, ((first, last), read) in enumerate(zip(text.spans, text.reads)):
             if self.on_overflow == "window":
-                spans_by_window.setdefault(windows.best(first, last, read), []).append(span)
-            elif self._fits(example, span, read, self.size):
+                best = windows.best(first, last, read)
+                if self.reads_ends and not windows.holds(best, first, last):
+                    raise ValueError(
+                        f"Span {span} of {example.name} has {last - first + 1} tokens, and no "
+                        f"window of {self.size} holds its first and its last one. Raise "
+                        "`max_length` or `stride`, or use read='start'."
+                    )
+                spans_by_window.setdefault(best, []).append(span)
+            elif self._fits(example, span, last if self.reads_ends else read, self.size):
                 spans_by_window.setdefault(0, []).append(span)
         # Nothing is read in a window without spans; one row says that the example exists.
         for index in sorted(spans_by_window) or [0]:
             start, spans = windows.start(index), spans_by_window.get(index, [])
             reads = [text.reads[span] - start for span in spans]
-            part = Part(text.ids[start : start + self.size], reads, spans)
+            lasts = [ends[span] - start for span in spans]
+            part = Part(text.ids[start : start + self.size], reads, lasts, spans)
             self._add_row(example, part, targets, count)
 
     def add_parts(
@@ -148,6 +166,8 @@ class RowWriter:
         for name, values in self.template.around(part.ids).items():
             columns[name].append(values)
         columns["mask_indices"].append([read + shift for read in part.reads])
+        if self.reads_ends:
+            columns["end_indices"].append([last + shift for last in part.ends])
         if targets is not None:
             columns["labels"].append([targets[span] for span in part.spans])
         columns["example_ids"].append(example.id)
@@ -165,7 +185,7 @@ class RowWriter:
                 self.dropped,
                 kept + self.dropped,
             )
-        for name in ("mask_indices", "labels", "span_ids"):
+        for name in ("mask_indices", "end_indices", "labels", "span_ids"):
             column = self.columns.get(name)
             if column and not any(column):
                 dims = 1 + len(self.label_shape or ()) if name == "labels" else 1
@@ -243,6 +263,10 @@ class Windows(NamedTuple):
         """
         index, context = self._best(first, last)
         return index if context >= 0 else self._best(read, read)[0]
+
+    def holds(self, index: int, first: int, last: int) -> bool:
+        """Return True if both tokens are in a window."""
+        return self.start(index) <= first and last < self.start(index) + self.size
 
     def _best(self, first: int, last: int) -> tuple[int, int]:
         # The smaller side grows until the span is in the middle and shrinks from there on.

@@ -141,9 +141,9 @@ def lay_out(
 
     Example:
         >>> lay_out([1], [[2, 3], [4, 5, 6]], 9, size=7, least=1)
-        [Part(ids=[1, 9, 2, 3, 9, 4, 5], reads=[1, 4], spans=[0, 1])]
-        >>> lay_out([], [[2, 3], [4]], 9, size=4, least=2)
-        [Part(ids=[9, 2, 3], reads=[0], spans=[0]), Part(ids=[9, 4], reads=[0], spans=[1])]
+        [Part(ids=[1, 9, 2, 3, 9, 4, 5], reads=[1, 4], ends=[3, 6], spans=[0, 1])]
+        >>> [part.ids for part in lay_out([], [[2, 3], [4]], 9, size=4, least=2)]
+        [[9, 2, 3], [9, 4]]
     """
     if size is None:
         share = max(map(len, columns), default=0)
@@ -154,13 +154,14 @@ def lay_out(
         free = size - len(title)
         least = min(least, free - 1)
         share = max(least, _even_share([len(column) for column in columns], free - len(columns)))
-    parts = [Part(list(title), [], [])]
+    parts = [Part(list(title), [], [], [])]
     for index, column in enumerate(columns):
         ids = [column_token, *column[:share]]
         if parts[-1].spans and len(parts[-1].ids) + len(ids) > room:
-            parts.append(Part(list(title), [], []))
+            parts.append(Part(list(title), [], [], []))
         parts[-1].reads.append(len(parts[-1].ids))
         parts[-1].ids.extend(ids)
+        parts[-1].ends.append(len(parts[-1].ids) - 1)
         parts[-1].spans.append(index)
     return parts
 
