@@ -182,6 +182,9 @@ METHODS = {
     "ours, start_end": Method("start_end", ours),
     "ours, start_end, no prior": Method("start_end", lambda data: ours(data, prior=False)),
     "ours, start_end, smoothing .1": Method("start_end", ours, {"label_smoothing_factor": 0.1}),
+    "ours, start_end, no prior, smoothing .1": Method(
+        "start_end", lambda data: ours(data, prior=False), {"label_smoothing_factor": 0.1}
+    ),
     "ours, start_end, LoRA": Method("start_end", lambda data: ours(data, lora=True), LORA),
     "ours, marker, LoRA": Method("marker", lambda data: ours(data, lora=True), LORA),
 }

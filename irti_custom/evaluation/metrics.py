@@ -126,6 +126,7 @@ class ComputeMetrics:
     thresholds: np.ndarray  # () or (L,)
     per_label: bool
     _merged: Counts | None = field(default=None, init=False, repr=False)
+    _silence_is_said: bool = field(default=False, init=False, repr=False)
 
     def __call__(
         self, eval_pred: Predictions, compute_result: bool | None = None
@@ -149,10 +150,12 @@ class ComputeMetrics:
         if compute_result is False:
             self._merged = merged
             return {}
-        if merged.positions and not merged.predicted.any():
+        if merged.positions and not merged.predicted.any() and not self._silence_is_said:
+            self._silence_is_said = True  # once, as the epochs of a training would repeat it
             logger.warning(
                 "No score passes its threshold (%s), so nothing is predicted and F1 is 0. Train "
-                "longer, or choose thresholds with tune_thresholds.",
+                "for more steps, start the head from the labels' frequencies "
+                "(model.set_label_prior), or choose thresholds with tune_thresholds.",
                 self.thresholds.tolist() if self.thresholds.size == 1 else "one per label",
             )
         results = self._compute(merged)

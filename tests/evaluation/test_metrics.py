@@ -465,9 +465,13 @@ def test_importing_the_metrics_imports_nothing_heavy():
 
 def test_an_evaluation_in_which_nothing_passes_says_so(caplog):
     logits, labels = np.full((1, 2, 3), -2.0), np.ones((1, 2, 3), int)
-    make_compute_metrics("multilabel")((logits, labels))
+    compute_metrics = make_compute_metrics("multilabel")
+    compute_metrics((logits, labels))
     assert "No score passes its threshold (0.5)" in caplog.text
+    assert "set_label_prior" in caplog.text
     caplog.clear()
+    compute_metrics((logits, labels))  # the next epoch
+    assert not caplog.text
     make_compute_metrics("multilabel", thresholds=0.1)((logits, labels))
     make_compute_metrics("multilabel")((logits, np.full((1, 2, 3), -100)))
     assert not caplog.text
