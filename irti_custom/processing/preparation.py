@@ -1,15 +1,19 @@
 """Make a model ready for the rows of a processor.
 
-new tokens  ->  rows of the embedding that start from existing ones
-read        ->  the width of the head
+read         ->  the width of the head
+new tokens   ->  rows of the embedding that start from existing ones
+label texts  ->  rows of the last layer that start from how the model reads the texts
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch.nn import functional
+
+from .data_collator import DataCollatorForMaskedSeq, PadSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from ..modeling_custom import AutoModelForMaskedSeqModeling
 
 
-class RowSettings(Protocol):
+class RowSettings(PadSettings, Protocol):
     """What rows ask of a model: the attributes that are read from a `MaskedSeqProcessor`."""
 
     @property
@@ -36,9 +40,15 @@ class RowSettings(Protocol):
     def tokens_per_position(self) -> int:
         """How many tokens are read for a position."""
 
+    def encode_spans(self, texts: Any, spans: Any) -> dict[str, Any]:
+        """Make rows of texts with spans."""
+
 
 def prepare_model(
-    model: AutoModelForMaskedSeqModeling, settings: RowSettings, marker_init: Sequence[str]
+    model: AutoModelForMaskedSeqModeling,
+    settings: RowSettings,
+    marker_init: Sequence[str],
+    label_texts: Mapping[str, str] | None = None,
 ) -> None:
     """Fit a new model to rows; see `MaskedSeqProcessor.prepare_model`."""
     if hasattr(model, "peft_config"):
@@ -51,13 +61,25 @@ def prepare_model(
             f"`marker_init` must hold one text per marker, {len(settings.new_tokens)}, got "
             f"{marker_init!r}."
         )
+    is_new = model.source is None or model.source.kind == "encoder"
+    texts = None if label_texts is None else _check_texts(label_texts, model, is_new)
     model.set_tokens_per_position(settings.tokens_per_position)
-    known, needed = model.vocab_size, len(settings.tokenizer)
-    if known is None:
-        return
+    if model.vocab_size is not None:
+        _start_markers(model, settings, marker_init, is_new)
+    if texts is not None:
+        _start_labels(model, settings, texts)
+
+
+def _start_markers(
+    model: AutoModelForMaskedSeqModeling,
+    settings: RowSettings,
+    marker_init: Sequence[str],
+    is_new: bool,
+) -> None:
+    """Make room for the tokenizer's tokens, and start the embeddings of its markers."""
+    known, needed = model.vocab_size or 0, len(settings.tokenizer)
     if needed > known:
         model.resize_token_embeddings(needed)
-    is_new = model.source is None or model.source.kind == "encoder"
     for marker, text in zip(settings.new_tokens, marker_init):
         # Some encoders have rows to spare, of which nothing says whether they are trained.
         spare = is_new and marker in settings.added_tokens and marker not in model.prepared_tokens
@@ -76,3 +98,50 @@ def _start_row(
     weight = model.get_input_embeddings().get_parameter("weight")
     with torch.no_grad():
         weight[marker] = weight[tokens].mean(dim=0)
+
+
+def _check_texts(
+    label_texts: Mapping[str, str], model: AutoModelForMaskedSeqModeling, is_new: bool
+) -> list[str]:
+    """Return the texts in the order of the labels' ids."""
+    names = model.config.label_names
+    if not isinstance(label_texts, Mapping) or set(label_texts) != set(names):
+        raise ValueError(
+            f"`label_texts` must be a dict with a text for each label ({names}), got "
+            f"{label_texts!r:.200}."
+        )
+    for name, text in label_texts.items():
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"`label_texts` must hold texts, got {text!r} for {name!r}.")
+    if not is_new:
+        raise ValueError(
+            "`label_texts` are where a new head starts, and this one has been trained. Leave them "
+            "out."
+        )
+    return [label_texts[name].strip() for name in names]
+
+
+def _start_labels(
+    model: AutoModelForMaskedSeqModeling, settings: RowSettings, texts: Sequence[str]
+) -> None:
+    """Start the last layer: a label scores high where a position looks like the label's text."""
+    collate = DataCollatorForMaskedSeq(settings)
+    vectors: list[torch.Tensor] = []
+    device, training = next(model.parameters()).device, model.training
+    hook = model.head[-1].register_forward_pre_hook(lambda _, inputs: vectors.append(inputs[0]))
+    try:
+        model.eval()
+        with torch.no_grad():
+            for text in texts:
+                columns = settings.encode_spans([text], [[(0, len(text))]])
+                rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+                batch = collate([row for row in rows if row["mask_indices"]])  # its one position
+                model(**{name: tensor.to(device) for name, tensor in batch.items()})
+            read = torch.cat(vectors).flatten(0, 1)  # (L, H)
+            # What the texts share tells no labels apart; the length is that of other new rows.
+            apart = functional.normalize(read - read.mean(dim=0), dim=-1)
+            weight = model.head[-1].get_parameter("weight")
+            weight.copy_(apart * weight.norm(dim=-1, keepdim=True))
+    finally:
+        hook.remove()
+        model.train(training)

