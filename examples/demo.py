@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from baselines import score_table
 from datasets import Dataset
-from demo_data import LABELS, make_rows
+from demo_data import KINDS, LABELS, make_rows
 from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from irti_custom import (
@@ -90,18 +90,20 @@ def main() -> None:
     rows = encode(train, processor)
 
     # 3. Model.
-    model = AutoModelForMaskedSeqModeling.from_pretrained(path, label2id=label2id)
+    groups = {"kind": list(KINDS)}  # a field is of one kind; the other labels stand alone
+    model = AutoModelForMaskedSeqModeling.from_pretrained(path, label2id=label2id, groups=groups)
     processor.prepare_model(model)
     model.set_label_prior(label_frequencies(rows["labels"], "multilabel", len(LABELS)))
 
     # 4. Train.
+    names_and_groups = {"id2label": model.config.id2label, "groups": model.config.group_ids}
     trainer = Trainer(
         model=model,
         args=training,
         train_dataset=rows,
         eval_dataset=encode(validation, processor),
         data_collator=DataCollatorForMaskedSeq(processor),
-        compute_metrics=make_compute_metrics("multilabel"),
+        compute_metrics=make_compute_metrics("multilabel", **names_and_groups),
         processing_class=processor,
     )
     trainer.train()
@@ -109,7 +111,7 @@ def main() -> None:
 
     # 5. Test score, saved beside the model.
     logits, labels, _ = trainer.predict(encode(test, processor))
-    measure = make_compute_metrics("multilabel", model.config.id2label, per_label=True)
+    measure = make_compute_metrics("multilabel", **names_and_groups, per_label=True)
     metrics = measure((logits, labels))
     trainer.save_metrics("test", metrics, combined=False)
     print(f"\n{score_table(metrics, LABELS, train, test)}")

@@ -10,6 +10,7 @@ Each line of a file, plain or gzipped, is one text with its spans (`end` is excl
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from baselines import baseline_scores, label_sets
@@ -45,6 +46,8 @@ class ScriptArguments:
     tune_thresholds: str = field(
         default="auto", metadata={"choices": ["auto", "no", "f1", "micro_f1"]}
     )
+    # Labels that exclude each other, as JSON: {"kind": ["person", "place"]}.
+    groups: str = "{}"
     lora: bool = False  # train adapters of rank 8 and the head; wants a higher --learning_rate
 
 
@@ -93,7 +96,11 @@ def main() -> None:
 
     # 3. Model.
     model = AutoModelForMaskedSeqModeling.from_pretrained(
-        script.model_name_or_path, label2id=label2id, task=script.task, **code
+        script.model_name_or_path,
+        label2id=label2id,
+        task=script.task,
+        groups=json.loads(script.groups),
+        **code,
     )
     processor.prepare_model(model)
     model.set_label_prior(label_frequencies(rows["train"]["labels"], script.task, len(label2id)))
@@ -101,13 +108,15 @@ def main() -> None:
         model = get_lora_model(model, r=8, new_tokens=processor.new_tokens)
 
     # 4. Train.
+    config = model.config
+    names_and_groups = {"id2label": config.id2label, "groups": config.group_ids}
     trainer = Trainer(
         model=model,
         args=training,
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         data_collator=DataCollatorForMaskedSeq(processor),
-        compute_metrics=make_compute_metrics(script.task, id2label=model.config.id2label),
+        compute_metrics=make_compute_metrics(script.task, **names_and_groups),
         processing_class=processor,
     )
     if script.tune_thresholds != "no":  # on the validation set, at the end; saved with the model
@@ -117,7 +126,8 @@ def main() -> None:
     # 5. Test score beside two baselines, saved with the model.
     logits, labels, results = trainer.predict(rows["test"])
     if script.tune_thresholds != "no":
-        tuned = make_compute_metrics(script.task, thresholds=model.config.thresholds)
+        thresholds = config.thresholds
+        tuned = make_compute_metrics(script.task, thresholds=thresholds, **names_and_groups)
         results.update({f"test_tuned_{k}": v for k, v in tuned((logits, labels)).items()})
     results.update(baseline_scores(data["train"], data["test"]))
     results.update({f"test_{name}": n for name, n in processor.stats(rows["test"]).items()})

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
@@ -21,6 +21,7 @@ from .labels import (
     PROBLEM_TYPES,
     Thresholds,
     as_integer,
+    check_groups,
     check_task,
     check_thresholds,
     check_weights,
@@ -43,11 +44,12 @@ _OWN_KEYS = (
     "problem_type",
     "base_model_attr_name",
     "thresholds",
+    "groups",
     "tokens_per_position",
     *LOSS_SETTINGS,
 )
 # Settings that are checked against task and labels, whenever they or these are assigned.
-_PER_LABEL = ("pos_weight", "class_weight", "thresholds")
+_PER_LABEL = ("pos_weight", "class_weight", "thresholds", "groups")
 
 
 class OpaqueEncoderConfig(PretrainedConfig):
@@ -80,6 +82,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         thresholds: probabilities that `predict` decides by, see `tune_thresholds`. "multilabel":
             one for all labels, L of them, or a dict by label name, kept as a list of L; None is
             0.5. "multiclass": one, under which the top class is rejected; None rejects nothing.
+        groups: label names by name of the group, "multilabel" only. Of a group at most one label
+            holds at a position: a softmax over its labels and "none" takes the place of their
+            sigmoids, and its answer is the most probable of these; thresholds reject it.
         tokens_per_position: how many hidden states the head reads for a position: 1, or 2 for its
             first and its last token, from `mask_indices` and `end_indices`.
         base_model_config: the encoder's config, or the dict it was saved as.
@@ -114,6 +119,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         class_weight: Sequence[float] | None = None,
         focal_gamma: float = 0.0,
         thresholds: Thresholds | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
         tokens_per_position: int = 1,
         base_model_config: PretrainedConfig | dict[str, Any] | None = None,
         base_model_name_or_path: str | None = None,
@@ -153,6 +159,12 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         self.focal_gamma = focal_gamma
         self.tokens_per_position = tokens_per_position
         self.thresholds = check_thresholds(thresholds, task, self.label_names, self.num_labels)
+        self.groups = groups
+
+    @property
+    def group_ids(self) -> list[list[int]]:
+        """The ids of the labels of each group."""
+        return [[self.label2id[name] for name in group] for group in (self.groups or {}).values()]
 
     @property
     def label_names(self) -> list[str]:
@@ -285,11 +297,11 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         return output
 
 
-def _check_per_label(
-    name: str, value: Thresholds | None, task: str, id2label: dict[int, str]
-) -> float | list[float] | None:
-    """Return `pos_weight`, `class_weight` or `thresholds` in its normal form."""
+def _check_per_label(name: str, value: Any, task: str, id2label: dict[int, str]) -> Any:
+    """Return `pos_weight`, `class_weight`, `thresholds` or `groups` in its normal form."""
     size = len(id2label)
+    if name == "groups":
+        return check_groups(value, task, list(id2label.values()))
     if name == "thresholds":
         return check_thresholds(value, task, list(id2label.values()), size)
     return check_weights(name, value, task, size)

@@ -7,6 +7,7 @@ on the CPU and outside of a compiled graph. The data collator checks every value
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 import torch
@@ -176,6 +177,34 @@ def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> tor
                 f"{labels[wrong].flatten()[0].item()}."
             )
     return labels
+
+
+def check_exclusive(
+    labels: torch.Tensor, groups: Mapping[str, Sequence[str]] | None, ids: list[list[int]]
+) -> None:
+    """Check that of each group at most one label holds at a position.
+
+    Args:
+        labels: ``(B, M, L)``, checked.
+        groups: label names by name of the group.
+        ids: their ids.
+
+    Raises:
+        ValueError: (on the CPU) several of a group hold.
+    """
+    if not is_readable(labels):
+        return
+    kept = labels[..., :1] != IGNORE_INDEX
+    for (name, names), group in zip((groups or {}).items(), ids):
+        held = labels[..., group].clamp(min=0) * kept
+        wrong = held.sum(-1) > 1 + 1e-4  # rounding, where labels are probabilities
+        if wrong.any():
+            both = [names[i] for i in held[wrong][0].nonzero().flatten().tolist()]
+            raise ValueError(
+                f"At most one label of the group {name!r} may hold at a position, got {both} at "
+                f"{tuple(wrong.nonzero()[0].tolist())} of (B, M). Correct the labels, or leave "
+                "them out of `groups`."
+            )
 
 
 def _check_range(name: str, values: torch.Tensor, stop: int, what: str, way_out: str) -> None:

@@ -188,6 +188,79 @@ def check_prior(
     return values.tolist()
 
 
+def check_groups(
+    groups: Mapping[str, Sequence[str]] | None, task: str, names: Sequence[str]
+) -> dict[str, list[str]] | None:
+    """Check groups of labels, of which at most one holds at a position.
+
+    Args:
+        groups: names of at least two labels by name of the group. None passes.
+        task: "multilabel"; the labels of "multiclass" are one group by themselves.
+        names: of all labels.
+
+    Raises:
+        ValueError: another task, labels that there are not, or one in two groups.
+
+    Example:
+        >>> check_groups({"kind": ("person", "place")}, "multilabel", ["old", "person", "place"])
+        {'kind': ['person', 'place']}
+    """
+    if groups is None:
+        return None
+    if task != "multilabel":
+        raise ValueError(
+            f"`groups` are for task='multilabel', got task={task!r}, whose labels exclude each "
+            "other anyway."
+        )
+    if not isinstance(groups, Mapping) or any(
+        isinstance(group, str) or not isinstance(group, Iterable) for group in groups.values()
+    ):
+        raise ValueError(f"`groups` must be a dict of lists of label names, got {groups!r:.200}.")
+    lists = {str(name): list(group) for name, group in groups.items()}
+    known, grouped = set(names), [label for group in lists.values() for label in group]
+    if unknown := [label for label in grouped if label not in known]:
+        raise ValueError(f"`groups` must hold labels of `id2label`, got {unknown}.")
+    if len(set(grouped)) < len(grouped) or any(len(group) < 2 for group in lists.values()):
+        raise ValueError(
+            f"Each of the `groups` must hold at least two labels, and no label twice, got {lists}."
+        )
+    return lists or None
+
+
+def check_group_ids(groups: Iterable[Iterable[int]], task: str, num_labels: int) -> list[list[int]]:
+    """Check groups given by ids, as ``config.group_ids`` holds them.
+
+    Raises:
+        ValueError: see `check_groups`.
+
+    Example:
+        >>> check_group_ids([(0, 2)], "multilabel", 3)
+        [[0, 2]]
+    """
+    if isinstance(groups, Mapping):
+        raise ValueError(
+            f"`groups` must be lists of label ids, got {groups!r:.200}. Pass config.group_ids."
+        )
+    lists = [[as_integer(index) for index in group] for group in groups]
+    names = {str(number): [str(index) for index in ids] for number, ids in enumerate(lists)}
+    check_groups(names or None, task, [str(index) for index in range(num_labels)])
+    return [[int(index) for index in ids if index is not None] for ids in lists]
+
+
+def default_thresholds(num_labels: int, groups: Iterable[Sequence[int]] = ()) -> list[float]:
+    """Return what decides for "multilabel" without thresholds: in a group, nothing is rejected.
+
+    Example:
+        >>> default_thresholds(3, groups=[[0, 2]])
+        [0.0, 0.5, 0.0]
+    """
+    values = [DEFAULT_THRESHOLDS["multilabel"]] * num_labels
+    for ids in groups:
+        for index in ids:
+            values[index] = 0.0
+    return values
+
+
 def check_weights(
     name: str, weights: Thresholds | None, task: str, num_labels: int
 ) -> list[float] | None:

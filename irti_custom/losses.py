@@ -15,12 +15,15 @@ import torch.nn.functional as F  # noqa: N812 (PyTorch's own convention)
 
 from .labels import IGNORE_INDEX
 
+_RAREST = 1e-3  # how often "none of a group" is expected at least
+
 
 def multilabel_loss(
     logits: torch.Tensor,
     labels: torch.Tensor,
     pos_weight: torch.Tensor | None = None,
     focal_gamma: float = 0.0,
+    groups: Sequence[Sequence[int]] = (),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum the binary cross-entropy over all labels of all kept positions.
 
@@ -31,6 +34,9 @@ def multilabel_loss(
         pos_weight: ``(L,)`` factors on the positive part, as in `torch.nn.BCEWithLogitsLoss`.
         focal_gamma: the focal loss of Lin et al. 2017 multiplies each element by
             ``(1 - p_t) ** gamma``; 0 leaves it out.
+        groups: ids of labels that exclude each other: the cross-entropy of a softmax over them and
+            "none", whose score is 0, in place of theirs. Its weight is that of the label that
+            holds. Where none holds and some are not known, it may be any of these.
 
     Returns:
         The sum, a scalar that has a gradient graph even when nothing is kept, and the number of
@@ -52,7 +58,52 @@ def multilabel_loss(
         probabilities = logits.sigmoid()
         missed = probabilities * (1 - targets) + (1 - probabilities) * targets
         losses = losses * _power(missed, focal_gamma)
-    return torch.where(keep, losses, 0.0).sum(), keep.sum()
+    losses = torch.where(keep, losses, 0.0)
+    if not groups:
+        return losses.sum(), keep.sum()
+    grouped = {index for ids in groups for index in ids}
+    alone = [index for index in range(logits.shape[-1]) if index not in grouped]
+    loss = columns(losses, alone).sum()
+    for ids in groups:
+        weight = None if pos_weight is None else columns(pos_weight, ids)
+        scores, true, known = (columns(values, ids) for values in (logits, targets, keep))
+        loss = loss + _group_loss(scores, true, known, weight, focal_gamma)
+    return loss, keep.sum()
+
+
+def _group_loss(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    keep: torch.Tensor,
+    weight: torch.Tensor | None,
+    focal_gamma: float,
+) -> torch.Tensor:
+    """Sum the cross-entropy of one group: ``(B, M, G)`` each, and ``(G,)`` weights."""
+    scores = with_none(logits)
+    possible = F.pad(~keep, (0, 1), value=True)  # without a label that holds
+    held = targets.sum(-1)
+    likely = (targets * logits).sum(-1)
+    likely = likely + (1 - held) * torch.where(possible, scores, -torch.inf).logsumexp(-1)
+    losses = scores.logsumexp(-1) - likely
+    if focal_gamma:
+        losses = losses * _power(-torch.expm1(-losses), focal_gamma)
+    if weight is not None:
+        losses = losses * (1 - held + (targets * weight).sum(-1))
+    return torch.where(keep.any(-1), losses, 0.0).sum()
+
+
+def columns(values: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
+    """Pick the columns of some labels from ``(..., L)``, without waiting for the device."""
+    index = torch.tensor(ids, dtype=torch.long)
+    return values.index_select(-1, index.to(values.device, non_blocking=True))
+
+
+def with_none(scores: torch.Tensor) -> torch.Tensor:
+    """Append the score of "none" to those of a group's labels: 0, ``(..., G + 1)``.
+
+    Of a single label, the softmax is then its sigmoid.
+    """
+    return F.pad(scores, (0, 1))
 
 
 def multiclass_loss(
@@ -113,7 +164,10 @@ def mean_loss(
 
 
 def best_constant(
-    prior: Sequence[float], task: str, weight: Sequence[float] | None = None
+    prior: Sequence[float],
+    task: str,
+    weight: Sequence[float] | None = None,
+    groups: Sequence[Sequence[int]] = (),
 ) -> torch.Tensor:
     """Return the logits with the least loss for a head that knows only how frequent labels are.
 
@@ -124,6 +178,7 @@ def best_constant(
         task: "multilabel": their log-odds; "multiclass": their logarithms.
         weight: L factors, the `pos_weight` or `class_weight` of the loss. A label that counts w
             times is as if it were w times as frequent.
+        groups: see `multilabel_loss`: the log-odds of a label against "none".
 
     Returns:
         ``(L,)`` float32.
@@ -136,6 +191,9 @@ def best_constant(
     """
     frequent = torch.tensor(prior, dtype=torch.float64)
     logits = torch.logit(frequent) if task == "multilabel" else torch.log(frequent)
+    for ids in groups:
+        own = columns(frequent, ids)
+        logits[ids] = torch.log(own / (1 - own.sum()).clamp(min=_RAREST))
     if weight is not None:  # a weight of 0 leaves nothing to learn
         logits += torch.tensor(weight, dtype=torch.float64).clamp(min=1e-6).log()
     return logits.float()

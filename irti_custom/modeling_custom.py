@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 
 from .configuration_custom import MaskedSeqModelingConfig, attr_name_of
-from .decisions import decide, probabilities
+from .decisions import decide, group_logits, probabilities
 from .encoders import (
     accepted_arguments,
     build_encoder,
@@ -33,6 +33,7 @@ from .encoders import (
 )
 from .input_checks import (
     check_ends,
+    check_exclusive,
     check_inputs,
     check_labels,
     check_length,
@@ -190,7 +191,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             start = torch.zeros(config.num_labels)
         else:
             prior = check_prior(prior, config.task, config.label_names, config.num_labels)
-            start = best_constant(prior, config.task, getattr(config, WEIGHT_NAMES[config.task]))
+            weight = getattr(config, WEIGHT_NAMES[config.task])
+            start = best_constant(prior, config.task, weight, config.group_ids)
         with torch.no_grad():
             last.bias.copy_(start)
 
@@ -298,11 +300,11 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
                 f"The encoder must return one hidden state per token, {tuple(inputs.shape[:2])}, "
                 f"got {tuple(hidden.shape[:2])}: positions would point at other tokens."
             )
-        logits = self.head(torch.cat([_gather(hidden, indices) for indices in reads], dim=-1))
-        loss = None if labels is None else self._loss(logits, labels, num_items_in_batch)
+        scores = self.head(torch.cat([_gather(hidden, indices) for indices in reads], dim=-1))
+        loss = None if labels is None else self._loss(scores, labels, num_items_in_batch)
         output = MaskedLMOutput(
             loss=loss,
-            logits=logits,
+            logits=group_logits(scores, self.config.group_ids),
             hidden_states=getattr(outputs, "hidden_states", None),
             attentions=getattr(outputs, "attentions", None),
         )
@@ -344,8 +346,12 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         weight = getattr(config, WEIGHT_NAMES[config.task])
         if weight is not None:
             weight = torch.tensor(weight).to(logits.device, non_blocking=True)
-        summed = multilabel_loss if config.task == "multilabel" else multiclass_loss
-        total, count = summed(logits, labels.to(logits.device), weight, config.focal_gamma)
+        settings = (logits, labels.to(logits.device), weight, config.focal_gamma)
+        if config.task == "multilabel":
+            check_exclusive(labels, config.groups, config.group_ids)
+            total, count = multilabel_loss(*settings, config.group_ids)
+        else:
+            total, count = multiclass_loss(*settings)
         if config.task == "multilabel" and num_items_in_batch is not None:
             # The Trainer counts elements; of a position ignored in channel 0, the others, too.
             elements = (labels != IGNORE_INDEX).sum().to(count.device)
@@ -383,7 +389,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             "multilabel": bool ``(B, M, L)``, True for each label that holds. "multiclass": class
             ids ``(B, M)`` long, `IGNORE_INDEX` where the top class is rejected.
         """
-        return decide(logits, self.config.task, self.config.thresholds)
+        config = self.config
+        return decide(logits, config.task, config.thresholds, config.group_ids)
 
     def save_pretrained(
         self,

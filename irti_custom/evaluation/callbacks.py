@@ -106,6 +106,7 @@ class ThresholdTuningCallback(TrainerCallback):
             beta=self.beta,
             min_positives=self.min_positives,
             default=self.default,
+            groups=config.group_ids,
         )
 
     def _config(self) -> MaskedSeqModelingConfig:

@@ -7,6 +7,7 @@ Counts add up over batches, so the same code serves one batch and a whole evalua
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -59,7 +60,13 @@ def merge(left: Counts, right: Counts) -> Counts:
     )
 
 
-def update(task: str, logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> Counts:
+def update(
+    task: str,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    thresholds: np.ndarray,
+    groups: Sequence[Sequence[int]] = (),
+) -> Counts:
     """Count over the positions of a batch.
 
     Args:
@@ -68,6 +75,7 @@ def update(task: str, logits: np.ndarray, labels: np.ndarray, thresholds: np.nda
         labels: ``(P, L)`` or ``(P,)``.
         thresholds: ``()`` or ``(L,)``; for "multiclass" one, and a top class that is less probable
             is not predicted.
+        groups: ids of labels that exclude each other, see `lead`.
 
     Raises:
         ValueError: labels that are not 0/1 or not in ``[0, L - 1]``, logits that are not finite.
@@ -83,20 +91,26 @@ def update(task: str, logits: np.ndarray, labels: np.ndarray, thresholds: np.nda
     for start in range(0, len(logits), step):
         chunk = slice(start, start + step)
         if task == "multilabel":
-            counts = _multilabel_update(logits[chunk], labels[chunk], thresholds)
+            counts = _multilabel_update(logits[chunk], labels[chunk], thresholds, groups)
         else:
             counts = _multiclass_update(logits[chunk], labels[chunk], thresholds)
         total = merge(total, counts)
     return total
 
 
-def _multilabel_update(logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> Counts:
+def _multilabel_update(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    thresholds: np.ndarray,
+    groups: Sequence[Sequence[int]],
+) -> Counts:
     kept = labels != IGNORE_INDEX
     check_values(logits[kept], labels[kept], [0, 1], "0 or 1")
-    x, true = np.where(kept, logits, 0).astype(np.float64), labels == 1
+    x, true = np.where(np.isfinite(logits), logits, 0).astype(np.float64), labels == 1
     small = np.exp(-np.abs(x))  # never overflows
     loss = np.maximum(x, 0) - x * true + np.log1p(small)
-    predicted = (_stable_sigmoid(x, small) >= thresholds) & kept
+    chances = _stable_sigmoid(x, small)
+    predicted = (chances >= thresholds) & lead(chances, groups) & kept
     return Counts(
         hits=(predicted & true).sum(axis=0),
         predicted=predicted.sum(axis=0),
@@ -125,6 +139,28 @@ def _multiclass_update(logits: np.ndarray, labels: np.ndarray, threshold: np.nda
         elements=len(true),
         loss=float(losses.sum()),
     )
+
+
+def lead(chances: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
+    """Mark the answer of each group, as `irti_custom.decisions.lead` does.
+
+    Args:
+        chances: probabilities ``(P, L)``.
+        groups: ids of labels of which at most one holds.
+
+    Returns:
+        bool ``(P, L)``, True also for labels in no group.
+
+    Example:
+        >>> lead(np.array([[0.4, 0.3, 0.1], [0.2, 0.1, 0.1]]), [[0, 1]]).tolist()
+        [[True, False, True], [False, False, True]]
+    """
+    leads = np.ones(chances.shape, dtype=bool)
+    for ids in groups:
+        group = chances[:, ids]
+        most = group.max(axis=1) >= 1 - group.sum(axis=1)  # at least as probable as "none"
+        leads[:, ids] = most[:, None] & (np.arange(len(ids)) == group.argmax(axis=1)[:, None])
+    return leads
 
 
 def decision_scores(task: str, logits: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ It is built here rather than downloaded, so it needs no network.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ def load_metric(
     id2label: Mapping[int, str] | Mapping[str, str] | None = None,
     thresholds: Thresholds | None = None,
     per_label: bool = False,
+    groups: Sequence[Sequence[int]] = (),
     **kwargs: Any,
 ) -> evaluate.Metric:
     """Build an `evaluate.Metric` that computes the measures of `make_compute_metrics`.
@@ -41,6 +42,7 @@ def load_metric(
         id2label: see `make_compute_metrics`.
         thresholds: see `make_compute_metrics`.
         per_label: see `make_compute_metrics`.
+        groups: see `make_compute_metrics`.
         **kwargs: of `evaluate.Metric`: `keep_in_memory`, `cache_dir`, `num_process`, ...
 
     Raises:
@@ -54,7 +56,7 @@ def load_metric(
         >>> results["num_positions"], results["accuracy"]
         (2.0, 0.5)
     """
-    compute_metrics = make_compute_metrics(task, id2label, thresholds, per_label)
+    compute_metrics = make_compute_metrics(task, id2label, thresholds, per_label, groups)
     return _metric_class()(compute_metrics, num_labels, **kwargs)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
@@ -21,8 +21,10 @@ from ..labels import (
     DEFAULT_THRESHOLDS,
     IGNORE_INDEX,
     Thresholds,
+    check_group_ids,
     check_task,
     check_thresholds,
+    default_thresholds,
     resolve_labels,
 )
 from .counts import (
@@ -54,6 +56,7 @@ def make_compute_metrics(
     id2label: Mapping[int, str] | Mapping[str, str] | None = None,
     thresholds: Thresholds | None = None,
     per_label: bool = False,
+    groups: Sequence[Sequence[int]] = (),
 ) -> ComputeMetrics:
     """Build the `compute_metrics` of a stock `Trainer`.
 
@@ -90,6 +93,8 @@ def make_compute_metrics(
             rejects nothing.
         per_label: adds ``<name>_precision``, ``<name>_recall``, ``<name>_f1`` and
             ``<name>_support`` for each label; without `id2label` the names are "0", "1", ...
+        groups: ``model.config.group_ids``, where the model has groups: of each only the most
+            probable label counts as predicted, as `model.predict` decides. Needs `id2label`.
 
     Raises:
         ValueError: here for settings that contradict each other; in a call for shapes that
@@ -112,9 +117,12 @@ def make_compute_metrics(
             f"would share a key with an average; got {sorted(clashes)}. Rename them in `id2label`."
         )
     checked = check_thresholds(thresholds, task, label_names)
-    if checked is None:
+    ids = check_group_ids(groups, task, len(label_names or ()))
+    if checked is None and ids:
+        checked = default_thresholds(len(label_names or ()), ids)
+    elif checked is None:
         checked = DEFAULT_THRESHOLDS[task]
-    return ComputeMetrics(task, label_names, np.array(checked), per_label)
+    return ComputeMetrics(task, label_names, np.array(checked), per_label, ids)
 
 
 @dataclass(eq=False)
@@ -125,6 +133,7 @@ class ComputeMetrics:
     label_names: list[str] | None
     thresholds: np.ndarray  # () or (L,)
     per_label: bool
+    groups: list[list[int]] = field(default_factory=list)
     _merged: Counts | None = field(default=None, init=False, repr=False)
     _silence_is_said: bool = field(default=False, init=False, repr=False)
 
@@ -145,7 +154,8 @@ class ComputeMetrics:
             counts.append(self._merged)
             self.reset()  # first, so that an error below leaves nothing for the next evaluation
         batches = [self.format(logits, labels) for logits, labels in iterate_batches(eval_pred)]
-        counts += [update(self.task, logits, labels, self.thresholds) for logits, labels in batches]
+        settings = (self.thresholds, self.groups)
+        counts += [update(self.task, logits, labels, *settings) for logits, labels in batches]
         merged = functools.reduce(merge, counts)
         if compute_result is False:
             self._merged = merged

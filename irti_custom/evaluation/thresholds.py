@@ -9,12 +9,19 @@ costs one sort; a threshold lies midway between the two scores that its cut sepa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..labels import DEFAULT_THRESHOLDS, IGNORE_INDEX, check_task
-from .counts import check_values, decision_scores, ratio, update
+from ..labels import (
+    DEFAULT_THRESHOLDS,
+    IGNORE_INDEX,
+    check_group_ids,
+    check_task,
+    default_thresholds,
+)
+from .counts import check_values, decision_scores, lead, ratio, update
 from .metrics import drop_ignored, iterate_batches
 
 if TYPE_CHECKING:
@@ -38,6 +45,7 @@ def tune_thresholds(
     beta: float = 1.0,
     min_positives: int = 5,
     default: float | None = None,
+    groups: Sequence[Sequence[int]] = (),
 ) -> list[float] | float:
     """Find the best thresholds on validation data, by trying every cut.
 
@@ -65,7 +73,10 @@ def tune_thresholds(
         beta: F-beta weighs recall `beta` times as much as precision (van Rijsbergen 1979).
         min_positives: a label with fewer positives keeps `default`; for "multiclass", these are the
             positions whose largest logit is correct.
-        default: the threshold to beat; by default 0.5, for "multiclass" 0 (nothing is rejected).
+        default: the threshold to beat; by default 0.5, for "multiclass" and for labels of a group 0
+            (nothing is rejected).
+        groups: ``model.config.group_ids``, where the model has groups: of each only the most
+            probable label can pass.
 
     Returns:
         L floats, or one for "multiclass"; for ``config.thresholds`` and `make_compute_metrics`.
@@ -83,19 +94,25 @@ def tune_thresholds(
         0.967
     """
     check_settings(task, objective, beta, min_positives, default)
-    if default is None:
-        default = DEFAULT_THRESHOLDS[task]
-    kept = []
+    parts = []
     for scores, targets in iterate_batches((logits, labels)):
         if scores.ndim == 2:  # (P, L): one row of P positions
             scores, targets = scores[None], targets[None]
-        kept.append(drop_ignored(task, scores, targets))
-    scores, targets = (np.concatenate(arrays) for arrays in zip(*kept))
+        parts.append(drop_ignored(task, scores, targets))
+    scores, targets = (np.concatenate(arrays) for arrays in zip(*parts))
+    num_labels = scores.shape[-1]
+    ids = check_group_ids(groups, task, num_labels)
     if task == "multiclass":
+        default = DEFAULT_THRESHOLDS[task] if default is None else default
         return _tune_rejection(scores, targets, objective, beta, min_positives, default)
+    defaults = default_thresholds(num_labels, ids) if default is None else [default] * num_labels
+    kept = targets != IGNORE_INDEX
+    check_values(scores[kept], targets[kept], [0, 1], "0 or 1")
+    chances = decision_scores(task, np.where(np.isfinite(scores), scores, 0))
+    leads = lead(chances, ids)
     cuts_per_label = [
-        _label_cuts(label_scores, label_targets, min_positives, default)
-        for label_scores, label_targets in zip(scores.T, targets.T)
+        _label_cuts(chances[:, i], targets[:, i], leads[:, i], min_positives, defaults[i])
+        for i in range(num_labels)
     ]
     if objective == "micro_f1":
         return _tune_micro(cuts_per_label, beta)
@@ -135,11 +152,13 @@ def _rank_cuts(scores: np.ndarray, true: np.ndarray, min_positives: int, default
     return Cuts(thresholds, hits, predicted, int(true.sum()), len(true))
 
 
-def _label_cuts(logits: np.ndarray, labels: np.ndarray, min_positives: int, default: float) -> Cuts:
+def _label_cuts(
+    scores: np.ndarray, labels: np.ndarray, leads: np.ndarray, min_positives: int, default: float
+) -> Cuts:
+    """Count the cuts of one label ``(P,)``; where it does not lead its group, it never passes."""
     kept = labels != IGNORE_INDEX
-    logits, labels = logits[kept], labels[kept]
-    check_values(logits, labels, [0, 1], "0 or 1")
-    return _rank_cuts(decision_scores("multilabel", logits), labels == 1, min_positives, default)
+    cuts = _rank_cuts(scores[kept & leads], labels[kept & leads] == 1, min_positives, default)
+    return cuts._replace(support=int((labels == 1).sum()), elements=int(kept.sum()))
 
 
 def _tune_micro(cuts_per_label: list[Cuts], beta: float) -> list[float]:

@@ -81,7 +81,8 @@ def compare_decisions(
     if not len(pair[0]):
         raise ValueError("`rows` must hold a position to compare decisions on, got none.")
     one, two = (probabilities(logits, config.task) for logits in pair)
-    decided = [decide(logits, config.task, config.thresholds) for logits in pair]
+    settings = (config.task, config.thresholds, config.group_ids)
+    decided = [decide(logits, *settings) for logits in pair]
     changed = decided[0] != decided[1]
     by_position = changed.any(-1) if config.task == "multilabel" else changed
     return Changes(

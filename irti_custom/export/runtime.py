@@ -202,7 +202,8 @@ class OnnxMaskedSeqModel:
     def predict(self, logits: ArrayT) -> ArrayT:
         """Decide by `config.thresholds`, as the PyTorch model does; see `decisions.decide`."""
         config = self.config
-        return _apply(logits, lambda tensor: decide(tensor, config.task, config.thresholds))
+        settings = (config.task, config.thresholds, config.group_ids)
+        return _apply(logits, lambda tensor: decide(tensor, *settings))
 
 
 def import_extra(name: str) -> ModuleType:

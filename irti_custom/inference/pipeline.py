@@ -188,7 +188,8 @@ class MaskedSeqClassificationPipeline(Pipeline):
         settings = {**self._postprocess_params, **given}
         if settings.get("thresholds") is None:
             settings["thresholds"] = self.model.config.thresholds
-        return AnswerWriter(self._names, self.model.config.task, **settings)
+        config = self.model.config
+        return AnswerWriter(self._names, config.task, groups=config.group_ids, **settings)
 
     def _stream(
         self, inputs: Iterable[Any], batch_size: int, writer: AnswerWriter

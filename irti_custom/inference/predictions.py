@@ -27,6 +27,7 @@ class AnswerWriter:
         thresholds: see `MaskedSeqModelingConfig`.
         top_k: list the best `top_k` labels, all where there are fewer, whatever the thresholds.
         return_all_scores: list all labels.
+        groups: ``config.group_ids``.
 
     Raises:
         ValueError: settings out of range, or that contradict each other.
@@ -46,6 +47,7 @@ class AnswerWriter:
         thresholds: Thresholds | None = None,
         top_k: int | None = None,
         return_all_scores: bool = False,
+        groups: Sequence[Sequence[int]] = (),
     ) -> None:
         check_task(task)
         top_k = None if top_k is None else check_count("top_k", top_k)
@@ -54,7 +56,7 @@ class AnswerWriter:
                 f"`top_k` and `return_all_scores` contradict each other, got top_k={top_k} and "
                 "return_all_scores=True. Give one of them."
             )
-        self.names, self.task = list(names), task
+        self.names, self.task, self.groups = list(names), task, groups
         self.thresholds = check_thresholds(thresholds, task, self.names, len(self.names))
         self.count = len(self.names) if return_all_scores else top_k
 
@@ -71,7 +73,7 @@ class AnswerWriter:
         """
         if self.task == "multilabel":
             return [{"labels": labels} for labels in self._lists(logits)]
-        ids = decide(logits, self.task, self.thresholds).tolist()
+        ids = decide(logits, self.task, self.thresholds, self.groups).tolist()
         best = probabilities(logits, self.task).amax(-1).tolist()
         answers = [
             {"label": None if index < 0 else self.names[index], "score": score}
@@ -96,7 +98,7 @@ class AnswerWriter:
         if self.count is not None:
             kept = torch.ones_like(order, dtype=torch.bool)
         else:
-            kept = decide(logits, self.task, self.thresholds).gather(-1, order)
+            kept = decide(logits, self.task, self.thresholds, self.groups).gather(-1, order)
         lists: list[list[Answer]] = [[] for _ in range(len(logits))]
         places = kept.nonzero()
         found = zip(places[:, 0].tolist(), order[kept].tolist(), scores[kept].tolist())

@@ -150,7 +150,7 @@ def test_label_texts_that_do_not_fit_are_refused(tmp_path):
         with pytest.raises(ValueError, match="a text for each label"):
             processor.prepare_model(model, label_texts=wrong)
     for wrong in ("", "  ", None, 3):
-        with pytest.raises(ValueError, match="must hold texts.*LABEL_2"):
+        with pytest.raises(ValueError, match=r"must hold texts.*LABEL_2"):
             processor.prepare_model(model, label_texts={**texts, "LABEL_2": wrong})
     torch.testing.assert_close(model.head[-1].weight.detach(), before)
     model.save_pretrained(tmp_path)
