@@ -18,6 +18,7 @@ import functools
 import json
 import os
 import random
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -81,6 +82,11 @@ class Data(NamedTuple):
     def num_labels(self) -> int:
         """Return L."""
         return len(self.processor.label2id or ())
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        """Return label names by id."""
+        return {index: name for name, index in (self.processor.label2id or {}).items()}
 
 
 class TokenClassifier(nn.Module):
@@ -178,15 +184,34 @@ def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(logits[kept], labels[kept])
 
 
-def ours(data: Data, prior: str | None = "frequencies", lora: bool = False) -> nn.Module:
+def ours(
+    data: Data,
+    prior: str | None = "default",
+    label_texts: bool = False,
+    groups: bool = False,
+    lora: bool = False,
+) -> nn.Module:
+    """Build our model; by default its labels start as in `examples/finetune.py`."""
+    names = list(data.processor.label2id or ())
     model = AutoModelForMaskedSeqModeling.from_pretrained(
-        BASE, label2id=data.processor.label2id, task=data.task, label_prior=prior and "auto"
+        BASE,
+        label2id=data.processor.label2id,
+        task=data.task,
+        label_prior=prior and "auto",
+        groups=exclusive(names) if groups else None,
     )
-    data.processor.prepare_model(model)
-    if prior == "frequencies":
+    texts = {name: re.sub(r"[\W_]+", " ", name).lower() for name in names}
+    data.processor.prepare_model(model, label_texts=texts if label_texts else None)
+    if prior == "frequencies" or (prior == "default" and data.task == "multilabel"):
         frequencies = label_frequencies(data.train["labels"], data.task, data.num_labels)
         model.set_label_prior(frequencies)
     return get_lora_model(model, new_tokens=data.processor.new_tokens) if lora else model
+
+
+def exclusive(names: list[str]) -> dict[str, list[str]]:
+    """Return the groups of GUM's labels: an entity's type, and its information status."""
+    status = [name for name in names if ":" in name or name == "new"]
+    return {"status": status, "type": [name for name in names if name not in status]}
 
 
 class Method(NamedTuple):
@@ -198,25 +223,33 @@ class Method(NamedTuple):
     one_span_per_row: bool = False
 
 
+def start_end(**settings: Any) -> Method:
+    """Return our reading of both ends, with settings of `ours`."""
+    return Method("start_end", lambda data: ours(data, **settings))
+
+
+SMOOTHING: dict[str, Any] = {"label_smoothing_factor": 0.1}  # of the Trainer: for "multiclass"
 LORA: dict[str, Any] = {"learning_rate": 1e-3}
 METHODS = {
     "token classifier": Method("start", TokenClassifier),
     "linear, start and end": Method("start_end", lambda data: SpanClassifier(data, "start_end")),
     "linear, mean": Method("start_end", lambda data: SpanClassifier(data, "mean")),
     "sequence classifier, M passes": Method("start", OnePass, one_span_per_row=True),
-    "ours, start, no prior": Method("start", lambda data: ours(data, prior=None)),
     "ours, start": Method("start", ours),
     "ours, end": Method("end", ours),
     "ours, mask": Method("mask", ours),
     "ours, marker": Method("marker", ours),
-    "ours, start_end": Method("start_end", ours),
-    "ours, start_end, no prior": Method("start_end", lambda data: ours(data, prior=None)),
-    "ours, start_end, auto prior": Method("start_end", lambda data: ours(data, prior="auto")),
-    "ours, start_end, smoothing .1": Method("start_end", ours, {"label_smoothing_factor": 0.1}),
-    "ours, start_end, no prior, smoothing .1": Method(
-        "start_end", lambda data: ours(data, prior=None), {"label_smoothing_factor": 0.1}
+    "ours, start_end": start_end(),
+    "ours, start_end, prior none": start_end(prior=None),
+    "ours, start_end, prior auto": start_end(prior="auto"),
+    "ours, start_end, prior frequencies": start_end(prior="frequencies"),
+    "ours, start_end, prior frequencies, smoothing .1": start_end(prior="frequencies")._replace(
+        training=SMOOTHING
     ),
-    "ours, start_end, LoRA": Method("start_end", lambda data: ours(data, lora=True), LORA),
+    "ours, start_end, smoothing .1": start_end()._replace(training=SMOOTHING),
+    "ours, start_end, label texts": start_end(label_texts=True),
+    "ours, start_end, groups": start_end(groups=True),
+    "ours, start_end, LoRA": start_end(lora=True)._replace(training=LORA),
     "ours, marker, LoRA": Method("marker", lambda data: ours(data, lora=True), LORA),
 }
 REPORTED = ("token classifier", "ours, start", "ours, marker", "ours, start_end")
@@ -293,6 +326,7 @@ def run(name: str, method: Method, args: argparse.Namespace, seed: int) -> dict[
     data = load(args.data / name, task, method.read, method.one_span_per_row)
     set_seed(seed)
     model = method.build(data)
+    groups = getattr(getattr(model, "config", None), "group_ids", ())
     settings: dict[str, Any] = {
         "learning_rate": 2e-4,
         "num_train_epochs": epochs,
@@ -318,7 +352,7 @@ def run(name: str, method: Method, args: argparse.Namespace, seed: int) -> dict[
         ),
         train_dataset=data.train,
         data_collator=DataCollatorForMaskedSeq(data.processor),
-        compute_metrics=make_compute_metrics(task),
+        compute_metrics=make_compute_metrics(task, data.id2label, groups=groups),
     )
     start = time.perf_counter()
     trainer.train()
@@ -335,7 +369,7 @@ def run(name: str, method: Method, args: argparse.Namespace, seed: int) -> dict[
             "macro_f1": scores[f"{split}_macro_f1"],
             "positions_per_second": round(scores[f"{split}_num_positions"] / seconds),
         }
-        if task == "multilabel":
+        if name not in REAL:
             scored = functools.partial(samples_f1, output.predictions, output.label_ids)
             if split == "validation":  # one threshold for all labels
                 threshold = max(np.arange(0.05, 1, 0.05).tolist(), key=scored)

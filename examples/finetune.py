@@ -103,7 +103,9 @@ def main() -> None:
         **code,
     )
     processor.prepare_model(model)
-    model.set_label_prior(label_frequencies(rows["train"]["labels"], script.task, len(label2id)))
+    if script.task == "multilabel":  # rare labels start rare; classes do best from equal shares
+        labels = rows["train"]["labels"]
+        model.set_label_prior(label_frequencies(labels, script.task, len(label2id)))
     if script.lora:
         model = get_lora_model(model, r=8, new_tokens=processor.new_tokens)
 
