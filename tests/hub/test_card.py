@@ -108,6 +108,14 @@ def test_card_shows_thresholds(thresholds, parts, coded):
     assert ("hreshold" in text) == (thresholds is not None)
 
 
+def test_card_names_groups(coded):
+    config = MaskedSeqModelingConfig.from_pretrained(coded)
+    config.groups = {"kind": config.label_names[:2]}
+    config.save_pretrained(coded)
+    text = Path(write_model_card(coded)).read_text()
+    assert "Of the group kind at most one label holds: person, place.\n" in text
+
+
 def test_card_shows_the_threshold_that_rejects_the_top_class(tmp_path):
     tiny_model(task="multiclass", num_labels=2, thresholds=0.75).save_pretrained(tmp_path)
     text = Path(write_model_card(tmp_path)).read_text()
@@ -239,13 +247,18 @@ def test_snippet_beside_a_processor_runs_as_printed(
     assert [line.split("'")[5] for line in capsys.readouterr().out.splitlines()] == ["word", "word"]
 
 
-@pytest.mark.parametrize("read", ["start", "end"])
+@pytest.mark.parametrize("read", ["start", "end", "start_end"])
 def test_snippet_without_the_package_reads_where_the_processor_does(
     read, coded, tokenizer, tmp_path, monkeypatch, capsys
 ):
-    irti_custom.MaskedSeqProcessor(tokenizer, read=read).save_pretrained(coded)
+    processor = irti_custom.MaskedSeqProcessor(tokenizer, read=read)
+    if read == "start_end":
+        names = load(coded).config.id2label
+        model = tiny_model(num_labels=3, id2label=names, tokens_per_position=2)
+        model.save_pretrained(coded, with_code=True)
+    processor.save_pretrained(coded)
     _, bare = code_blocks(Path(write_model_card(coded)).read_text())
-    assert ("char_to_token(end - 1)" in bare) == (read == "end")
+    assert ("char_to_token(end - 1)" in bare) == (read != "start")
     monkeypatch.chdir(tmp_path)
     exec(compile(bare, "card", "exec"), {})
     printed = [eval(line.partition(" ")[2]) for line in capsys.readouterr().out.splitlines()]
