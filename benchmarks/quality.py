@@ -248,7 +248,11 @@ METHODS = {
     ),
     "ours, start_end, smoothing .1": start_end()._replace(training=SMOOTHING),
     "ours, start_end, label texts": start_end(label_texts=True),
+    "ours, start_end, label texts, smoothing .1": start_end(label_texts=True)._replace(
+        training=SMOOTHING
+    ),
     "ours, start_end, groups": start_end(groups=True),
+    "ours, start_end, groups, label texts": start_end(groups=True, label_texts=True),
     "ours, start_end, LoRA": start_end(lora=True)._replace(training=LORA),
     "ours, marker, LoRA": Method("marker", lambda data: ours(data, lora=True), LORA),
 }

@@ -102,7 +102,8 @@ def main() -> None:
         groups=json.loads(script.groups),
         **code,
     )
-    processor.prepare_model(model)
+    texts = {name: name.replace("_", " ").lower().strip() or name for name in label2id}
+    processor.prepare_model(model, label_texts=texts)
     if script.task == "multilabel":  # rare labels start rare; classes do best from equal shares
         labels = rows["train"]["labels"]
         model.set_label_prior(label_frequencies(labels, script.task, len(label2id)))
