@@ -194,7 +194,7 @@ def check_groups(
     """Check groups of labels, of which at most one holds at a position.
 
     Args:
-        groups: names of at least two labels by name of the group. None passes.
+        groups: names of at least two labels by name of the group. None and {} are no groups.
         task: "multilabel"; the labels of "multiclass" are one group by themselves.
         names: of all labels.
 
@@ -205,7 +205,7 @@ def check_groups(
         >>> check_groups({"kind": ("person", "place")}, "multilabel", ["old", "person", "place"])
         {'kind': ['person', 'place']}
     """
-    if groups is None:
+    if groups is None or groups == {}:
         return None
     if task != "multilabel":
         raise ValueError(
@@ -224,7 +224,7 @@ def check_groups(
         raise ValueError(
             f"Each of the `groups` must hold at least two labels, and no label twice, got {lists}."
         )
-    return lists or None
+    return lists
 
 
 def check_group_ids(groups: Iterable[Iterable[int]], task: str, num_labels: int) -> list[list[int]]:

@@ -286,6 +286,7 @@ def test_groups_that_do_not_fit_are_refused(groups, message):
 
 def test_what_contradicts_groups_is_refused():
     names = dict(enumerate(NAMES))
+    assert MaskedSeqModelingConfig(id2label=names, task="multiclass", groups={}).groups is None
     with pytest.raises(ValueError, match="multiclass"):
         MaskedSeqModelingConfig(id2label=names, task="multiclass", groups=GROUPS)
     config = MaskedSeqModelingConfig(id2label=names, groups=GROUPS)
