@@ -5,10 +5,11 @@
     python benchmarks/quality.py DATA --speed         # compare seconds, side by side
 
 DATA is a folder with a folder per data set, which holds train, validation and test as JSON lines
-(`{"text": str, "spans": [{"start", "end", "labels"}]}`); the sets `zipf_100` and `zipf_1500` are
-generated, with that many labels. Every run is a line of the table's file as soon as it is done, so
-that a benchmark that was cut off goes on where it stopped. The file holds scores on both splits;
-choose by `--split validation`, the default, and report `--split test`.
+(`{"text": str, "spans": [{"start", "end", "labels"}]}`). A name with `-32` asks for 32 training
+spans of each label; `zipf_100` and `zipf_1500` are generated, with that many labels. Every run is a
+line of the table's file as soon as it is done, so that a benchmark cut off goes on where it
+stopped. The file holds scores on both splits; choose by `--split validation`, the default, and
+report `--split test`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import random
 import re
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,7 +63,13 @@ REAL = {
     "wnut17": ("multiclass", 3),
     "presidio_pii": ("multiclass", 5),
 }
-SETS = {**REAL, "zipf_100": ("multilabel", 10), "zipf_1500": ("multilabel", 10)}
+SETS = {
+    **REAL,
+    "wnut17-32": ("multiclass", 10),  # 32 training spans per label
+    "presidio_pii-32": ("multiclass", 10),
+    "zipf_100": ("multilabel", 10),
+    "zipf_1500": ("multilabel", 10),
+}
 SPLITS = ("validation", "test")
 
 
@@ -259,14 +267,18 @@ METHODS = {
 REPORTED = ("token classifier", "ours, start", "ours, marker", "ours, start_end")
 
 
-def load(folder: Path, task: str, read: str, one_span_per_row: bool = False) -> Data:
+def load(folder: Path, task: str, method: Method, seed: int = 0) -> Data:
     """Encode the texts that have spans; a text without trains nothing."""
-    if folder.name.startswith("zipf_"):
-        records = generated(int(folder.name.split("_")[1]))
+    name, _, shots = folder.name.partition("-")
+    if name.startswith("zipf_"):
+        records = generated(int(name.split("_")[1]))
     else:
-        files = {name: str(next(folder.glob(f"{name}.*"))) for name in ("train", *SPLITS)}
+        paths = folder.with_name(name)
+        files = {part: str(next(paths.glob(f"{part}.*"))) for part in ("train", *SPLITS)}
         records = load_dataset("json", data_files=files).filter(lambda record: record["spans"])
-    if one_span_per_row:
+    if shots:
+        records["train"] = draw_spans(records["train"], int(shots), seed)
+    if method.one_span_per_row:
         columns = ["text", "spans"]
         records = records.map(mark_spans, batched=True, remove_columns=columns)
     spans = [span for part in records.values() for record in part["spans"] for span in record]
@@ -274,7 +286,7 @@ def load(folder: Path, task: str, read: str, one_span_per_row: bool = False) -> 
     label2id = {name: index for index, name in enumerate(names)}
     tokenizer = AutoTokenizer.from_pretrained(BASE)
     processor = MaskedSeqProcessor(
-        tokenizer, read=read, max_length=512, label2id=label2id, task=task
+        tokenizer, read=method.read, max_length=512, label2id=label2id, task=task
     )
 
     def encode(part: Dataset) -> Dataset:
@@ -286,6 +298,21 @@ def load(folder: Path, task: str, read: str, one_span_per_row: bool = False) -> 
 
     train, validation, test = (encode(records[split]) for split in ("train", *SPLITS))
     return Data(train, validation, test, processor)
+
+
+def draw_spans(records: Dataset, shots: int, seed: int) -> Dataset:
+    """Keep a number of spans of each label, from texts in random order."""
+    counts: Counter[str] = Counter()
+    kept = []
+    for record in records.shuffle(seed):
+        spans = []
+        for span in record["spans"]:
+            if min(counts[label] for label in span["labels"]) < shots:
+                counts.update(span["labels"])
+                spans.append(span)
+        if spans:
+            kept.append({**record, "spans": spans})
+    return Dataset.from_list(kept)
 
 
 def mark_spans(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -327,7 +354,7 @@ def samples_f1(logits: np.ndarray, labels: np.ndarray, threshold: float) -> floa
 
 def run(name: str, method: Method, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     task, epochs = SETS[name]
-    data = load(args.data / name, task, method.read, method.one_span_per_row)
+    data = load(args.data / name, task, method, seed)
     set_seed(seed)
     model = method.build(data)
     groups = getattr(getattr(model, "config", None), "group_ids", ())
@@ -373,7 +400,7 @@ def run(name: str, method: Method, args: argparse.Namespace, seed: int) -> dict[
             "macro_f1": scores[f"{split}_macro_f1"],
             "positions_per_second": round(scores[f"{split}_num_positions"] / seconds),
         }
-        if name not in REAL:
+        if "zipf" in name:
             scored = functools.partial(samples_f1, output.predictions, output.label_ids)
             if split == "validation":  # one threshold for all labels
                 threshold = max(np.arange(0.05, 1, 0.05).tolist(), key=scored)
@@ -393,7 +420,11 @@ def report(lines: list[dict[str, Any]], sets: list[str], split: str) -> None:
     for method in METHODS:
         cells = []
         for name in sets:
-            keys = ("micro_f1", "macro_f1") if name in REAL else ("samples_f1", "samples_f1_at_0.5")
+            keys = (
+                ("micro_f1", "macro_f1")
+                if "zipf" not in name
+                else ("samples_f1", "samples_f1_at_0.5")
+            )
             runs = [r[split] for r in lines if (r["set"], r["method"]) == (name, method)]
             cells.append(" / ".join(_mean([run[key] for run in runs]) for key in keys))
         print(f"| {method} | " + " | ".join(cells) + " |")
@@ -434,8 +465,9 @@ def speed(args: argparse.Namespace) -> None:
 def prepare_work(folder: Path, name: str) -> tuple[nn.Module, list[dict[str, torch.Tensor]]]:
     """Build the model, and the batches with the spans of 64 texts."""
     method = METHODS[name]
-    texts = load(folder, SETS[folder.name][0], "start").train.select(range(64))
-    data = load(folder, SETS[folder.name][0], method.read, method.one_span_per_row)
+    task, _ = SETS[folder.name]
+    texts = load(folder, task, METHODS["ours, start"]).train.select(range(64))
+    data = load(folder, task, method)
     sizes = np.cumsum([len(positions) for positions in data.train["mask_indices"]])
     wanted = sum(len(positions) for positions in texts["mask_indices"])
     rows = sorted(data.train.select(range(int((sizes <= wanted).sum()))), key=row_length)

@@ -92,7 +92,7 @@ def main() -> None:
     # 3. Model.
     groups = {"kind": list(KINDS)}  # a field is of one kind; the other labels stand alone
     model = AutoModelForMaskedSeqModeling.from_pretrained(path, label2id=label2id, groups=groups)
-    processor.prepare_model(model, label_texts={name: name.replace("_", " ") for name in LABELS})
+    processor.prepare_model(model)
     model.set_label_prior(label_frequencies(rows["labels"], "multilabel", len(LABELS)))
 
     # 4. Train.
