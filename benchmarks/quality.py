@@ -71,6 +71,7 @@ SETS = {
     "zipf_1500": ("multilabel", 10),
 }
 SPLITS = ("validation", "test")
+SEEDS = 3
 
 
 class Data(NamedTuple):
@@ -417,25 +418,30 @@ def report(lines: list[dict[str, Any]], sets: list[str], split: str) -> None:
     """
     print(f"| {split} | " + " | ".join(sets) + " |")
     print("|---" * (len(sets) + 1) + "|")
+    missing = []
     for method in METHODS:
         cells = []
         for name in sets:
             keys = (
-                ("micro_f1", "macro_f1")
-                if "zipf" not in name
-                else ("samples_f1", "samples_f1_at_0.5")
+                ("samples_f1", "samples_f1_at_0.5") if "zipf" in name else ("micro_f1", "macro_f1")
             )
             runs = [r[split] for r in lines if (r["set"], r["method"]) == (name, method)]
-            cells.append(" / ".join(_mean([run[key] for run in runs]) for key in keys))
-        print(f"| {method} | " + " | ".join(cells) + " |")
+            scores = (
+                " / ".join(_mean([run[key] for run in runs]) for key in keys) if runs else "not run"
+            )
+            few = f" ({len(runs)} of {SEEDS} seeds)" if 0 < len(runs) < SEEDS else ""
+            cells.append(scores + few)
+        if set(cells) == {"not run"}:
+            missing.append(method)
+        else:
+            print(f"| {method} | " + " | ".join(cells) + " |")
+    print(f"Not run: {', '.join(missing) or 'none'}.")
 
 
 def _mean(values: list[float]) -> str:
-    if not values:
-        return "not run"
     mean = f"{statistics.mean(values):.3f}".lstrip("0")
     if len(values) == 1:
-        return f"{mean} (one seed)"
+        return mean
     error = statistics.stdev(values) / len(values) ** 0.5
     return f"{mean} ± {error:.3f}".replace("± 0", "± ")
 
@@ -503,7 +509,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".jsonl"))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(REAL))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(REPORTED))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(SEEDS)))
     parser.add_argument("--split", choices=SPLITS, default="validation")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true")

@@ -268,7 +268,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             **kwargs: whatever else the encoder's own forward takes.
 
         Returns:
-            ``logits`` ``(B, M, L)``; ``loss`` scalar, or None without labels; ``hidden_states`` and
+            ``logits`` ``(B, M, L)``, of which those of a group exclude each other, see
+            `group_logits`; ``loss`` scalar, or None without labels; ``hidden_states`` and
             ``attentions`` of the encoder where asked for.
 
         Raises:
@@ -374,20 +375,21 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
     def predict_proba(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits ``(..., L)`` into probabilities of the same shape, in float32 or better.
 
-        Independent ones per label for "multilabel" (sigmoid); for "multiclass" they sum to 1 over
-        the last axis (softmax).
+        Independent ones per label for "multilabel" (sigmoid), which sum to at most 1 over the
+        labels of a group; for "multiclass" they sum to 1 over the last axis (softmax).
         """
         return probabilities(logits, self.config.task)
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
-        """Decide by ``config.thresholds``, or without them by 0.5 and by the largest logit.
+        """Decide by ``config.thresholds``, or without them by 0.5, or by the most probable one.
 
         Args:
             logits: ``(B, M, L)``.
 
         Returns:
-            "multilabel": bool ``(B, M, L)``, True for each label that holds. "multiclass": class
-            ids ``(B, M)`` long, `IGNORE_INDEX` where the top class is rejected.
+            "multilabel": bool ``(B, M, L)``, True for each label that holds, at most one of each
+            group. "multiclass": class ids ``(B, M)`` long, `IGNORE_INDEX` where the top class is
+            rejected.
         """
         config = self.config
         return decide(logits, config.task, config.thresholds, config.group_ids)
