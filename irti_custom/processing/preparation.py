@@ -133,9 +133,7 @@ def _start_labels(
         model.eval()
         with torch.no_grad():
             for text in texts:
-                columns = settings.encode_spans([text], [[(0, len(text))]])
-                rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
-                batch = collate([row for row in rows if row["mask_indices"]])  # its one position
+                batch = collate([_row_of(text, settings)])
                 model(**{name: tensor.to(device) for name, tensor in batch.items()})
             read = torch.cat(vectors).flatten(0, 1)  # (L, H)
             # What the texts share tells no labels apart; the length is that of other new rows.
@@ -145,3 +143,16 @@ def _start_labels(
     finally:
         hook.remove()
         model.train(training)
+
+
+def _row_of(text: str, settings: RowSettings) -> dict[str, Any]:
+    """Make the row in which a label's text is read as a span."""
+    try:
+        columns = settings.encode_spans([text], [[(0, len(text))]])
+    except ValueError as error:
+        raise ValueError(f"`label_texts` cannot be read: {text!r:.80}. {error}") from error
+    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+    kept = [row for row in rows if row["mask_indices"]]
+    if not kept:  # dropped
+        raise ValueError(f"`label_texts` must fit into a row, got {text!r:.80}. Make it shorter.")
+    return kept[0]

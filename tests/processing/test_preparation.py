@@ -152,6 +152,10 @@ def test_label_texts_that_do_not_fit_are_refused(tmp_path):
     for wrong in ("", "  ", None, 3):
         with pytest.raises(ValueError, match=r"must hold texts.*LABEL_2"):
             processor.prepare_model(model, label_texts={**texts, "LABEL_2": wrong})
+    for wrong, overflow in (("\u200b", "window"), ("Ann " * 40, "drop")):
+        short = MaskedSeqProcessor(tokenizer, max_length=12, read="start_end", on_overflow=overflow)
+        with pytest.raises(ValueError, match="`label_texts`"):
+            short.prepare_model(new_model(len(tokenizer)), label_texts={**texts, "LABEL_2": wrong})
     torch.testing.assert_close(model.head[-1].weight.detach(), before)
     model.save_pretrained(tmp_path)
     trained = AutoModelForMaskedSeqModeling.from_pretrained(tmp_path)
