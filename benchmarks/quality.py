@@ -98,7 +98,35 @@ class Data(NamedTuple):
         return {index: name for name, index in (self.processor.label2id or {}).items()}
 
 
-class TokenClassifier(nn.Module):
+class Peer(nn.Module):
+    """What stands beside our model, written plainly; takes the same batches."""
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        mask_indices: torch.Tensor,
+        labels: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+        end_indices: torch.Tensor | None = None,
+    ) -> TokenClassifierOutput:
+        """Return ``logits`` ``(B, M, L)``, and the loss."""
+        tokens = (input_ids, attention_mask, token_type_ids)
+        logits, loss = self.score(tokens, labels, mask_indices, end_indices)
+        return TokenClassifierOutput(loss=loss, logits=logits)
+
+    def score(
+        self,
+        tokens: tuple[torch.Tensor | None, ...],
+        labels: torch.Tensor,
+        starts: torch.Tensor,
+        ends: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ``(B, M, L)`` and a scalar."""
+        raise NotImplementedError
+
+
+class TokenClassifier(Peer):
     """The stock token classifier: labels on the first token of each span; the last one wins there.
 
     Its multi-label form is the same model with a sigmoid and binary cross-entropy.
@@ -110,27 +138,24 @@ class TokenClassifier(nn.Module):
             BASE, num_labels=data.num_labels
         )
 
-    def forward(
+    def score(
         self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        mask_indices: torch.Tensor,
+        tokens: tuple[torch.Tensor | None, ...],
         labels: torch.Tensor,
-        token_type_ids: torch.Tensor | None = None,
-    ) -> TokenClassifierOutput:
-        """Return ``logits`` ``(B, M, L)``, and the loss over tokens."""
-        logits = self.model(input_ids, attention_mask, token_type_ids).logits
-        size = (*input_ids.shape, *labels.shape[2:])
-        on_tokens = torch.full(size, IGNORE_INDEX, dtype=labels.dtype)
+        starts: torch.Tensor,
+        ends: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Peer`; the loss is that of the labelled tokens."""
+        logits = self.model(*tokens).logits
+        on_tokens = torch.full((*logits.shape[:2], *labels.shape[2:]), IGNORE_INDEX).to(labels)
         kept = (labels if labels.dim() == 2 else labels[..., 0]) != IGNORE_INDEX
-        rows = torch.arange(len(input_ids))[:, None].expand_as(mask_indices)
-        on_tokens[rows[kept], mask_indices[kept]] = labels[kept]
-        loss = loss_of(logits, on_tokens)
-        index = mask_indices[..., None].expand(-1, -1, logits.shape[-1])
-        return TokenClassifierOutput(loss=loss, logits=logits.gather(1, index))
+        rows = torch.arange(len(logits))[:, None].expand_as(starts)
+        on_tokens[rows[kept], starts[kept]] = labels[kept]
+        index = starts[..., None].expand(-1, -1, logits.shape[-1])
+        return logits.gather(1, index), loss_of(logits, on_tokens)
 
 
-class SpanClassifier(nn.Module):
+class SpanClassifier(Peer):
     """A linear layer on a span: on first and last token (LUKE, SpanMarker), or the tokens' mean."""
 
     def __init__(self, data: Data, pooling: str) -> None:
@@ -140,31 +165,29 @@ class SpanClassifier(nn.Module):
         width = self.encoder.config.hidden_size * (1 if pooling == "mean" else 2)
         self.classifier = nn.Sequential(nn.Dropout(0.1), nn.Linear(width, data.num_labels))
 
-    def forward(
+    def score(
         self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        mask_indices: torch.Tensor,
-        end_indices: torch.Tensor,
+        tokens: tuple[torch.Tensor | None, ...],
         labels: torch.Tensor,
-        token_type_ids: torch.Tensor | None = None,
-    ) -> TokenClassifierOutput:
-        """Return ``logits`` ``(B, M, L)``, and the loss over spans."""
-        hidden = self.encoder(input_ids, attention_mask, token_type_ids).last_hidden_state
-        rows = []
-        for states, starts, ends in zip(hidden, mask_indices.tolist(), end_indices.tolist()):
-            if self.pooling == "mean":
-                spans = [states[first : last + 1].mean(0) for first, last in zip(starts, ends)]
-            else:
-                spans = [
-                    torch.cat([states[first], states[last]]) for first, last in zip(starts, ends)
-                ]
-            rows.append(torch.stack(spans))
+        starts: torch.Tensor,
+        ends: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Peer`."""
+        assert ends is not None
+        hidden = self.encoder(*tokens).last_hidden_state
+        rows = [
+            torch.stack([self.read(states[first : last + 1]) for first, last in zip(*spans)])
+            for states, *spans in zip(hidden, starts.tolist(), ends.tolist())
+        ]
         logits = self.classifier(torch.stack(rows))
-        return TokenClassifierOutput(loss=loss_of(logits, labels), logits=logits)
+        return logits, loss_of(logits, labels)
+
+    def read(self, states: torch.Tensor) -> torch.Tensor:
+        """Make one vector of a span's hidden states."""
+        return states.mean(0) if self.pooling == "mean" else torch.cat([states[0], states[-1]])
 
 
-class OnePass(nn.Module):
+class OnePass(Peer):
     """The stock sequence classifier, for rows of one span that is marked in the text."""
 
     def __init__(self, data: Data) -> None:
@@ -173,17 +196,16 @@ class OnePass(nn.Module):
             BASE, num_labels=data.num_labels
         )
 
-    def forward(
+    def score(
         self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        mask_indices: torch.Tensor,
+        tokens: tuple[torch.Tensor | None, ...],
         labels: torch.Tensor,
-        token_type_ids: torch.Tensor | None = None,
-    ) -> TokenClassifierOutput:
-        """Return ``logits`` ``(B, 1, L)``, and the loss over rows."""
-        logits = self.model(input_ids, attention_mask, token_type_ids).logits[:, None]
-        return TokenClassifierOutput(loss=loss_of(logits, labels), logits=logits)
+        starts: torch.Tensor,
+        ends: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Peer`."""
+        logits = self.model(*tokens).logits[:, None]
+        return logits, loss_of(logits, labels)
 
 
 def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -265,7 +287,13 @@ METHODS = {
     "ours, start_end, LoRA": start_end(lora=True)._replace(training=LORA),
     "ours, marker, LoRA": Method("marker", lambda data: ours(data, lora=True), LORA),
 }
-REPORTED = ("token classifier", "ours, start", "ours, marker", "ours, start_end")
+REPORTED = (
+    "token classifier",
+    "ours, start",
+    "ours, marker",
+    "ours, start_end",
+    "ours, start_end, label texts",
+)
 
 
 def load(folder: Path, task: str, method: Method, seed: int = 0) -> Data:
@@ -435,7 +463,7 @@ def report(lines: list[dict[str, Any]], sets: list[str], split: str) -> None:
             missing.append(method)
         else:
             print(f"| {method} | " + " | ".join(cells) + " |")
-    print(f"Not run: {', '.join(missing) or 'none'}.")
+    print(f"\nNot run: {'; '.join(missing) or 'none'}.")
 
 
 def _mean(values: list[float]) -> str:
@@ -449,7 +477,8 @@ def _mean(values: list[float]) -> str:
 def speed(args: argparse.Namespace) -> None:
     """Print the time of training and of inference on 64 texts, relative to the first method.
 
-    Medians of five rounds, which alternate between the methods; batches of 16 rows by length.
+    Training is a forward and a backward pass, without the optimizer's step. Medians of five rounds,
+    which alternate between the methods; batches of 16 rows by length.
     """
     print("| training / inference | " + " | ".join(args.sets) + " |")
     print("|---" * (len(args.sets) + 1) + "|")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from .labels import IGNORE_INDEX, default_thresholds
-from .losses import at_least_float32, columns, with_none
+from .losses import at_least_float32, columns, with_columns, with_none
 
 
 def group_logits(scores: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -31,14 +31,12 @@ def group_logits(scores: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch
     for ids in groups:
         full = with_none(at_least_float32(columns(scores, ids)))
         top = full.argmax(-1, keepdim=True)
-        others = torch.full_like(top, -torch.inf, dtype=full.dtype)
-        rest = full.scatter(-1, top, others).logsumexp(-1, keepdim=True)
+        rest = full.scatter(-1, top, -torch.inf).logsumexp(-1, keepdim=True)
         share = full - full.logsumexp(-1, keepdim=True)  # a logarithm
         # Only the top one can be above one half, where 1 - p loses its digits.
         below = share - torch.log1p(-share.exp().clamp(max=0.5))
         odds = below.scatter(-1, top, full.gather(-1, top) - rest)[..., :-1]
-        index = torch.tensor(ids).to(scores.device, non_blocking=True)
-        logits = logits.index_copy(-1, index, odds.to(scores.dtype))
+        logits = with_columns(logits, ids, odds.to(scores.dtype))
     return logits
 
 
@@ -61,9 +59,8 @@ def lead(chances: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tensor
         group = columns(chances, ids)
         best, place = group.max(-1, keepdim=True)
         most = best >= 1 - group.sum(-1, keepdim=True)
-        index = torch.tensor(ids).to(chances.device, non_blocking=True)
         answers = torch.zeros_like(group, dtype=torch.bool).scatter(-1, place, most)
-        leads = leads.index_copy(-1, index, answers)
+        leads = with_columns(leads, ids, answers)
     return leads
 
 

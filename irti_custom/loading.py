@@ -209,6 +209,11 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
     # Version 0.1.0 saved poolers, whose output is never read.
     _keys_to_ignore_on_load_unexpected = [r"\.pooler\."]  # noqa: RUF012
 
+    @property
+    def head_is_new(self) -> bool:
+        """Whether the head was built on an encoder rather than loaded with it."""
+        return self.source is None or self.source.kind == "encoder"
+
     @classmethod
     def from_pretrained(
         cls,

@@ -51,24 +51,34 @@ def multilabel_loss(
     keep = (labels != IGNORE_INDEX) & (labels[..., :1] != IGNORE_INDEX)
     logits = at_least_float32(logits)
     targets = torch.where(keep, labels.to(logits.dtype), 0.0)
+    if not groups:
+        return _binary_loss(logits, targets, keep, pos_weight, focal_gamma), keep.sum()
+    grouped = {index for ids in groups for index in ids}
+    alone = [index for index in range(logits.shape[-1]) if index not in grouped]
+    losses = []
+    for ids, compute in [(alone, _binary_loss), *((ids, _group_loss) for ids in groups)]:
+        weight = None if pos_weight is None else columns(pos_weight, ids)
+        scores, true, known = (columns(values, ids) for values in (logits, targets, keep))
+        losses.append(compute(scores, true, known, weight, focal_gamma))
+    return torch.stack(losses).sum(), keep.sum()
+
+
+def _binary_loss(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    keep: torch.Tensor,
+    weight: torch.Tensor | None,
+    focal_gamma: float,
+) -> torch.Tensor:
+    """Sum the binary cross-entropy of independent labels: ``(B, M, L)`` each, ``(L,)`` weights."""
     losses = F.binary_cross_entropy_with_logits(
-        logits, targets, pos_weight=pos_weight, reduction="none"
+        logits, targets, pos_weight=weight, reduction="none"
     )
     if focal_gamma:
         probabilities = logits.sigmoid()
         missed = probabilities * (1 - targets) + (1 - probabilities) * targets
         losses = losses * _power(missed, focal_gamma)
-    losses = torch.where(keep, losses, 0.0)
-    if not groups:
-        return losses.sum(), keep.sum()
-    grouped = {index for ids in groups for index in ids}
-    alone = [index for index in range(logits.shape[-1]) if index not in grouped]
-    loss = columns(losses, alone).sum()
-    for ids in groups:
-        weight = None if pos_weight is None else columns(pos_weight, ids)
-        scores, true, known = (columns(values, ids) for values in (logits, targets, keep))
-        loss = loss + _group_loss(scores, true, known, weight, focal_gamma)
-    return loss, keep.sum()
+    return torch.where(keep, losses, 0.0).sum()
 
 
 def _group_loss(
@@ -94,8 +104,16 @@ def _group_loss(
 
 def columns(values: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
     """Pick the columns of some labels from ``(..., L)``, without waiting for the device."""
-    index = torch.tensor(ids, dtype=torch.long)
-    return values.index_select(-1, index.to(values.device, non_blocking=True))
+    return values.index_select(-1, _index(ids, values.device))
+
+
+def with_columns(values: torch.Tensor, ids: Sequence[int], new: torch.Tensor) -> torch.Tensor:
+    """Return the values with other columns for some labels, without waiting for the device."""
+    return values.index_copy(-1, _index(ids, values.device), new)
+
+
+def _index(ids: Sequence[int], device: torch.device) -> torch.Tensor:
+    return torch.tensor(ids, dtype=torch.long).to(device, non_blocking=True)
 
 
 def with_none(scores: torch.Tensor) -> torch.Tensor:

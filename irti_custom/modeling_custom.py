@@ -154,7 +154,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         config = self.config
         if tokens_per_position == config.tokens_per_position:
             return
-        if self.source is not None and self.source.kind != "encoder":
+        if self.source is not None and not self.head_is_new:
             raise ValueError(
                 f"The head of {self.source.path!r} was trained to read "
                 f"{config.tokens_per_position} token(s) per position, and the rows want "
@@ -347,12 +347,13 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         weight = getattr(config, WEIGHT_NAMES[config.task])
         if weight is not None:
             weight = torch.tensor(weight).to(logits.device, non_blocking=True)
-        settings = (logits, labels.to(logits.device), weight, config.focal_gamma)
+        arguments = (logits, labels.to(logits.device), weight, config.focal_gamma)
         if config.task == "multilabel":
-            check_exclusive(labels, config.groups, config.group_ids)
-            total, count = multilabel_loss(*settings, config.group_ids)
+            groups = config.group_ids
+            check_exclusive(labels, config.groups, groups)
+            total, count = multilabel_loss(*arguments, groups)
         else:
-            total, count = multiclass_loss(*settings)
+            total, count = multiclass_loss(*arguments)
         if config.task == "multilabel" and num_items_in_batch is not None:
             # The Trainer counts elements; of a position ignored in channel 0, the others, too.
             elements = (labels != IGNORE_INDEX).sum().to(count.device)
@@ -365,8 +366,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
     def _check_head_trains(self) -> None:
         """Warn once if a new head is frozen: it would stay random. PEFT freezes it unless told."""
         self._head_is_checked = True
-        is_new = self.source is None or self.source.kind == "encoder"
-        if is_new and not any(p.requires_grad for p in self.head.parameters()):
+        if self.head_is_new and not any(p.requires_grad for p in self.head.parameters()):
             logger.warning(
                 "The head is new and frozen, so it stays random and is not saved with an adapter. "
                 "Use get_lora_model(model), or modules_to_save=['head'] in the PEFT config."

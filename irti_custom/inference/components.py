@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from typing import Any, Union
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..export.runtime import OnnxMaskedSeqModel
@@ -25,6 +25,9 @@ from ..processing.special_tokens import digest_of
 logger = logging.getLogger(__name__)
 
 GRAPH_OPTIONS = ("file_name", "providers", "session_options")
+
+ProcessorOrPath = Union[MaskedSeqProcessor, str, os.PathLike]
+TokenizerOrPath = Union[PreTrainedTokenizerFast, str, os.PathLike]
 
 
 class MaskedSeqModelLoader:
@@ -80,6 +83,10 @@ class OnnxModule(nn.Module):
         return self.exported(**inputs)
 
 
+LoadedModel = Union[AutoModelForMaskedSeqModeling, OnnxModule]
+"""What the parts of a pipeline work with; a PEFT model passes for the model inside."""
+
+
 def check_model(model: Any) -> None:
     """Refuse what is not a model of this package, such as a base encoder.
 
@@ -133,7 +140,9 @@ def on_cpu(device: Any) -> Any:
     return device
 
 
-def find_processor(model: Any, processor: Any, tokenizer: Any) -> MaskedSeqProcessor:
+def find_processor(
+    model: LoadedModel, processor: ProcessorOrPath | None, tokenizer: TokenizerOrPath | None
+) -> MaskedSeqProcessor:
     """Load the processor that lies beside the model, or take one that reads spans as that does.
 
     Args:
@@ -179,7 +188,7 @@ def _processor_beside(source: Source) -> MaskedSeqProcessor:
     )
 
 
-def _processor_around(tokenizer: Any, source: Source | None) -> MaskedSeqProcessor:
+def _processor_around(tokenizer: TokenizerOrPath, source: Source | None) -> MaskedSeqProcessor:
     """Make a processor, or load the one that lies beside the model and has the same tokenizer."""
     if isinstance(tokenizer, (str, os.PathLike)):
         permitted = source is not None and source.trust_remote_code and source.path == tokenizer

@@ -17,15 +17,20 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
+from ..export.runtime import OnnxMaskedSeqModel
 from ..labels import check_count
 from ..processing.data_collator import DataCollatorForMaskedSeq
 from ..processing.examples import ExampleError, ExampleInput
 from ..processing.processor import Encoded
+from ..processing.rows import rows_of
 from ..processing.sequences import is_frame
 from .components import (
     GRAPH_OPTIONS,
+    LoadedModel,
     MaskedSeqModelLoader,
     OnnxModule,
+    ProcessorOrPath,
+    TokenizerOrPath,
     check_model,
     find_processor,
     fit_length,
@@ -79,9 +84,9 @@ class MaskedSeqClassificationPipeline(Pipeline):
 
     def __init__(
         self,
-        model: Any,
-        processor: Any = None,
-        tokenizer: Any = None,
+        model: LoadedModel | OnnxMaskedSeqModel,
+        processor: ProcessorOrPath | None = None,
+        tokenizer: TokenizerOrPath | None = None,
         device: int | str | torch.device | None = None,
         batch_size: int | None = None,
         look_ahead: int = 16,
@@ -89,15 +94,15 @@ class MaskedSeqClassificationPipeline(Pipeline):
         **kwargs: Any,
     ) -> None:
         options = {name: kwargs.pop(name) for name in GRAPH_OPTIONS if name in kwargs}
-        model = OnnxModule.around(model)
-        check_model(model)
-        model = with_graph_options(model, options)
-        if isinstance(model, OnnxModule):
+        module = OnnxModule.around(model)
+        check_model(module)
+        module = with_graph_options(module, options)
+        if isinstance(module, OnnxModule):
             device = on_cpu(device)
-        processor = fit_length(find_processor(model, processor, tokenizer), model.max_tokens)
-        self._names = label_names(model.config, processor)
+        processor = fit_length(find_processor(module, processor, tokenizer), module.max_tokens)
+        self._names = label_names(module.config, processor)
         super().__init__(
-            model=model,
+            model=module,
             tokenizer=processor.tokenizer,
             processor=processor,
             task=task,
@@ -106,7 +111,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
             **kwargs,
         )
         self.look_ahead = check_count("look_ahead", look_ahead)
-        self._collator = DataCollatorForMaskedSeq(processor.tokenizer, model=model)
+        self._collator = DataCollatorForMaskedSeq(processor.tokenizer, model=module)
         self._writer()  # refuses wrong settings now
         check_count("batch_size", self._batch_size)
 
@@ -205,7 +210,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         self, encoded: Encoded, first: int, batch_size: int, writer: AnswerWriter
     ) -> list[list[Answer]]:
         columns = encoded.rows
-        rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+        rows = rows_of(columns)
         by_row: list[list[Answer]] = [[] for _ in rows]
         # The longest come first, so that what does not fit into memory fails at once.
         asked = [index for index, row in enumerate(rows) if len(row["mask_indices"])]

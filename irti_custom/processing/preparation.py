@@ -7,13 +7,14 @@ label texts  ->  rows of the last layer that start from how the model reads the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.nn import functional
 
 from .data_collator import DataCollatorForMaskedSeq, PadSettings
+from .rows import Columns, rows_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -40,7 +41,9 @@ class RowSettings(PadSettings, Protocol):
     def tokens_per_position(self) -> int:
         """How many tokens are read for a position."""
 
-    def encode_spans(self, texts: Any, spans: Any) -> dict[str, Any]:
+    def encode_spans(
+        self, texts: Iterable[str], spans: Iterable[Sequence[tuple[int, int]]]
+    ) -> Columns:
         """Make rows of texts with spans."""
 
 
@@ -61,29 +64,26 @@ def prepare_model(
             f"`marker_init` must hold one text per marker, {len(settings.new_tokens)}, got "
             f"{marker_init!r}."
         )
-    is_new = model.source is None or model.source.kind == "encoder"
-    texts = None if label_texts is None else _check_texts(label_texts, model, is_new)
+    texts = None if label_texts is None else _check_texts(label_texts, model)
     model.set_tokens_per_position(settings.tokens_per_position)
-    if model.vocab_size is not None:
-        _start_markers(model, settings, marker_init, is_new)
+    _start_markers(model, settings, marker_init)
     if texts is not None:
         _start_labels(model, settings, texts)
 
 
 def _start_markers(
-    model: AutoModelForMaskedSeqModeling,
-    settings: RowSettings,
-    marker_init: Sequence[str],
-    is_new: bool,
+    model: AutoModelForMaskedSeqModeling, settings: RowSettings, marker_init: Sequence[str]
 ) -> None:
     """Make room for the tokenizer's tokens, and start the embeddings of its markers."""
-    known, needed = model.vocab_size or 0, len(settings.tokenizer)
+    known, needed = model.vocab_size, len(settings.tokenizer)
+    if known is None:
+        return
     if needed > known:
         model.resize_token_embeddings(needed)
     for marker, text in zip(settings.new_tokens, marker_init):
         # Some encoders have rows to spare, of which nothing says whether they are trained.
-        spare = is_new and marker in settings.added_tokens and marker not in model.prepared_tokens
-        if marker >= known or spare:
+        spare = marker in settings.added_tokens and marker not in model.prepared_tokens
+        if marker >= known or (spare and model.head_is_new):
             _start_row(model, settings.tokenizer, marker, text)
     model.prepared_tokens |= set(settings.new_tokens)
 
@@ -100,9 +100,7 @@ def _start_row(
         weight[marker] = weight[tokens].mean(dim=0)
 
 
-def _check_texts(
-    label_texts: Mapping[str, str], model: AutoModelForMaskedSeqModeling, is_new: bool
-) -> list[str]:
+def _check_texts(label_texts: Mapping[str, str], model: AutoModelForMaskedSeqModeling) -> list[str]:
     """Return the texts in the order of the labels' ids."""
     names = model.config.label_names
     if not isinstance(label_texts, Mapping) or set(label_texts) != set(names):
@@ -113,7 +111,7 @@ def _check_texts(
     for name, text in label_texts.items():
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"`label_texts` must hold texts, got {text!r} for {name!r}.")
-    if not is_new:
+    if not model.head_is_new:
         raise ValueError(
             "`label_texts` are where a new head starts, and this one has been trained. Leave them "
             "out."
@@ -151,8 +149,7 @@ def _row_of(text: str, settings: RowSettings) -> dict[str, Any]:
         columns = settings.encode_spans([text], [[(0, len(text))]])
     except ValueError as error:
         raise ValueError(f"`label_texts` cannot be read: {text!r:.80}. {error}") from error
-    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
-    kept = [row for row in rows if row["mask_indices"]]
+    kept = [row for row in rows_of(columns) if row["mask_indices"]]
     if not kept:  # dropped
         raise ValueError(f"`label_texts` must fit into a row, got {text!r:.80}. Make it shorter.")
     return kept[0]

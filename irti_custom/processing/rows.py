@@ -34,6 +34,16 @@ SpanTargets = Sequence[Any]
 """Per span its target: a class id, or a list of zeros and ones."""
 
 
+def rows_of(columns: Columns) -> list[dict[str, Any]]:
+    """Turn columns into rows, as the collator takes them.
+
+    Example:
+        >>> rows_of({"length": [3, 4], "mask_indices": [[1], [2]]})
+        [{'length': 3, 'mask_indices': [1]}, {'length': 4, 'mask_indices': [2]}]
+    """
+    return [dict(zip(columns, values)) for values in zip(*columns.values())]
+
+
 class TextTokens(NamedTuple):
     """The n tokens of a text, marks included; per span its tokens, and the one that is read."""
 
