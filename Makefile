@@ -9,18 +9,18 @@ CONSTRAINTS ?= constraints.txt
 demo: $(VENV)/.demo
 	$(VENV)/bin/python examples/demo.py
 
-test: $(VENV)/.test
+test: $(VENV)/.test,openvino
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
-# The same tests on the oldest supported versions.
+# The same tests on the oldest supported versions, without the extra `openvino`.
 test-oldest:
 	$(MAKE) .venv-oldest/.test VENV=.venv-oldest CONSTRAINTS=.ci/constraints-oldest.txt
 	.venv-oldest/bin/python -m pytest -n auto --dist worksteal
 
-# $(VENV)/.demo and $(VENV)/.test mark what is installed: the package with that extra.
+# $(VENV)/.demo and the like mark what is installed: the package with these extras.
 $(VENV)/.%: setup.cfg pyproject.toml $(CONSTRAINTS)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[$*]"

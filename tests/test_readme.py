@@ -17,6 +17,7 @@ READMES = {
     for path in sorted(ROOT.rglob("README.md"))
     if not any(part.startswith(".") or part in ("build", "out") for part in path.parts)
 }
+OUTSIDE = ("nncf", "openvino")  # of extras that the oldest set is tested without
 FENCE = re.compile(r"^```(.*?)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -50,7 +51,12 @@ def test_code_runs(name, tmp_path, monkeypatch):
     namespace: dict = {}
     for line, code in blocks(READMES[name].read_text(), "python"):
         code = "\n" * (line - 1) + code.replace(HUB_ID, str(minilm.MODEL_DIR))
-        exec(compile(code, name, "exec"), namespace)  # a traceback shows the README's own line
+        try:
+            exec(compile(code, name, "exec"), namespace)  # a traceback shows the README's own line
+        except ModuleNotFoundError as error:
+            if error.name not in OUTSIDE:
+                raise
+            pytest.skip(f"needs {error.name}")
 
 
 def test_first_screen_shows_what_it_is_how_to_install_and_a_training():

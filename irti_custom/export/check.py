@@ -95,21 +95,22 @@ def random_batch(
 
 
 def compare(
-    exported: OnnxMaskedSeqModel,
+    folder: str,
+    runtime: str,
     expected: Sequence[Reference],
     atol: float,
 ) -> float:
-    """Return the largest difference between logits.
+    """Return the largest difference between PyTorch's logits and those of the graph in a folder.
 
     Raises:
         RuntimeError: it is more than `atol`, or NaN.
     """
-    largest = 0.0
+    exported, largest = OnnxMaskedSeqModel.from_pretrained(folder, runtime), 0.0
     for batch, logits in expected:
         difference = float((exported(**batch).logits - logits).abs().max())
         if not difference <= atol:
             raise RuntimeError(
-                "The graph does not compute what PyTorch does: for B, T = "
+                f"In {runtime} the graph does not compute what PyTorch does: for B, T = "
                 f"{tuple(batch['input_ids'].shape)} a logit differs by {difference:.1e}, more than "
                 f"atol={atol:.1e}. Nothing was exported."
             )

@@ -3,7 +3,8 @@
     model ──▶ float32 copy, LoRA merged ──▶ model.onnx ──▶ checked ──▶ folder
                                                └──▶ model_int8.onnx, measured on your rows
 
-`OnnxMaskedSeqModel` runs the folder. Needs the extra `onnx`, which is imported on export.
+`OnnxMaskedSeqModel` runs the folder. Needs the extra `onnx`, and for int8 `openvino`, which are
+imported on export.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import nn
 from ..loading import ONNX_FILE
 from ..lora.adapter_checks import base_model_of
 from ..saving import replaced_files
+from .changes import PrecisionReport, measure, score_rows
 from .check import (
     PadSettings,
     Reference,
@@ -35,8 +37,9 @@ from .check import (
     references,
     segments_unknown,
 )
-from .quantization import Int8Report, measure, quantize
-from .runtime import INT8_FILE, LIMITS, OnnxMaskedSeqModel, import_extra
+from .engines import GRAPH_FILES, import_extra, installed, runs_here
+from .quantization import calibration_rows, quantize
+from .runtime import LIMITS, OnnxMaskedSeqModel
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -60,12 +63,13 @@ class OnnxReport:
     Attributes:
         max_difference: largest difference between its logits and PyTorch's; None if not checked.
         num_bytes: size of the float32 graph, including weights.
-        int8: what int8 changes; None without it.
+        precisions: what each other runtime and precision that this machine has changes on `rows`;
+            empty without them.
     """
 
     max_difference: float | None
     num_bytes: int
-    int8: Int8Report | None = None
+    precisions: tuple[PrecisionReport, ...] = ()
 
 
 def export_onnx(
@@ -91,12 +95,15 @@ def export_onnx(
         directory: the folder, without PyTorch weights in it. An earlier export is replaced.
         tokenizer: saved beside the graph.
         processor: saved beside the graph.
-        int8: also write "model_int8.onnx", with dynamically quantised weights. How many decisions
-            that changes is measured on `rows`, on this machine, reported, and logged.
-        rows: data to measure int8 on, as `DataCollatorForMaskedSeq` takes it; padded as the
-            tokenizer or the processor pads, else on the right with the encoder's pad token.
+        int8: also write "model_int8.onnx", quantised to int8 with `rows` to calibrate on: every
+            second one, `CALIBRATION_ROWS` at most (extra `openvino`).
+        rows: data like the model's, as `DataCollatorForMaskedSeq` takes it; padded as the tokenizer
+            or the processor pads, else on the right with the encoder's pad token. On those that
+            were not calibrated on, every runtime and precision that this machine has is compared
+            with float32; that is reported and, for int8, logged. With labels, scores are, too.
         batch_size: rows per batch of that measurement.
-        check: compare the graph with PyTorch on random ragged batches, at positions on real tokens.
+        check: compare the graph with PyTorch on random ragged batches, at positions on real tokens,
+            in ONNX Runtime and, where it is installed, in OpenVINO.
         atol: the largest difference between logits that the check allows.
         opset: version of the ONNX operators; default: the exporter's.
 
@@ -104,9 +111,9 @@ def export_onnx(
         An `OnnxReport`.
 
     Raises:
-        ModuleNotFoundError: the extra `onnx` is not installed.
-        ValueError: another kind of model, `int8` without `rows` or the reverse, a folder with
-            PyTorch weights, or invalid rows.
+        ModuleNotFoundError: the extra `onnx`, or `openvino` for int8, is not installed.
+        ValueError: another kind of model, `int8` without `rows`, a folder with PyTorch weights, or
+            invalid rows.
         RuntimeError: the graph does not compute what PyTorch does; nothing is written then.
 
     Example:
@@ -114,12 +121,12 @@ def export_onnx(
         >>> report.max_difference < 1e-4  # doctest: +SKIP
         True
     """
-    for name in ("onnx", "onnxscript", "onnxruntime"):
+    for name in ("onnx", "onnxscript", "onnxruntime", *(("nncf",) if int8 else ())):
         import_extra(name)
-    if int8 != (rows is not None):
+    if int8 and rows is None:
         raise ValueError(
-            "`int8` and `rows` go together: int8 changes decisions, and how many is measured on "
-            f"`rows`, got int8={int8} and {'no ' if rows is None else ''}`rows`."
+            "int8 needs `rows`, got none: it is calibrated on some of them, and how many decisions "
+            "it changes is counted on the others."
         )
     base_model_of(model)  # raises if it is another kind of model
     os.makedirs(directory, exist_ok=True)
@@ -128,13 +135,14 @@ def export_onnx(
     with replaced_files(directory, lambda name: bool(_GRAPH_FILE.fullmatch(name))) as scratch:
         plain.config.save_pretrained(scratch)
         _write_graph(plain, scratch, opset)
-        exported = OnnxMaskedSeqModel.from_pretrained(scratch)
-        difference = compare(exported, expected, atol) if check else None
-        changes = None
+        difference = None
+        if check:
+            difference = max(compare(scratch, name, expected, atol) for name in installed())
+        precisions: tuple[PrecisionReport, ...] = ()
         if rows is not None:
             pads = tokenizer or getattr(processor, "tokenizer", None) or pad_settings(plain)
-            changes = _add_int8(exported, scratch, rows, pads, batch_size)
-        report = OnnxReport(difference, _size_of(scratch, ONNX_FILE), changes)
+            precisions = _measure(scratch, rows, pads, batch_size, int8)
+        report = OnnxReport(difference, _size_of(scratch, ONNX_FILE), precisions)
         for companion in (tokenizer, processor):
             if companion is not None:
                 companion.save_pretrained(scratch)
@@ -252,27 +260,33 @@ def _quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
-def _add_int8(
-    exact: OnnxMaskedSeqModel,
+def _measure(
     folder: str,
     rows: Sequence[Mapping[str, Any]],
     pads: PreTrainedTokenizerBase | PadSettings,
     batch_size: int,
-) -> Int8Report:
-    with _quiet():
-        quantize(os.path.join(folder, ONNX_FILE), os.path.join(folder, INT8_FILE))
-    int8 = OnnxMaskedSeqModel.from_pretrained(folder, file_name=INT8_FILE)
-    ratio = _size_of(folder, INT8_FILE) / _size_of(folder, ONNX_FILE)
-    report = measure(exact, int8, rows, pads, batch_size, ratio)
-    logger.warning(
-        "int8 changes %.2f %% of the decisions, at %.2f %% of %d positions; the largest change of "
-        "a probability is %.3f.",
-        100 * report.changed_decisions,
-        100 * report.changed_positions,
-        report.num_positions,
-        report.max_probability_difference,
-    )
-    return report
+    int8: bool,
+) -> tuple[PrecisionReport, ...]:
+    """Add int8 if asked to, and compare all that runs here with float32 in ONNX Runtime."""
+    chosen = calibration_rows(rows) if int8 else []
+    if chosen:
+        with _quiet():
+            quantize(folder, [rows[index] for index in chosen], pads)
+    rest = [rows[index] for index in sorted(set(range(len(rows))) - set(chosen))]
+    expected, reports = None, []
+    for runtime, precision in runs_here():  # the first is what the others are compared with
+        if precision == "int8" and not int8:
+            continue
+        model = OnnxMaskedSeqModel.from_pretrained(folder, runtime, precision)
+        scored = score_rows(model, rest, pads, batch_size)
+        if expected is None:
+            expected = scored
+            continue
+        size = _size_of(folder, GRAPH_FILES[precision])
+        reports.append(measure(expected, scored, model.config, runtime, precision, size))
+        if precision == "int8":
+            logger.warning("%s", reports[-1])
+    return tuple(reports)
 
 
 def _size_of(folder: str, name: str) -> int:

@@ -1,147 +1,86 @@
-"""Quantise an exported graph to int8, and measure what that changes.
+"""Quantise an exported graph to int8 by calibration.
 
-    model.onnx ──▶ quantize ──▶ model_int8.onnx ──▶ compare_decisions ──▶ Int8Report
+    model.onnx + rows ──▶ quantize ──▶ model_int8.onnx
 
-Weights become 8-bit integers now, activations while the graph runs. How many decisions change
-depends on the model and the data, so quantising needs data to measure it on.
+Weights and activations become 8-bit integers. The ranges of activations come from rows of yours
+(static quantisation), after SmoothQuant has moved outliers into the weights: Xiao et al. 2023,
+https://arxiv.org/abs/2211.10438, as NNCF implements it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
-import numpy as np
-import torch
-
-from ..configuration_custom import MaskedSeqModelingConfig
-from ..decisions import decide, probabilities
+from ..loading import ONNX_FILE
 from ..processing.data_collator import DataCollatorForMaskedSeq
-from .runtime import OnnxMaskedSeqModel, import_extra
+from .changes import COLUMNS
+from .engines import INT8_FILE, import_extra
+from .runtime import OnnxMaskedSeqModel
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
     from transformers import PreTrainedTokenizerBase
 
-    from ..modeling_custom import AutoModelForMaskedSeqModeling
     from .check import PadSettings
 
-_COLUMNS = ("input_ids", "attention_mask", "token_type_ids", "mask_indices", "end_indices")
+CALIBRATION_ROWS = 300  # more gained nothing on the models that were measured
 
 
-@dataclass(frozen=True)
-class Changes:
-    """How the decisions of two models on the same positions differ.
+def calibration_rows(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Choose rows to calibrate on: every second one with positions, or evenly spaced ones.
 
-    Attributes:
-        num_positions: positions that were compared.
-        changed_decisions: share of decisions that differ: of all labels at all positions for
-            "multilabel", of all positions for "multiclass".
-        changed_positions: share of positions where a decision differs.
-        max_probability_difference: largest difference between probabilities.
-    """
-
-    num_positions: int
-    changed_decisions: float
-    changed_positions: float
-    max_probability_difference: float
-
-
-@dataclass(frozen=True)
-class Int8Report(Changes):
-    """`Changes` from float32 to int8, and the size of the int8 graph relative to the other's."""
-
-    size_ratio: float
-
-
-def compare_decisions(
-    exact: ArrayLike, other: ArrayLike, config: MaskedSeqModelingConfig
-) -> Changes:
-    """Compare the decisions from two sets of logits; see `decisions.decide`.
-
-    Args:
-        exact: logits ``(N, L)`` of N positions.
-        other: logits ``(N, L)`` of the same positions.
-        config: the model's config.
+    Returns:
+        Their indices, `CALIBRATION_ROWS` at most. The rest is there to count changes on.
 
     Raises:
-        ValueError: there is no position to compare.
+        ValueError: there are too few.
 
     Example:
-        >>> config = MaskedSeqModelingConfig(num_labels=2)
-        >>> exact, other = [[1.0, -1.0], [0.1, 2.0]], [[1.0, -1.0], [-0.1, 2.0]]
-        >>> changes = compare_decisions(exact, other, config)
-        >>> changes.changed_decisions, changes.changed_positions
-        (0.25, 0.5)
+        >>> calibration_rows([{"mask_indices": [1]}] * 5)
+        [0, 2]
     """
-    pair = [torch.as_tensor(np.asarray(logits), dtype=torch.float64) for logits in (exact, other)]
-    if not len(pair[0]):
-        raise ValueError("`rows` must hold a position to compare decisions on, got none.")
-    one, two = (probabilities(logits, config.task) for logits in pair)
-    settings = (config.task, config.thresholds, config.group_ids)
-    decided = [decide(logits, *settings) for logits in pair]
-    changed = decided[0] != decided[1]
-    by_position = changed.any(-1) if config.task == "multilabel" else changed
-    return Changes(
-        num_positions=len(one),
-        changed_decisions=float(changed.double().mean()),
-        changed_positions=float(by_position.double().mean()),
-        max_probability_difference=float((one - two).abs().max()),
-    )
+    usable = [i for i in range(len(rows)) if len(rows[i]["mask_indices"])]
+    count = min(CALIBRATION_ROWS, len(usable) // 2)
+    if not count:
+        raise ValueError(
+            "`rows` must hold two rows with positions or more for int8: some to calibrate on, the "
+            f"others to count changed decisions on. Got {len(usable)}."
+        )
+    return [usable[index * len(usable) // count] for index in range(count)]
 
 
-def quantize(source: str, target: str) -> None:
-    """Write the graph in `source` to `target` with 8-bit weights, one scale per output channel."""
-    tools = import_extra("onnxruntime.quantization")
-    shapes = import_extra("onnxruntime.quantization.shape_inference")
-    large = os.path.exists(f"{source}.data")  # more than one protobuf file can hold
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(target) or ".") as scratch:
-        if not large:  # only newer versions of ONNX Runtime prepare large graphs
-            prepared = os.path.join(scratch, "prepared.onnx")
-            shapes.quant_pre_process(source, prepared, skip_symbolic_shape=True)
-            source = prepared
-        tools.quantize_dynamic(source, target, per_channel=True, use_external_data_format=large)
-
-
-def logits_of_rows(
-    model: AutoModelForMaskedSeqModeling | OnnxMaskedSeqModel,
-    rows: Sequence[Mapping[str, Any]],
-    tokenizer: PreTrainedTokenizerBase | PadSettings,
-    batch_size: int,
-) -> np.ndarray:
-    """Score the positions of all rows, in batches: ``(N, L)``, without padded slots.
+def quantize(
+    folder: str, rows: Sequence[Mapping[str, Any]], pads: PreTrainedTokenizerBase | PadSettings
+) -> None:
+    """Write the int8 graph beside the float32 one.
 
     Args:
-        model: the model or its exported graph.
-        rows: as the collator takes them; other columns are ignored.
-        tokenizer: gives the pad settings.
-        batch_size: rows per batch.
-
-    Raises:
-        ValueError: invalid rows; see `DataCollatorForMaskedSeq`.
+        folder: holds the float32 graph.
+        rows: to calibrate on, one at a time, so that no padding counts.
+        pads: gives the pad settings.
     """
-    collator = DataCollatorForMaskedSeq(tokenizer)
-    scored = [np.zeros((0, model.config.num_labels), np.float32)]
-    for start in range(0, len(rows), batch_size):
-        part = [rows[index] for index in range(start, min(start + batch_size, len(rows)))]
-        part = [{name: row[name] for name in _COLUMNS if name in row} for row in part]
-        logits = np.asarray(model(**collator(part)).logits)
-        scored += [row_logits[: len(row["mask_indices"])] for row_logits, row in zip(logits, part)]
-    return np.concatenate(scored)
+    onnx = import_extra("onnx")
+    with _without_telemetry():
+        nncf = import_extra("nncf")
+    model, collator = OnnxMaskedSeqModel.from_pretrained(folder), DataCollatorForMaskedSeq(pads)
+    unlabelled = [{name: row[name] for name in COLUMNS if name in row} for row in rows]
+    source, target = (os.path.join(folder, name) for name in (ONNX_FILE, INT8_FILE))
+    graph = nncf.quantize(
+        onnx.load(source),
+        nncf.Dataset([model.feeds(**collator([row])) for row in unlabelled]),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(rows),
+    )
+    large = os.path.exists(f"{source}.data")  # more than one protobuf file can hold
+    beside = {"location": f"{INT8_FILE}.data"} if large else {}
+    onnx.save(graph, target, save_as_external_data=large, **beside)
 
 
-def measure(
-    exact: OnnxMaskedSeqModel,
-    int8: OnnxMaskedSeqModel,
-    rows: Sequence[Mapping[str, Any]],
-    tokenizer: PreTrainedTokenizerBase | PadSettings,
-    batch_size: int,
-    size_ratio: float,
-) -> Int8Report:
-    """Compare both models on the rows, in the same batches; see `logits_of_rows`."""
-    logits, other = (logits_of_rows(model, rows, tokenizer, batch_size) for model in (exact, int8))
-    changes = compare_decisions(logits, other, exact.config)
-    return Int8Report(**vars(changes), size_ratio=size_ratio)
+@contextlib.contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Import NNCF in such a way that it reports nothing to its makers, as it does by default."""
+    with patch.dict(os.environ, {"NNCF_CI": os.environ.get("NNCF_CI", "1")}):
+        yield

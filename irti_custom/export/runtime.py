@@ -1,17 +1,15 @@
-"""Run an exported graph on ONNX Runtime, with the methods of the PyTorch model.
+"""Run an exported graph, with the methods of the PyTorch model.
 
     folder: model.onnx, config.json ──▶ OnnxMaskedSeqModel ──▶ logits (B, M, L)
 
-`export` writes such folders. ONNX Runtime is imported when one is loaded.
+`export` writes such folders; `engines` are the runtimes.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,16 +19,16 @@ from transformers.utils import CONFIG_NAME
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..decisions import decide, probabilities
 from ..input_checks import check_ends, check_inputs, check_length, check_positions
-from ..loading import ONNX_FILE, Source, resolve
+from ..loading import Source, resolve
 from ..saving import finish_save
+from .engines import GRAPH_FILES, INT8_FILE, Engine, check_runs_here, open_engine
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime import SessionOptions
 
 ArrayT = TypeVar("ArrayT", torch.Tensor, np.ndarray)
 
-INT8_FILE = "model_int8.onnx"
 LIMITS = ("max_tokens", "position_limit")  # of the model, in the metadata of a graph
 
 
@@ -42,15 +40,17 @@ class OnnxOutput:
 
 
 class OnnxMaskedSeqModel:
-    """A session of ONNX Runtime that is called like `AutoModelForMaskedSeqModeling`.
+    """An exported graph that is called like `AutoModelForMaskedSeqModeling`.
+
+    Several threads may share one.
 
     Args:
-        session: runs an exported graph.
+        engine: runs the graph; see `from_pretrained`.
         config: the model's config.
 
     Attributes:
         source: where it was loaded from.
-        device: where tensors come from and go to, independent of the session's providers.
+        device: where tensors come from and go to, wherever the graph runs.
         max_tokens: how many tokens the encoder was made for; None without a limit.
         position_limit: how many tokens it has a table of positions for; None without one.
 
@@ -67,50 +67,58 @@ class OnnxMaskedSeqModel:
     source: Source | None = None
     device = torch.device("cpu")
 
-    def __init__(self, session: InferenceSession, config: MaskedSeqModelingConfig) -> None:
-        width = session.get_outputs()[0].shape[-1]
-        if width != config.num_labels:
+    def __init__(self, engine: Engine, config: MaskedSeqModelingConfig) -> None:
+        if engine.num_labels != config.num_labels:
             raise ValueError(
-                f"The graph scores {width} labels, but its {CONFIG_NAME} names "
+                f"The graph scores {engine.num_labels} labels, but its {CONFIG_NAME} names "
                 f"{config.num_labels}. The files are of different models: export again."
             )
-        self.session = session
+        self.engine = engine
         self.config = config
-        self._names = tuple(node.name for node in session.get_inputs())
-        metadata = session.get_modelmeta().custom_metadata_map
         self.max_tokens, self.position_limit = (
-            int(metadata[name]) if name in metadata else None for name in LIMITS
+            int(engine.metadata[name]) if name in engine.metadata else None for name in LIMITS
         )
 
     @classmethod
     def from_pretrained(
         cls,
         folder: str | os.PathLike,
+        runtime: str = "onnxruntime",
+        precision: str = "float32",
+        threads: int | None = None,
+        streams: int | None = None,
+        model_cache_dir: str | os.PathLike | None = None,
         providers: Sequence[Any] | None = None,
         session_options: SessionOptions | None = None,
-        file_name: str = ONNX_FILE,
     ) -> OnnxMaskedSeqModel:
         """Load a folder that `export_onnx` wrote; runs no code from it.
 
         Args:
             folder: the folder.
-            providers: ONNX Runtime's execution providers; default: the CPU.
-            session_options: such as the number of threads.
-            file_name: the graph in it; "model_int8.onnx" for the quantised one.
+            runtime: "onnxruntime", or "openvino" (extra `openvino`), which is faster on a CPU.
+            precision: "float32"; "int8", from the file that ``export_onnx(..., int8=True)`` wrote;
+                or "bfloat16", with OpenVINO on a CPU that has AMX.
+            threads: of the CPU; default: as many as PyTorch uses.
+            streams: with OpenVINO, how many calls at the same time share the threads; default: 1.
+            model_cache_dir: with OpenVINO, a folder to keep the compiled graph in, for a faster
+                start.
+            providers: with ONNX Runtime, its execution providers; default: the CPU.
+            session_options: with ONNX Runtime, in place of `threads`.
 
         Raises:
-            ModuleNotFoundError: ONNX Runtime is not installed.
+            ModuleNotFoundError: the runtime is not installed.
             OSError: files are missing, or the graph is incomplete.
-            ValueError: the files do not belong to one exported model.
+            ValueError: the files do not belong to one exported model; a runtime or precision that
+                does not exist, or not on this machine; an option of the other runtime.
         """
-        runtime = import_extra("onnxruntime")
+        check_runs_here(runtime, precision)
         finish_save(folder)
-        path = os.path.join(folder, file_name)
-        for needed in (path, os.path.join(folder, CONFIG_NAME)):
-            if not os.path.isfile(needed):
+        for needed in (GRAPH_FILES[precision], CONFIG_NAME):
+            if not os.path.isfile(os.path.join(folder, needed)):
+                how = ", int8=True, rows=rows" if needed == INT8_FILE else ""
                 raise OSError(
-                    f"{os.fspath(folder)!r} holds no {os.path.basename(needed)}. Was the export "
-                    "cut off? `export_onnx` writes such a folder."
+                    f"{os.fspath(folder)!r} holds no {needed}. `export_onnx(model, folder{how})` "
+                    "writes it; was that cut off?"
                 )
         source = resolve(folder)
         if source.kind == "encoder":
@@ -119,23 +127,17 @@ class OnnxMaskedSeqModel:
                 f"model_type={source.settings.get('model_type')!r}. `export_onnx` writes such a "
                 "folder."
             )
-        errors = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-        try:
-            session = runtime.InferenceSession(
-                path, session_options, providers=list(providers or ("CPUExecutionProvider",))
-            )
-        except (
-            errors.Fail,
-            errors.InvalidArgument,
-            errors.InvalidGraph,
-            errors.InvalidProtobuf,
-            errors.NoSuchFile,
-            errors.RuntimeException,
-        ) as error:
-            raise OSError(
-                f"ONNX Runtime cannot load {path!r}: {error}. Was it written whole? Export again."
-            ) from error
-        model = cls(session, source.config)
+        engine = open_engine(
+            os.fspath(folder),
+            runtime,
+            precision,
+            threads=threads,
+            streams=streams,
+            model_cache_dir=model_cache_dir,
+            providers=providers,
+            session_options=session_options,
+        )
+        model = cls(engine, source.config)
         model.source = source
         return model
 
@@ -163,13 +165,28 @@ class OnnxMaskedSeqModel:
             ValueError: shapes or dtypes that disagree, a token that the encoder does not know, more
                 tokens than it has positions for, or a position outside the sequence.
         """
-        arguments = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "token_type_ids": token_type_ids,
-            "mask_indices": mask_indices,
-            "end_indices": end_indices,
-        }
+        feeds = self.feeds(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            mask_indices=mask_indices,
+            end_indices=end_indices,
+        )
+        positions = feeds["mask_indices"]
+        if positions.size:
+            logits = self.engine.run(feeds)
+        else:  # there is no position to score
+            logits = np.zeros((*positions.shape, self.config.num_labels), np.float32)
+        if isinstance(input_ids, torch.Tensor):
+            return OnnxOutput(torch.from_numpy(logits).to(input_ids.device))
+        return OnnxOutput(logits)
+
+    def feeds(self, **arguments: torch.Tensor | ArrayLike | None) -> dict[str, np.ndarray]:
+        """Check the arguments of a call, by name; return the arrays that the graph takes for it.
+
+        Raises:
+            ValueError: see `__call__`.
+        """
         tensors = {name: _integers(name, v) for name, v in arguments.items() if v is not None}
         ids = check_inputs(tensors.get("input_ids"), None, self.config.vocab_size)
         check_length(ids, self.position_limit)
@@ -182,14 +199,7 @@ class OnnxMaskedSeqModel:
                     f"`{name}` must be (B, T) = {tuple(ids.shape)} as `input_ids`, got "
                     f"{tuple(tensors[name].shape)}."
                 )
-        if positions.numel():
-            feeds = {name: tensors[name].numpy() for name in self._names}
-            logits = self.session.run(None, feeds)[0]
-        else:  # there is no position to score
-            logits = np.zeros((*positions.shape, self.config.num_labels), np.float32)
-        if isinstance(input_ids, torch.Tensor):
-            return OnnxOutput(torch.from_numpy(logits).to(input_ids.device))
-        return OnnxOutput(logits)
+        return {name: tensors[name].numpy() for name in self.engine.inputs}
 
     def predict_proba(self, logits: ArrayT) -> ArrayT:
         """Turn logits ``(..., L)`` into probabilities, as the PyTorch model does.
@@ -204,22 +214,6 @@ class OnnxMaskedSeqModel:
         config = self.config
         settings = (config.task, config.thresholds, config.group_ids)
         return _apply(logits, lambda tensor: decide(tensor, *settings))
-
-
-def import_extra(name: str) -> ModuleType:
-    """Import a module of the extra `onnx`.
-
-    Raises:
-        ModuleNotFoundError: with the command that installs it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"ONNX needs {name}, and the import failed: {error}. Run `pip install {name}`, or "
-            'install this package as "irti_custom[onnx]".',
-            name=error.name,
-        ) from error
 
 
 def _apply(values: ArrayT, function: Callable[[torch.Tensor], torch.Tensor]) -> ArrayT:

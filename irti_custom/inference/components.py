@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any, Union
 
 import torch
@@ -24,7 +25,15 @@ from ..processing.special_tokens import digest_of
 
 logger = logging.getLogger(__name__)
 
-GRAPH_OPTIONS = ("file_name", "providers", "session_options")
+GRAPH_OPTIONS = (
+    "runtime",
+    "precision",
+    "threads",
+    "streams",
+    "model_cache_dir",
+    "providers",
+    "session_options",
+)
 
 ProcessorOrPath = Union[MaskedSeqProcessor, str, os.PathLike]
 TokenizerOrPath = Union[PreTrainedTokenizerFast, str, os.PathLike]
@@ -50,13 +59,15 @@ class MaskedSeqModelLoader:
 
         Raises:
             OSError: no such folder or repository, or files missing from it.
+            TypeError: options of `OnnxMaskedSeqModel.from_pretrained` for another kind of folder.
             ValueError: what is there does not fit together.
         """
         path = os.fspath(pretrained_model_name_or_path)
         kwargs.pop("_from_pipeline", None)
+        options = {name: kwargs.pop(name) for name in GRAPH_OPTIONS if name in kwargs}
         if resolve(path, **hub_arguments(kwargs)).kind == "graph":
-            options = {name: kwargs[name] for name in GRAPH_OPTIONS if name in kwargs}
             return OnnxModule(OnnxMaskedSeqModel.from_pretrained(path, **options))
+        _check_no_options(options)
         return AutoModelForMaskedSeqModeling.from_pretrained(path, **kwargs)
 
 
@@ -116,8 +127,15 @@ def with_graph_options(model: Any, options: dict[str, Any]) -> Any:
     if not options:
         return model
     if not isinstance(model, OnnxModule) or model.source is None:
-        raise TypeError(f"{list(options)} are for the folder of an exported graph.")
+        _check_no_options(options)
     return OnnxModule(OnnxMaskedSeqModel.from_pretrained(model.source.path, **options))
+
+
+def _check_no_options(options: Mapping[str, Any]) -> None:
+    if options:
+        raise TypeError(
+            f"{list(options)} are for the folder of an exported graph, which export_onnx writes."
+        )
 
 
 def on_cpu(device: Any) -> Any:

@@ -1,10 +1,8 @@
-"""ONNX: the graph matches PyTorch for any B, T and M; what int8 changes; what is refused."""
+"""ONNX: the graph matches PyTorch for any B, T and M in both runtimes; what is refused."""
 
 from __future__ import annotations
 
 import copy
-import json
-import logging
 import os
 import shutil
 import sys
@@ -18,15 +16,14 @@ import torch
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
-    DataCollatorForMaskedSeq,
     MaskedSeqModelingConfig,
     OnnxMaskedSeqModel,
     export_onnx,
     get_lora_model,
 )
 from irti_custom.export import export as room
-from irti_custom.export.quantization import compare_decisions
-from irti_custom.export.runtime import INT8_FILE
+from irti_custom.export.changes import compare_decisions
+from irti_custom.export.engines import INT8_FILE, installed
 from irti_custom.loading import ONNX_FILE
 from tests.tiny import (
     assert_same_logits,
@@ -65,7 +62,7 @@ def bert(tmp_path_factory) -> types.SimpleNamespace:
     model.config.thresholds = THRESHOLDS
     model.set_label_prior(THRESHOLDS)  # so that some decisions are close, and int8 changes them
     folder = tmp_path_factory.mktemp("bert")
-    report = export_onnx(model, folder, word_tokenizer(), int8=True, rows=rows, batch_size=8)
+    report = export_onnx(model, folder, word_tokenizer(), rows=rows, batch_size=8)
     return types.SimpleNamespace(model=model, rows=rows, folder=folder, report=report)
 
 
@@ -85,11 +82,13 @@ def without_tracing(bert, monkeypatch):
 
 
 def assert_agrees_for_any_b_t_m(model, folder: Path, segments: bool) -> None:
-    exported, random = OnnxMaskedSeqModel.from_pretrained(folder), np.random.default_rng(0)
-    for tokens in range(1, 63):  # beyond DeBERTa's buckets and ModernBERT's window, which are 8
-        for shape in ((1, tokens, 1), (3, tokens, 5), (2, tokens, tokens), (2, tokens, 0)):
-            batch = random_batch(*shape, random, segments)
-            assert difference(model, exported, **batch) < 1e-4, shape
+    for runtime in installed():
+        exported = OnnxMaskedSeqModel.from_pretrained(folder, runtime, threads=1)
+        random = np.random.default_rng(0)
+        for tokens in range(1, 63):  # beyond DeBERTa's buckets and ModernBERT's window: both 8
+            for shape in ((1, tokens, 1), (3, tokens, 5), (2, tokens, tokens), (2, tokens, 0)):
+                batch = random_batch(*shape, random, segments)
+                assert difference(model, exported, **batch) < 1e-4, (runtime, shape)
     logits = exported(**tiny_batch()).logits
     assert torch.equal(exported.predict_proba(logits), model.predict_proba(logits))
 
@@ -181,7 +180,7 @@ def test_model_keeps_mode_dtype_attention_and_random_state(monkeypatch, tmp_path
 
 
 def test_folder_describes_itself_and_says_nothing_of_where_it_was_made(bert, exported):
-    assert sorted(path.suffix for path in bert.folder.glob("model*")) == [".onnx", ".onnx"]
+    assert [path.name for path in bert.folder.glob("model*")] == [ONNX_FILE]
     assert (bert.folder / "tokenizer.json").exists()
     assert (bert.folder / ONNX_FILE).exists()
     assert exported.config.thresholds == THRESHOLDS
@@ -191,17 +190,18 @@ def test_folder_describes_itself_and_says_nothing_of_where_it_was_made(bert, exp
     names = ["input_ids", "attention_mask", "token_type_ids", "mask_indices"]
     assert [node.name for node in graph.input] == names
     package = str(Path(room.__file__).parent).encode()
-    for file in ("model.onnx", INT8_FILE):
-        assert package not in (bert.folder / file).read_bytes()
+    assert package not in (bert.folder / "model.onnx").read_bytes()
 
 
-def test_processor_is_saved_beside_the_graph_and_pads(bert, without_tracing, tmp_path):
+def test_processor_is_saved_beside_the_graph_and_pads(bert, without_tracing, monkeypatch, tmp_path):
     tokenizer = word_tokenizer(padding_side="left")
     processor = types.SimpleNamespace(tokenizer=tokenizer)
     processor.save_pretrained = lambda folder: tokenizer.save_pretrained(folder)
-    report = export_onnx(bert.model, tmp_path, processor=processor, int8=True, rows=bert.rows)
+    pads = Mock(side_effect=room.score_rows)
+    monkeypatch.setattr(room, "score_rows", pads)
+    export_onnx(bert.model, tmp_path, processor=processor, rows=bert.rows)
     assert (tmp_path / "tokenizer.json").exists()
-    assert report.int8 != bert.report.int8  # padding moves BERT's positions
+    assert pads.call_args.args[2] is tokenizer
 
 
 def test_arrays_give_arrays_and_tensors_tensors(exported):
@@ -246,8 +246,8 @@ def test_mask_and_segments_have_pytorchs_defaults(bert, exported):
     ],
 )
 @pytest.mark.parametrize("arrays", [False, True])
-def test_what_cannot_be_is_refused_before_the_session_runs(exported, change, message, arrays):
-    exported.session = types.SimpleNamespace(run=lambda *_: pytest.fail("the session ran"))
+def test_what_cannot_be_is_refused_before_the_graph_runs(exported, change, message, arrays):
+    exported.engine.run = lambda *_: pytest.fail("the graph ran")
     batch = {**tiny_batch(), **change}
     if arrays:
         batch = {name: value if value is None else value.numpy() for name, value in batch.items()}
@@ -256,7 +256,7 @@ def test_what_cannot_be_is_refused_before_the_session_runs(exported, change, mes
 
 
 def test_nothing_asked_for_needs_no_run(exported):
-    exported.session = types.SimpleNamespace(run=lambda *_: pytest.fail("the session ran"))
+    exported.engine.run = lambda *_: pytest.fail("the graph ran")
     batch = {**tiny_batch(), "mask_indices": torch.zeros(2, 0, dtype=torch.long)}
     assert exported(**batch).logits.shape == (2, 0, 4)
     empty = {name: value[:0] for name, value in tiny_batch().items()}
@@ -271,7 +271,7 @@ def test_session_options_and_providers_are_the_callers(bert):
     model = OnnxMaskedSeqModel.from_pretrained(
         bert.folder, providers=["CPUExecutionProvider"], session_options=options
     )
-    assert model.session.get_session_options().intra_op_num_threads == 1
+    assert model.engine.session.get_session_options().intra_op_num_threads == 1
 
 
 @pytest.mark.parametrize("module", ["onnx", "onnxruntime", "onnxscript"])
@@ -314,28 +314,9 @@ def test_half_written_graph_is_refused(bert, keep, tmp_path):
     shutil.copytree(bert.folder, tmp_path, dirs_exist_ok=True)
     whole = (bert.folder / "model.onnx").read_bytes()
     (tmp_path / "model.onnx").write_bytes(whole[: int(keep * len(whole))])
-    with pytest.raises(OSError, match="Was it written whole"):
-        OnnxMaskedSeqModel.from_pretrained(tmp_path)
-
-
-def test_weights_beside_the_graph_move_with_it(bert, monkeypatch, tmp_path):
-    def written(model, folder, opset):  # as the exporter does beyond 2 GB
-        graph = onnx.load(bert.folder / "model.onnx")
-        beside = {"location": "model.onnx.data", "size_threshold": 1024}
-        onnx.save(graph, Path(folder, "model.onnx"), save_as_external_data=True, **beside)
-
-    monkeypatch.setattr(room, "_write_graph", written)
-    report = export_onnx(bert.model, tmp_path, int8=True, rows=bert.rows, batch_size=8)
-    graphs = ["model.onnx", "model.onnx.data", INT8_FILE, f"{INT8_FILE}.data"]
-    assert sorted(path.name for path in tmp_path.glob("model*")) == sorted(graphs)
-    sizes = [os.path.getsize(tmp_path / name) for name in graphs]
-    assert report.num_bytes == sum(sizes[:2])
-    assert report.int8.size_ratio == sum(sizes[2:]) / sum(sizes[:2])
-    assert report.int8.changed_decisions == bert.report.int8.changed_decisions
-    exported = OnnxMaskedSeqModel.from_pretrained(tmp_path)
-    assert difference(bert.model, exported, **tiny_batch()) < 1e-4
-    bert.model.save_pretrained(tmp_path)
-    assert [path.name for path in tmp_path.glob("model*")] == ["model.safetensors"]
+    for runtime in installed():
+        with pytest.raises(OSError, match="Was it written whole"):
+            OnnxMaskedSeqModel.from_pretrained(tmp_path, runtime)
 
 
 def test_other_folders_are_refused(bert, base, tmp_path):
@@ -368,7 +349,8 @@ def test_one_folder_holds_one_kind_of_model(bert, without_tracing, tmp_path):
     bert.model.save_pretrained(tmp_path / "pytorch")
     with pytest.raises(ValueError, match=r"without PyTorch weights.*model\.safetensors"):
         export_onnx(bert.model, tmp_path / "pytorch")
-    export_onnx(bert.model, tmp_path / "onnx", int8=True, rows=bert.rows)
+    export_onnx(bert.model, tmp_path / "onnx")
+    (tmp_path / "onnx" / INT8_FILE).touch()
     bert.model.save_pretrained(tmp_path / "onnx")
     assert not (tmp_path / "onnx" / ONNX_FILE).exists()
     assert not (tmp_path / "onnx" / INT8_FILE).exists()
@@ -377,53 +359,6 @@ def test_one_folder_holds_one_kind_of_model(bert, without_tracing, tmp_path):
 def test_only_models_of_this_package_are_exported(tmp_path):
     with pytest.raises(ValueError, match=r"must be an AutoModelForMaskedSeqModeling.*BertModel"):
         export_onnx(tiny_model().encoder, tmp_path)
-
-
-@pytest.mark.parametrize("arguments", [{"int8": True}, {"rows": []}])
-def test_int8_and_rows_go_together(bert, arguments, tmp_path):
-    with pytest.raises(ValueError, match="`int8` and `rows` go together"):
-        export_onnx(bert.model, tmp_path, **arguments)
-
-
-def test_int8_without_a_position_is_refused(bert, without_tracing, tmp_path):
-    rows = [{"input_ids": [2, 3], "mask_indices": []}]
-    with pytest.raises(ValueError, match="must hold a position"):
-        export_onnx(bert.model, tmp_path, int8=True, rows=rows)
-
-
-def test_int8_report_is_what_a_plain_count_finds(bert):
-    exact = OnnxMaskedSeqModel.from_pretrained(bert.folder)
-    int8 = OnnxMaskedSeqModel.from_pretrained(bert.folder, file_name=INT8_FILE)
-    collator = DataCollatorForMaskedSeq(word_tokenizer())
-    labels = changed = positions = changed_positions = 0
-    largest = 0.0
-    for start in range(0, len(bert.rows), 8):
-        rows = bert.rows[start : start + 8]
-        batch = collator([{k: row[k] for k in ("input_ids", "mask_indices")} for row in rows])
-        one, two = (model.predict_proba(model(**batch).logits) for model in (exact, int8))
-        for row, cell in enumerate(rows):
-            for slot in range(len(cell["mask_indices"])):
-                pairs = list(zip(one[row, slot].tolist(), two[row, slot].tolist()))
-                flips = [(a >= t) != (b >= t) for (a, b), t in zip(pairs, THRESHOLDS)]
-                labels, changed = labels + len(flips), changed + sum(flips)
-                positions, changed_positions = positions + 1, changed_positions + any(flips)
-                largest = max(largest, *(abs(a - b) for a, b in pairs))
-    report = bert.report.int8
-    assert changed > 0
-    assert report.num_positions == positions
-    assert report.changed_decisions == pytest.approx(changed / labels)
-    assert report.changed_positions == pytest.approx(changed_positions / positions)
-    assert report.max_probability_difference == pytest.approx(largest, abs=1e-6)
-    sizes = [os.path.getsize(bert.folder / name) for name in (INT8_FILE, "model.onnx")]
-    assert report.size_ratio == sizes[0] / sizes[1]
-
-
-def test_int8_says_what_it_changes(bert, without_tracing, tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="irti_custom.export.export"):
-        report = export_onnx(bert.model, tmp_path, int8=True, rows=bert.rows)
-    found = f"{100 * report.int8.changed_decisions:.2f} % of the decisions"
-    assert any(found in message for message in caplog.messages)
-    assert json.loads((tmp_path / "config.json").read_text())["thresholds"] == THRESHOLDS
 
 
 @pytest.mark.parametrize(("threshold", "changed"), [(None, 1), (0.7, 2)])

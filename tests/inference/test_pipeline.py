@@ -26,6 +26,7 @@ from irti_custom import (
     export_onnx,
     get_lora_model,
 )
+from irti_custom.export.engines import installed
 from irti_custom.inference.predictions import AnswerWriter
 from tests.tiny import WORDS, save_base, tiny_model, wide_model, word_tokenizer
 from tests.tokenizers_for_tests import make_tokenizer
@@ -596,7 +597,8 @@ def test_onnx_folders_load(tmp_path, folder):
     inputs = make_inputs(30)
     expected = pipeline(TASK, model=folder, device="cpu")(inputs, return_all_scores=True)
     for pipe in (
-        pipeline(TASK, model=path),
+        *(pipeline(TASK, model=path, model_kwargs={"runtime": name}) for name in installed()),
+        pipeline(TASK, model=path, runtime="onnxruntime", threads=1),
         pipeline(TASK, model=path, device="cpu", dtype=torch.float32),
         pipeline(TASK, model=path, providers=["CPUExecutionProvider"]),
         MaskedSeqClassificationPipeline.from_pretrained(path, providers=["CPUExecutionProvider"]),
@@ -607,8 +609,8 @@ def test_onnx_folders_load(tmp_path, folder):
             np.testing.assert_allclose(scores_of(one), scores_of(other), rtol=0, atol=1e-4)
     with pytest.raises(ValueError, match="`device` must be the CPU for an ONNX model"):
         pipeline(TASK, model=path, device=0)
-    with pytest.raises(OSError, match=r"holds no other\.onnx"):
-        pipeline(TASK, model=path, file_name="other.onnx")
+    with pytest.raises(OSError, match=r"holds no model_int8\.onnx"):
+        pipeline(TASK, model=path, precision="int8")
     with pytest.raises(TypeError, match=r"'providers'.* are for the folder of an exported graph"):
         pipeline(TASK, model=folder, providers=[])
     with pytest.raises(ValueError, match="cannot be saved again"):
