@@ -21,6 +21,7 @@ from datetime import timedelta
 from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -41,12 +42,14 @@ class ScriptArguments:
     chunk_size: int = 1000  # rows per part of the output; a kill costs a process at most one
     on_error: str = "raise"  # or "skip": keep a row that cannot be scored, and say why
     num_workers: int = 1  # processes, on each GPU or on the CPU
+    runtime: str = ""  # of an ONNX folder: "onnxruntime" or "openvino"
+    precision: str = ""  # of an ONNX folder: "float32", "bfloat16" or "int8"
 
 
 @cache
-def load(model: str, batch_size: int, device: torch.device) -> TableScorer:
+def load(*model: Any) -> TableScorer:
     """Load the model, once per process."""
-    return TableScorer(model, batch_size, device)
+    return TableScorer(*model)
 
 
 def score(model: tuple, output: str, name: str, rows: str, table: pa.Table) -> int:
@@ -95,14 +98,28 @@ def main() -> None:
 
     # 2. Data. One process checks all rows; each takes every n-th part, and reads on as it scores.
     with state.main_process_first():
-        job = open_job(args.input, args.model, args.output, args.chunk_size, args.on_error)
+        job = open_job(
+            args.input,
+            args.model,
+            args.output,
+            args.chunk_size,
+            args.on_error,
+            args.runtime,
+            args.precision,
+        )
     missing, reader = set(job.missing()), PartReader(job)
     mine = list(job.parts)[state.process_index :: state.num_processes]
     todo = [name for name in mine if name in missing]
     parts = ((name, job.describe(name), reader(name)) for name in todo)
 
     # 3. Model, loaded once per process.  4. Predictions, part by part.
-    model = (args.model, args.batch_size, state.device)
+    model = (
+        args.model,
+        args.batch_size,
+        state.device,
+        args.runtime,
+        args.precision,
+    )
     total, left = job.count(mine), job.count(todo)
     with tqdm(total=total, initial=total - left, unit="row", position=state.process_index) as bar:
         try:

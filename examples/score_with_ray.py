@@ -34,13 +34,15 @@ class ScriptArguments:
     num_workers: int = 2  # actors, in the whole cluster
     cpus_per_worker: float = 1
     gpus_per_worker: float = 0
+    runtime: str = ""  # of an ONNX folder: "onnxruntime" or "openvino"
+    precision: str = ""  # of an ONNX folder: "float32", "bfloat16" or "int8"
 
 
 class PartScorer:
     """An actor: loads the model once, then reads, scores and writes parts."""
 
-    def __init__(self, job: Job, model: str, batch_size: int) -> None:
-        self.reader, self.scorer = PartReader(job), TableScorer(model, batch_size)
+    def __init__(self, job: Job, model: tuple) -> None:
+        self.reader, self.scorer = PartReader(job), TableScorer(*model)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Score the parts that a batch names; return their numbers of rows."""
@@ -57,10 +59,19 @@ def main() -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False  # the one below counts rows
 
     # 2. Data.
-    job = open_job(args.input, args.model, args.output, args.chunk_size, args.on_error)
+    job = open_job(
+        args.input,
+        args.model,
+        args.output,
+        args.chunk_size,
+        args.on_error,
+        args.runtime,
+        args.precision,
+    )
     missing = job.missing()
     # Actors may run in another folder.
-    model = os.path.abspath(args.model) if os.path.isdir(args.model) else args.model
+    path = os.path.abspath(args.model) if os.path.isdir(args.model) else args.model
+    model = (path, args.batch_size, None, args.runtime, args.precision)
 
     # 3. Model, loaded once per actor. Ray Data restarts an actor that dies and repeats its tasks
     # (max_restarts=-1 and max_task_retries=-1 are its defaults).
@@ -68,7 +79,7 @@ def main() -> None:
         parts = ray.data.from_items(missing, override_num_blocks=len(missing))
         scored = parts.map_batches(
             PartScorer,
-            fn_constructor_args=(job, model, args.batch_size),
+            fn_constructor_args=(job, model),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=args.num_workers),
             num_cpus=args.cpus_per_worker,

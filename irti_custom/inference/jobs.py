@@ -149,7 +149,13 @@ class PartReader:
 
 
 def open_job(
-    pattern: str, model: str, output: str, chunk_size: int, on_error: str = "raise"
+    pattern: str,
+    model: str,
+    output: str,
+    chunk_size: int,
+    on_error: str = "raise",
+    runtime: str | None = None,
+    precision: str | None = None,
 ) -> Job:
     """Check every row of the input and begin a job, or take up the one that `output` holds.
 
@@ -163,6 +169,8 @@ def open_job(
         chunk_size: rows per part.
         on_error: what to do with a row that cannot be scored: "raise", before anything is scored;
             or "skip", to keep it without predictions and with the reason in a column `error`.
+        runtime: of an exported graph, as `precision`; see `OnnxMaskedSeqModel.from_pretrained`.
+        precision: of an exported graph.
 
     Raises:
         OSError: no such model, or no processor beside it.
@@ -181,6 +189,8 @@ def open_job(
         "model": _model_facts(model),
         "chunk_size": chunk_size,
         "on_error": on_error,
+        "runtime": runtime or None,
+        "precision": precision or None,
     }
     os.makedirs(output, exist_ok=True)
     with _claim(output):
@@ -224,7 +234,8 @@ def _begin(paths: list[str], model: str, output: str, identity: dict[str, Any]) 
     """Check the input, and write the job's file."""
     if glob.glob(os.path.join(glob.escape(output), "*.parquet")):
         raise ValueError(f"{output} holds Parquet files of something else. Choose another folder.")
-    pipe = MaskedSeqClassificationPipeline.from_pretrained(model, device="cpu")
+    graph = {name: identity[name] for name in ("runtime", "precision") if identity[name]}
+    pipe = MaskedSeqClassificationPipeline.from_pretrained(model, device="cpu", **graph)
     checked = check_files(paths, pipe.processor, identity["on_error"])
     taken = [name for name in (ERROR, PREDICTIONS) if name in checked.schema.names]
     if taken:

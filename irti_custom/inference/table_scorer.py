@@ -40,6 +40,8 @@ class TableScorer:
         model: a folder or Hub id with model and processor.
         batch_size: texts per forward pass.
         device: where to compute; default: the first accelerator, or the CPU.
+        runtime: of an exported graph, as `precision`; see `OnnxMaskedSeqModel.from_pretrained`.
+        precision: of an exported graph.
 
     Example:
         >>> scorer = TableScorer("trained")  # doctest: +SKIP
@@ -51,9 +53,13 @@ class TableScorer:
         model: str | os.PathLike[str],
         batch_size: int = 32,
         device: int | str | torch.device | None = None,
+        runtime: str | None = None,
+        precision: str | None = None,
     ) -> None:
+        given = {"runtime": runtime, "precision": precision}
+        graph = {name: value for name, value in given.items() if value}
         self.pipe = MaskedSeqClassificationPipeline.from_pretrained(
-            model, device=device, batch_size=batch_size
+            model, device=device, batch_size=batch_size, **graph
         )
 
     def __call__(self, table: pa.Table) -> pa.Table:

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from irti_custom import MaskedSeqProcessor
+from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqProcessor, export_onnx
+from irti_custom.export.engines import RUNTIMES
 from tests.scoring import (
     EXAMPLES,
     assert_same_answers,
@@ -284,6 +285,23 @@ def test_a_worker_that_dies_ends_the_run_with_a_way_out(score, tmp_path, monkeyp
     monkeypatch.setattr(score_dataset, "ProcessPoolExecutor", Broken)
     with pytest.raises(SystemExit, match="Run the command again"):
         score(input=write_rows(tmp_path / "rows.jsonl", make_rows(3)), num_workers=2)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_exported_graph_scores_in_its_runtime(runtime, score, tmp_path, model):
+    for name in ("onnx", "onnxscript", runtime):
+        pytest.importorskip(name)
+    processor = MaskedSeqProcessor.from_pretrained(model)
+    graph = tmp_path / "graph"
+    export_onnx(AutoModelForMaskedSeqModeling.from_pretrained(model), graph, processor=processor)
+    rows = make_rows(25)
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    table = score(model=graph, input=file, runtime=runtime)
+    assert_same_answers(table, rows, predict(model, rows))
+    with pytest.raises(ValueError, match="begun with another runtime"):
+        score(model=graph, input=file)
+    with pytest.raises(TypeError, match=r"\['runtime'\] are for the folder of an exported graph"):
+        score(model=model, input=file, runtime=runtime, output=tmp_path / "other")
 
 
 def test_two_processes_of_accelerate_share_the_parts(score, tmp_path, model):
