@@ -1,13 +1,17 @@
 # make demo: fine-tune a real encoder and look at what it learned.
 # make test: lint, types and tests.
+# make bench: compare speeds; BENCH="--threads 2" passes options.
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo test test-oldest
+.PHONY: bench demo test test-oldest
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/python examples/demo.py
+
+bench: $(VENV)/.bench
+	$(VENV)/bin/python benchmarks/run.py $(BENCH)
 
 test: $(VENV)/.test,openvino
 	$(VENV)/bin/ruff check .
