@@ -89,7 +89,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         tokenizer: TokenizerOrPath | None = None,
         device: int | str | torch.device | None = None,
         batch_size: int | None = None,
-        look_ahead: int = 16,
+        look_ahead: int = 64,
         task: str = TASK,
         **kwargs: Any,
     ) -> None:
