@@ -38,7 +38,7 @@ from .check import (
     segments_unknown,
 )
 from .engines import GRAPH_FILES, import_extra, installed, runs_here
-from .quantization import calibration_rows, quantize
+from .quantization import calibration_rows, import_nncf, quantize
 from .runtime import LIMITS, OnnxMaskedSeqModel
 
 if TYPE_CHECKING:
@@ -121,8 +121,10 @@ def export_onnx(
         >>> report.max_difference < 1e-4  # doctest: +SKIP
         True
     """
-    for name in ("onnx", "onnxscript", "onnxruntime", *(("nncf",) if int8 else ())):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
         import_extra(name)
+    if int8:
+        import_nncf()
     if int8 and rows is None:
         raise ValueError(
             "int8 needs `rows`, got none: it is calibrated on some of them, and how many decisions "
