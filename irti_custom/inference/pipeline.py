@@ -21,6 +21,7 @@ from ..export.runtime import OnnxMaskedSeqModel
 from ..labels import check_count
 from ..processing.data_collator import DataCollatorForMaskedSeq
 from ..processing.examples import ExampleError, ExampleInput
+from ..processing.fields import frame_records
 from ..processing.processor import Encoded
 from ..processing.rows import rows_of
 from ..processing.sequences import is_frame
@@ -137,7 +138,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         return cls(model, **settings)
 
     def __call__(
-        self, inputs: Any, batch_size: int | None = None, **options: Any
+        self, inputs: Any, batch_size: int | None = None, rows: bool = False, **options: Any
     ) -> list[Answer] | list[list[Answer]] | Iterator[list[Answer]]:
         """Classify the positions of one input or many.
 
@@ -147,24 +148,28 @@ class MaskedSeqClassificationPipeline(Pipeline):
                 - ``{"text": str, "spans": [(start, end), ...]}``, in characters;
                 - ``{"words": [str, ...], "spans": [(start, end), ...]}``, in words;
                 - a text with mask tokens, each of them a position;
-                - ``{"columns": [...]}``, or a DataFrame, each column a position.
+                - ``{"columns": [...]}``, or a DataFrame, each column a position;
+                - ``{"fields": {name: value, ...}}``, each value a position.
 
                 Other keys are not looked at. Many: a list, a generator, a data set or a column of
                 one.
             batch_size: rows per forward pass.
+            rows: read each row of a DataFrame as a record of fields, and not its columns.
             **options: `thresholds`, in place of the config's; `top_k`, to list the best labels
                 whatever the thresholds; `return_all_scores`, to list all.
 
         Returns:
             Per input a list with one dict per position, in the order they were given. It has
-            ``start``, ``end`` and ``word`` (for a table ``column``, its index, and ``word``, its
-            header), and for "multiclass" ``label`` and ``score``, `label` None where the threshold
-            rejects it; for "multilabel" ``labels``, dicts of ``label`` and ``score``, best first.
-            `top_k` and `return_all_scores` add ``labels`` for "multiclass", too. One input gives
-            its list, a list a list of them, everything else a generator that reads no further
-            ahead than it must.
+            ``start``, ``end`` and ``word``; for a table ``column``, its index, and ``word``, its
+            header; for a record ``field``, its name, and ``word``, its value. For "multiclass" it
+            has ``label`` and ``score``, `label` None where the threshold rejects it; for
+            "multilabel" ``labels``, dicts of ``label`` and ``score``, best first. `top_k` and
+            `return_all_scores` add ``labels`` for "multiclass", too. One input gives its list, a
+            list a list of them, everything else a generator that reads no further ahead than it
+            must.
 
-            Positions that a processor with ``on_overflow="drop"`` drops have None for all of these.
+            Positions that a processor with ``on_overflow="drop"`` drops, and fields without a
+            value, have None for all of these.
 
         Raises:
             ValueError: options out of range; an input that cannot be prepared, by its number. It is
@@ -172,6 +177,8 @@ class MaskedSeqClassificationPipeline(Pipeline):
         """
         size = check_count("batch_size", self._batch_size if batch_size is None else batch_size)
         writer = self._writer(**options)
+        if rows:
+            inputs = [{"fields": record} for record in frame_records(inputs)]
         if _is_one_input(inputs):
             return next(self._stream([inputs], size, writer))
         if not isinstance(inputs, Iterable):  # a data set of PyTorch has a length and items only

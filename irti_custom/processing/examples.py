@@ -3,6 +3,7 @@
     {"text", "spans"} │ {"words", "spans"}  ->  SpannedText
     text with mask tokens                   ->  MaskedText
     {"columns"} │ DataFrame                 ->  Table
+    {"fields"}                              ->  Fields
 
 Tokens belong to `processor`.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
+from .fields import Fields, read_fields
 from .sequences import as_list, is_frame, is_missing
 from .spans import CharSpan, Span, check_span
 from .tables import Table, read_table
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
 ExampleInput = Union[str, Mapping[str, Any], "pd.DataFrame"]
 """An example as users give it, see `read_example`."""
 Position = dict[str, Union[int, str, None]]
-"""What a position is called: `start`, `end` and `word`, or `column` and `word`."""
+"""What a position is called: `word`, and `start` and `end`, or `column`, or `field`."""
 
-_KINDS = ("text", "words", "columns")
+_KINDS = ("text", "words", "columns", "fields")
 _FORMS = (
     'a dict of "text" and "spans", a dict of "words" and "spans", a text with mask tokens, a dict '
-    'of "columns", or a DataFrame'
+    'of "columns", a DataFrame, or a dict of "fields"'
 )
 
 
@@ -54,17 +56,22 @@ class SpannedText(NamedTuple):
         text: the text; words are joined by single spaces.
         spans: M spans of characters.
         given: the same, as the user counts: in characters or in words.
+        fields: of a record that was written as this text; the spans are its values.
     """
 
     text: str
     spans: list[CharSpan]
     given: list[CharSpan]
+    fields: Fields | None = None
 
 
 class MaskedText(NamedTuple):
     """A text in which each mask token is a position."""
 
     text: str
+
+
+Content = Union[SpannedText, MaskedText, Table, Fields]
 
 
 class Example(NamedTuple):
@@ -78,7 +85,7 @@ class Example(NamedTuple):
 
     id: int
     name: str
-    content: SpannedText | MaskedText | Table
+    content: Content
 
 
 @contextmanager
@@ -100,7 +107,7 @@ def errors_of(example_id: int) -> Iterator[None]:
         raise ExampleError(str(error), example_id) from error
 
 
-def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText | Table:
+def read_example(example: ExampleInput, name: str) -> Content:
     """Find out what kind of example one is, and read it.
 
     Args:
@@ -109,7 +116,8 @@ def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText |
             - ``{"text": str, "spans": [(start, end), ...]}``, in characters;
             - ``{"words": [str, ...], "spans": [(start, end), ...]}``, in words;
             - a text with mask tokens, each of them a position;
-            - ``{"columns": [...]}``, or a DataFrame, each column a position.
+            - ``{"columns": [...]}``, or a DataFrame, each column a position;
+            - ``{"fields": {name: value, ...}}``, each value a position.
 
             Other keys are ignored; None, NaN and the like count as missing.
         name: of the example in errors.
@@ -118,8 +126,8 @@ def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText |
         ValueError: anything else, or a span that is out of range.
 
     Example:
-        >>> read_example({"words": ["Ann", "sees", "Bob"], "spans": [(2, 3)]}, "example 0")
-        SpannedText(text='Ann sees Bob', spans=[(9, 12)], given=[(2, 3)])
+        >>> read_example({"words": ["Ann", "sees", "Bob"], "spans": [(2, 3)]}, "example 0").spans
+        [(9, 12)]
     """
     if isinstance(example, str):
         return masked_text(example, name)
@@ -135,6 +143,8 @@ def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText |
         )
     if kinds == ["columns"]:
         return read_table(example, name)
+    if kinds == ["fields"]:
+        return read_fields(example["fields"], name)
     if "spans" not in example:
         raise ValueError(
             f'{name} has "{kinds[0]}", so it must have "spans", got the keys {list(example)}. A '
@@ -144,8 +154,8 @@ def read_example(example: ExampleInput, name: str) -> SpannedText | MaskedText |
     return read(example[kinds[0]], example["spans"], name)
 
 
-def kind_of(content: SpannedText | MaskedText | Table) -> str:
-    """Name the kind of an example: "spans", "words", "masks" or "columns".
+def kind_of(content: Content) -> str:
+    """Name the kind of an example: "spans", "words", "masks", "columns" or "fields".
 
     Example:
         >>> kind_of(spanned_words(["Ann"], [(0, 1)], "example 0"))
@@ -153,6 +163,8 @@ def kind_of(content: SpannedText | MaskedText | Table) -> str:
     """
     if isinstance(content, Table):
         return "columns"
+    if isinstance(content, Fields):
+        return "fields"
     if isinstance(content, MaskedText):
         return "masks"
     return "spans" if content.given is content.spans else "words"  # in characters, or in words
@@ -194,8 +206,8 @@ def spanned_words(words: Iterable[str], spans: Iterable[Span] | None, name: str)
         ValueError: as for `spanned_text`; or something else in place of the words.
 
     Example:
-        >>> spanned_words(["Ann", "sees", "Bob"], [(1, 3)], "example 0")
-        SpannedText(text='Ann sees Bob', spans=[(4, 12)], given=[(1, 3)])
+        >>> spanned_words(["Ann", "sees", "Bob"], [(1, 3)], "example 0").spans
+        [(4, 12)]
     """
     words = as_list(f"The words of {name}", words)
     for index, word in enumerate(words):
@@ -257,7 +269,7 @@ def describe(example: Example, char_spans: Sequence[CharSpan]) -> list[Position]
 
     Args:
         example: the example.
-        char_spans: the characters of each position; of a table, none.
+        char_spans: the characters of each position; of a table or a record, none.
 
     Example:
         >>> describe(Example(0, "example 0", MaskedText("A [MASK]")), [(2, 8)])
@@ -266,6 +278,8 @@ def describe(example: Example, char_spans: Sequence[CharSpan]) -> list[Position]
     content = example.content
     if isinstance(content, Table):
         return [{"column": i, "word": header} for i, header in enumerate(content.headers)]
+    if isinstance(content, Fields):
+        return [{"field": field, "word": value} for field, value in zip(*content)]
     given = content.given if isinstance(content, SpannedText) else char_spans
     return [
         {"start": start, "end": end, "word": content.text[first:stop]}

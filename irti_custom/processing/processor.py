@@ -25,6 +25,7 @@ from ..loading import find_file, hub_arguments
 from ..saving import finish_save, replaced_files
 from . import decoding
 from .examples import (
+    Content,
     Example,
     ExampleInput,
     MaskedText,
@@ -39,8 +40,9 @@ from .examples import (
     spanned_text,
     spanned_words,
 )
+from .fields import Fields, RecordInput, cut, labels_by_field, read_fields, records_of
 from .preparation import prepare_model
-from .rows import OVERFLOWS, Columns, Part, RowWriter, TextTokens, check_sizes
+from .rows import OVERFLOWS, Columns, Part, RowWriter, TextTokens, check_sizes, overlap_of
 from .sequences import as_list
 from .span_labels import LabelIds, SpanLabels
 from .spans import CharSpan, Span, SpanFinder, put_markers, put_masks
@@ -48,6 +50,7 @@ from .special_tokens import check_fast, digest_of, template_of, tokenize, word_m
 from .tables import Table, TableInput, column_token, lay_out, read_table
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import PreTrainedTokenizerFast
 
     from ..modeling_custom import AutoModelForMaskedSeqModeling
@@ -64,6 +67,7 @@ SETTINGS = (
     "stride",
     "markers",
     "column_tokens",
+    "field_names",
 )
 PROCESSOR_FILES = (PROCESSOR_NAME, "masked_seq_processor.json")
 """The file that holds a processor's settings; version 0.2.0 wrote the latter."""
@@ -88,7 +92,8 @@ class Encoded(NamedTuple):
     Attributes:
         rows: columns of rows, see `MaskedSeqProcessor`.
         positions: per example one dict per position: ``start``, ``end`` and ``word`` as the user
-            counts, or for a table ``column``, its index, and ``word``, its header.
+            counts; for a table ``column``, its index, and ``word``, its header; for a record
+            ``field``, its name, and ``word``, its value or None.
     """
 
     rows: Columns
@@ -109,8 +114,8 @@ class MaskedSeqProcessor(ProcessorMixin):
     Serves as `processing_class` of a stock `Trainer`, and as `tokenizer` of the data collator.
 
     Its file also holds `trained_on`, the kinds of examples that it prepared with labels ("spans",
-    "words", "masks", "columns"), and warns where it is asked for others without; and a digest of
-    the tokenizer, so that it does not load beside another one.
+    "words", "masks", "columns", "fields"), and warns where it is asked for others without; and a
+    digest of the tokenizer, so that it does not load beside another one.
 
     Args:
         tokenizer: a fast tokenizer of Transformers.
@@ -128,6 +133,8 @@ class MaskedSeqProcessor(ProcessorMixin):
         stride: tokens that a window shares with the one before; default: half of them.
         markers: the two markers of ``read="marker"``.
         column_tokens: tokens of a row that a table's column may always have, see `encode_tables`.
+        field_names: whether the names of a record's fields are written before their values, see
+            `encode_records`.
 
     Raises:
         ValueError: a slow tokenizer, one without the tokens it needs, or settings out of range.
@@ -161,6 +168,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         stride: int | None = None,
         markers: Sequence[str] = ("[SPAN]", "[/SPAN]"),
         column_tokens: int = 32,
+        field_names: bool = True,
     ) -> None:
         check_fast(tokenizer)
         for name, value, allowed in (
@@ -176,6 +184,9 @@ class MaskedSeqProcessor(ProcessorMixin):
         self._labels = LabelIds(task, self.label2id)
         self.markers, self.stride = as_list("`markers`", markers), stride
         self.column_tokens = check_count("column_tokens", column_tokens)
+        if not isinstance(field_names, bool):
+            raise ValueError(f"`field_names` must be True or False, got {field_names!r}.")
+        self.field_names = field_names
         self.added_tokens = self._add_markers()
         self._template, self._word_marks = template_of(tokenizer), word_marks(tokenizer)
         if max_length is None and tokenizer.model_max_length < _NO_LIMIT:
@@ -379,6 +390,33 @@ class MaskedSeqProcessor(ProcessorMixin):
         batch = self._read(read_table, {"tables": tables}, example_ids)
         return self._encode(batch, labels)[0]
 
+    def encode_records(
+        self,
+        records: Iterable[RecordInput] | pd.DataFrame,
+        labels: Iterable[Any] | None = None,
+        example_ids: Iterable[int] | None = None,
+    ) -> Columns:
+        """Prepare records of fields; each value is a position.
+
+        A record is written as one text, ``name: value | name: value``, or with
+        ``field_names=False`` without the names, and its values are read as the spans of a text
+        are. A missing value is no position: `decode` takes a `fill` for it. Of a value that is
+        longer than half the overlap of two windows, the start is read.
+
+        Args:
+            records: N dicts of values by field name, lists of dicts of ``name`` and ``value``, or
+                a DataFrame, of which each row is a record.
+            labels: per record one entry per field, see `encode_spans`, or a dict of them by field
+                name; None for a field whose labels are not known, and for a missing value.
+            example_ids: see `encode_spans`.
+
+        Raises:
+            ValueError: something else than a record, counts that differ, an unknown field or label,
+                or the label of a missing value.
+        """
+        batch = self._read(read_fields, {"records": records_of(records)}, example_ids)
+        return self._encode(batch, labels)[0]
+
     def decode(
         self,
         rows: decoding.Rows,
@@ -392,7 +430,8 @@ class MaskedSeqProcessor(ProcessorMixin):
             rows: see `processing.decoding.decode`, as are the others.
             values: one entry per row, with at least one value per position.
             example_ids: which examples to return; default: all.
-            fill: the value of a span that was dropped; without it, such a span is an error.
+            fill: the value of a span that was dropped, or of a field without a value; without it,
+                such a one is an error.
         """
         return decoding.decode(rows, values, example_ids, fill)
 
@@ -402,7 +441,7 @@ class MaskedSeqProcessor(ProcessorMixin):
 
     def _read(
         self,
-        read: Callable[..., SpannedText | MaskedText | Table],
+        read: Callable[..., Content],
         inputs: Mapping[str, Iterable[Any]],
         example_ids: Iterable[int] | None,
     ) -> list[Example]:
@@ -426,6 +465,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         targets = None if labels is None else as_list("`labels`", labels)
         if targets is not None:
             _check_number("labels", len(targets), len(batch))
+            targets = [_in_order(one, entry) for one, entry in zip(batch, targets)]
         self._note_kinds({kind_of(example.content) for example in batch}, targets is not None)
         shape = None if targets is None else self._labels.shape
         writer = RowWriter(
@@ -436,7 +476,12 @@ class MaskedSeqProcessor(ProcessorMixin):
             shape,
             reads_ends=self.tokens_per_position == 2,
         )
-        texts = [one.content.text for one in batch if not isinstance(one.content, Table)]
+        batch = [self._written(example) for example in batch]
+        texts = [
+            one.content.text
+            for one in batch
+            if isinstance(one.content, (SpannedText, MaskedText))  # records are written by now
+        ]
         encoded = tokenize(self.tokenizer, texts) if texts else {}
         tokens = zip(encoded.get("input_ids", ()), encoded.get("offset_mapping", ()))
         char_spans: list[list[CharSpan]] = []
@@ -450,7 +495,7 @@ class MaskedSeqProcessor(ProcessorMixin):
                     ids, offsets = map(self._template.inner, next(tokens))
                     find = self._find_masks if _is_masked(example) else self._find_spans
                     text, spans = find(example, ids, offsets)
-                    count = len(spans)
+                    count = text.total
                     char_spans.append(spans)
                 of_example = None
                 if targets is not None:
@@ -460,6 +505,16 @@ class MaskedSeqProcessor(ProcessorMixin):
                 else:
                     writer.add_text(example, text, of_example)
         return writer.finish(), char_spans
+
+    def _written(self, example: Example) -> Example:
+        """Write a record as a text with spans; other examples stay as they are."""
+        fields = example.content
+        if not isinstance(fields, Fields):
+            return example
+        text, spans = fields.write(self.field_names)
+        with errors_of(example.id):
+            written = SpannedText(check_text(text, example.name), spans, spans, fields)
+        return example._replace(content=written)
 
     def _note_kinds(self, kinds: set[str], labelled: bool) -> None:
         """Remember the kinds of labelled examples, and warn once of each other one."""
@@ -486,12 +541,18 @@ class MaskedSeqProcessor(ProcessorMixin):
             marks = {index for index, token in enumerate(ids) if token in self._word_marks}
         finder = SpanFinder(content.text, offsets, example.name, marks)
         token_spans = [finder.find(number, span) for number, span in enumerate(content.spans)]
+        numbers, total = list(range(len(token_spans))), len(token_spans)
+        if content.fields is not None:
+            overlap = overlap_of(self._template, self.max_length, self.stride)
+            token_spans = cut(token_spans, None if overlap is None else max(1, overlap // 2))
+            numbers, total = content.fields.present, len(content.fields.values)
         if self.read == "mask":
             ids, token_spans = put_masks(ids, token_spans, self.tokenizer.mask_token_id)
         elif self.read == "marker":
             ids, token_spans = put_markers(ids, token_spans, *self.new_tokens)
         side = 1 if self.read in ("end", "mask") else 0
-        return TextTokens(ids, token_spans, [span[side] for span in token_spans]), content.spans
+        reads = [span[side] for span in token_spans]
+        return TextTokens(ids, token_spans, reads, numbers, total), content.spans
 
     def _find_masks(
         self, example: Example, ids: list[int], offsets: list[CharSpan]
@@ -515,7 +576,8 @@ class MaskedSeqProcessor(ProcessorMixin):
         for start, end in (offsets[index] for index in reads):
             piece = content.text[start:end]  # some mask tokens take the white space before them
             char_spans.append((end - len(piece.lstrip()), start + len(piece.rstrip())))
-        return TextTokens(ids, [(index, index) for index in reads], reads), char_spans
+        token_spans = [(index, index) for index in reads]
+        return TextTokens(ids, token_spans, reads, range(len(reads)), len(reads)), char_spans
 
     def _lay_out(self, table: Table, name: str, size: int | None) -> list[Part]:
         """Write a table's columns as tokens, and share rows among them."""
@@ -589,6 +651,14 @@ class MaskedSeqProcessor(ProcessorMixin):
         """Return what `save_pretrained` writes, as in Transformers."""
         noted = {"trained_on": self.trained_on, "tokenizer_digest": digest_of(self.tokenizer)}
         return {**super().to_dict(*args, **kwargs), **noted}
+
+
+def _in_order(example: Example, labels: Any) -> Any:
+    """Return the labels of an example in the order of its positions."""
+    if not isinstance(example.content, Fields):
+        return labels
+    with errors_of(example.id):
+        return labels_by_field(labels, example.content, example.name)
 
 
 def _is_masked(example: Example) -> bool:

@@ -45,11 +45,16 @@ def rows_of(columns: Columns) -> list[dict[str, Any]]:
 
 
 class TextTokens(NamedTuple):
-    """The n tokens of a text, marks included; per span its tokens, and the one that is read."""
+    """The n tokens of a text, marks included; per span its tokens, and the one that is read.
+
+    `numbers` are the spans' own, where others of the example's `total` have no token to read.
+    """
 
     ids: list[int]
     spans: Sequence[TokenSpan]
     reads: Sequence[int]
+    numbers: Sequence[int]
+    total: int
 
 
 class Part(NamedTuple):
@@ -87,8 +92,9 @@ class RowWriter:
     ) -> None:
         self.template, self.reads_ends = template, reads_ends
         self.size = None if max_length is None else template.text_size(max_length)
-        if self.size is not None:
-            self.step = self.size - (self.size // 2 if stride is None else stride)
+        overlap = overlap_of(template, max_length, stride)
+        if self.size is not None and overlap is not None:
+            self.step = self.size - overlap
         self.on_overflow, self.label_shape = on_overflow, label_shape
         self.columns: Columns = {"input_ids": [], "attention_mask": []}
         if template.types is not None:
@@ -108,11 +114,10 @@ class RowWriter:
             ValueError: a span that does not fit, with ``on_overflow="error"``; one that fits into
                 no window, where both its ends are read.
         """
-        count = len(text.reads)
         ends = [last for _, last in text.spans]
         if self.size is None or len(text.ids) <= self.size:
-            part = Part(text.ids, list(text.reads), ends, list(range(count)))
-            self._add_row(example, part, targets, count)
+            part = Part(text.ids, list(text.reads), ends, list(text.numbers))
+            self._add_row(example, part, targets, text.total)
             return
         windows = Windows(len(text.ids), self.size, self.step)
         spans_by_window: dict[int, list[int]] = {}
@@ -133,8 +138,9 @@ class RowWriter:
             start, spans = windows.start(index), spans_by_window.get(index, [])
             reads = [text.reads[span] - start for span in spans]
             lasts = [ends[span] - start for span in spans]
-            part = Part(text.ids[start : start + self.size], reads, lasts, spans)
-            self._add_row(example, part, targets, count)
+            numbers = [text.numbers[span] for span in spans]
+            part = Part(text.ids[start : start + self.size], reads, lasts, numbers)
+            self._add_row(example, part, targets, text.total)
 
     def add_parts(
         self, example: Example, parts: Sequence[Part], targets: SpanTargets | None
@@ -288,6 +294,18 @@ class Windows(NamedTuple):
             scored.append((min(first - start, start + self.size - 1 - last), -index))
         context, index = max(scored)
         return -index, context
+
+
+def overlap_of(template: Template, max_length: int | None, stride: int | None) -> int | None:
+    """Return how many tokens a window shares with the one before; None where there is one only.
+
+    Example:
+        >>> overlap_of(Template([2], [3], None), max_length=8, stride=None)
+        3
+    """
+    if max_length is None:
+        return None
+    return template.text_size(max_length) // 2 if stride is None else stride
 
 
 def check_sizes(template: Template, max_length: int | None, stride: int | None) -> None:
