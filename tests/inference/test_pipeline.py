@@ -360,7 +360,7 @@ def test_a_column_of_a_data_set_a_key_of_one_and_a_torch_data_set_are_lazy(pipe)
         ({"text": TEXT}, 'must have "spans"'),
         ({"text": TEXT, "spans": 5}, "spans of example 3 must be a list, got 5"),
         ({"text": TEXT, "spans": [(0.5, 3.0)]}, "Span 0 of example 3 must be .start, end."),
-        ({"text": TEXT, "words": ["Ann"], "spans": []}, r"one of \('text', 'words', 'columns', 'fields'\)"),
+        ({"text": TEXT, "words": ["Ann"], "spans": []}, r"one of .*'fields'"),
         ({"sentence": TEXT}, "must have one of"),
         ({"columns": "Ann"}, "columns of example 3 must be a list"),
         (TEXT, r"example 3 must hold '\[MASK\]'.* may have spans"),
