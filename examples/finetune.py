@@ -3,7 +3,8 @@
     python examples/finetune.py --task multiclass --model_name_or_path bert-base-uncased \
         --train_file train.jsonl.gz --validation_file validation.jsonl.gz --test_file test.jsonl.gz
 
-Each line of a file, plain or gzipped, is one text with its spans (`end` is exclusive):
+A file is of any format that `read_records` reads (CoNLL, brat, Label Studio, ...), such as JSON
+lines, plain or gzipped, each one text with its spans (`end` is exclusive):
 
     {"text": "Ann lives in Rome", "spans": [{"start": 0, "end": 3, "labels": ["person"]}]}
 """
@@ -14,7 +15,7 @@ import json
 from dataclasses import dataclass, field
 
 from baselines import baseline_scores, label_sets
-from datasets import load_dataset
+from datasets import DatasetDict
 from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from irti_custom import (
@@ -24,6 +25,7 @@ from irti_custom import (
     get_lora_model,
     label_frequencies,
     make_compute_metrics,
+    read_records,
 )
 from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 
@@ -33,6 +35,7 @@ class ScriptArguments:
     train_file: str
     validation_file: str
     test_file: str
+    format: str = "auto"  # of the three files
     model_name_or_path: str = "sentence-transformers/all-MiniLM-L6-v2"
     task: str = field(default="multilabel", metadata={"choices": ["multilabel", "multiclass"]})
     read: str = field(
@@ -73,7 +76,7 @@ def main() -> None:
 
     # 2. Data.
     files = {name: getattr(script, f"{name}_file") for name in ("train", "validation", "test")}
-    data = load_dataset("json", data_files=files)
+    data = DatasetDict({name: read_records(file, script.format) for name, file in files.items()})
     names = set().union(*(labels for rows in data.values() for labels in label_sets(rows)))
     label2id = {name: index for index, name in enumerate(sorted(names))}
     code = {"trust_remote_code": script.trust_remote_code}

@@ -15,6 +15,7 @@ from .evaluation.metrics import make_compute_metrics
 from .evaluation.thresholds import tune_thresholds
 from .export.export import export_onnx
 from .export.runtime import OnnxMaskedSeqModel
+from .formats.read_write import read_records, write_records
 from .hub.card import write_model_card
 from .hub.push import push_to_hub
 from .inference.components import MaskedSeqModelLoader
@@ -42,8 +43,10 @@ __all__ = [
     "label_frequencies",
     "make_compute_metrics",
     "push_to_hub",
+    "read_records",
     "tune_thresholds",
     "write_model_card",
+    "write_records",
 ]
 
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Files people hold, in and out: annotation exports, tagged words, tables."""

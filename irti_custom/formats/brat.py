@@ -1,0 +1,232 @@
+r"""brat standoff: a text file, and beside it one with a line per annotation.
+
+    a.txt   Ann saw Rome
+    a.ann   T1 \t place 8 12 \t Rome
+            A1 \t Certain T1
+
+A folder is read with all below it; the id of a record is its file's path without ".txt". After
+http://brat.nlplab.org/standoff.html.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from .files import bare_suffix, check_file, new_folder, read_lines, read_text
+from .records import Record, check_range, merge_spans
+from .report import Report
+
+_ID = re.compile(r"(?!.*(^|/)\.)[\w.,@+= -]+(/[\w.,@+= -]+)*")
+_NAME = re.compile(r"[TEAMRN]\d+|#\d*|\*")
+_TYPE = re.compile(r"(\S+) (\d+) (\d+)")
+_KINDS = {
+    "E": "event",
+    "R": "relation",
+    "*": "equivalence",
+    "N": "normalization",
+}
+_Annotation = tuple[int, int, Optional[str], Optional[float]]
+
+
+class _Document(NamedTuple):
+    name: str
+    text: Path
+    annotation: Path | None
+
+
+def read(path: Path, report: Report, attributes: str | None = None) -> Iterator[Record]:
+    r"""Read a folder, or one document of it.
+
+    Args:
+        path: the folder, or a ``.txt`` or ``.ann`` file.
+        report: counts what records do not hold.
+        attributes: "labels" to make labels of them, "Certain" or "Tense=Past".
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp())
+        >>> _ = (path / "a.txt").write_text("Ann saw Rome")
+        >>> _ = (path / "a.ann").write_text("T1\tplace 8 12\tRome\n")
+        >>> next(read(path, Report("brat")))
+        {'id': 'a', 'text': 'Ann saw Rome', 'spans': [{'start': 8, 'end': 12, 'labels': ['place']}]}
+    """
+    if attributes not in (None, "labels"):
+        raise ValueError(f"`attributes` must be None or 'labels', got {attributes!r}.")
+    for name, text_path, annotation in _documents(path):
+        text = read_text(text_path)
+        annotations: list[_Annotation] = []
+        if annotation is None:
+            report.note("text without .ann", lost=False)
+        else:
+            annotations = _annotations(annotation, text, report, attributes == "labels")
+        yield {"id": name, "text": text, "spans": merge_spans(annotations, report)}
+
+
+def write(records: Iterable[Record], path: Path, report: Report) -> None:
+    r"""Write a folder: two files per record, named by its id; a span has a line per label.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp())
+        >>> spans = [{"start": 8, "end": 12, "labels": ["place"]}]
+        >>> write([{"id": "a", "text": "Ann saw Rome", "spans": spans}], path, Report("brat"))
+        >>> (path / "a.ann").read_text()
+        'T1\tplace 8 12\tRome\n'
+    """
+    checked = {}
+    for record in records:
+        where = f"record {record['id']!r}"
+        if "text" not in record:
+            raise ValueError(f"{where}: brat holds texts, got a table.")
+        if not _ID.fullmatch(record["id"]) or record["id"] in checked:
+            raise ValueError(
+                f"{where}: An id names the files of its record: it must be there once, and be of "
+                "letters, digits, '/' and a few signs, and no part may begin with a dot."
+            )
+        checked[record["id"]] = (record["text"], "".join(_lines(record, where, report)))
+    new_folder(path)
+    for name, (text, annotation) in checked.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / f"{name}.txt").write_bytes(text.encode())
+        (path / f"{name}.ann").write_bytes(annotation.encode())
+
+
+def detect_path(path: Path) -> bool:
+    """Return True for a folder with ``.ann`` files, such a file, or a text beside one.
+
+    Example:
+        >>> detect_path(Path("a.ann"))
+        True
+    """
+    if path.is_dir():
+        return any(bare_suffix(one) == ".ann" for one in path.rglob("*.ann*"))
+    if bare_suffix(path) == ".ann":
+        return True
+    return bare_suffix(path) == ".txt" and _beside(path, ".ann") is not None
+
+
+def _documents(path: Path) -> list[_Document]:
+    if not path.is_dir():
+        text = path if bare_suffix(check_file(path)) == ".txt" else _beside(path, ".txt")
+        if text is None:
+            raise ValueError(f"{path} must have its text beside it, a .txt of the same name.")
+        return [_Document(_stem(text.name), text, _beside(text, ".ann"))]
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    texts = {_stem(one.relative_to(path).as_posix()): one for one in files if _is(one, ".txt")}
+    notes = {_stem(one.relative_to(path).as_posix()): one for one in files if _is(one, ".ann")}
+    alone = sorted(set(notes) - set(texts))
+    if alone or not texts:
+        raise ValueError(
+            f"{path} must hold .txt files, and one for each .ann, got {len(texts)} of them, and "
+            f"none for {alone[:5]}."
+        )
+    return [_Document(name, text, notes.get(name)) for name, text in sorted(texts.items())]
+
+
+def _is(path: Path, suffix: str) -> bool:
+    return bare_suffix(path) == suffix
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"\.(txt|ann)(\.gz)?$", "", name, flags=re.IGNORECASE)
+
+
+def _beside(path: Path, suffix: str) -> Path | None:
+    names = [path.with_name(_stem(path.name) + suffix + zipped) for zipped in ("", ".gz")]
+    return next((name for name in names if name.is_file()), None)
+
+
+def _annotations(path: Path, text: str, report: Report, with_attributes: bool) -> list[_Annotation]:
+    by_name: dict[str, _Annotation] = {}
+    attributes: list[tuple[str, str, str]] = []
+    for number, line in read_lines(path):
+        where = f"{path}, line {number}"
+        if not line.strip():
+            continue
+        name, tab, content = line.partition("\t")
+        if not tab or not _NAME.fullmatch(name):
+            raise ValueError(f"{where}: A line must begin with T, A or the like, got {line!r:.80}.")
+        if name.startswith("T"):
+            span = _text_bound(content, text, where, report)
+            if span is not None:
+                by_name[name] = span
+        elif name[0] in "AM" and with_attributes:
+            kind, _, rest = content.partition(" ")
+            target, _, value = rest.partition(" ")
+            attributes.append((target, f"{kind}={value}" if value else kind, where))
+        elif name[0] in "AM":
+            report.misfit(
+                "attribute",
+                where,
+                f"A record holds labels and no attributes, got {content!r:.80}. "
+                "attributes='labels' makes labels of them.",
+            )
+        elif name[0] in _KINDS:
+            kind = _KINDS[name[0]]
+            report.misfit(kind, where, f"A record holds spans and no {kind}, got {line!r:.80}.")
+        else:
+            report.note("annotator's note not kept")
+    labels = list(by_name.values())
+    for target, label, where in attributes:
+        if target in by_name:
+            start, end, *_ = by_name[target]
+            labels.append((start, end, label, None))
+        else:
+            report.misfit(
+                "attribute of no span",
+                where,
+                f"An attribute must be of a span that is read, got {label!r} of {target!r:.80}.",
+            )
+    return labels
+
+
+def _text_bound(content: str, text: str, where: str, report: Report) -> _Annotation | None:
+    ends, tab, surface = content.partition("\t")
+    if ";" in ends:
+        report.misfit(
+            "discontinuous span", where, f"A span must be in one piece, got {ends!r:.80}."
+        )
+        return None
+    match = _TYPE.fullmatch(ends)
+    if not match or not tab:
+        raise ValueError(
+            f"{where}: A span must be a type, start, end and text, got {content!r:.80}."
+        )
+    start, end = check_range(int(match[2]), int(match[3]), text, where)
+    if _flat(text[start:end]) != _flat(surface):
+        report.misfit(
+            "span that is not its text",
+            where,
+            f"The text at {start} to {end} must be {surface!r:.80}, got {text[start:end]!r:.80}. "
+            "Were line ends or the encoding of the .txt changed?",
+        )
+        return None
+    return start, end, match[1], None
+
+
+def _lines(record: Record, where: str, report: Report) -> Iterator[str]:
+    number = 0
+    for span in record["spans"]:
+        if not span["labels"]:
+            report.misfit(
+                "span without a label", where, f"Each span must have a label in brat, got {span}."
+            )
+        for label in span["labels"] or ():
+            if re.search(r"\s", label):
+                report.misfit(
+                    "label with white space",
+                    where,
+                    f"A label must have no white space in brat, got {label!r}.",
+                )
+                continue
+            number += 1
+            start, end = span["start"], span["end"]
+            surface = _flat(record["text"][start:end])
+            yield f"T{number}\t{label} {start} {end}\t{surface}\n"
+
+
+def _flat(text: str) -> str:
+    return re.sub(r"[\r\n]", " ", text)

@@ -1,0 +1,142 @@
+"""Between rows of cells and the record of a table, for the formats that hold one table a file.
+
+    [["city", "age"], ["Rome", "7"]]  <->  {"id": "a", "columns": [{"header": "city", ...}, ...]}
+
+Cells are text or missing; an empty cell is missing. Labels have no place in these files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from .records import Record
+from .report import Report
+
+Cell = Optional[str]
+
+
+def table_name(path: Path) -> str:
+    """Return the id of the table in a file: its name without suffixes.
+
+    Example:
+        >>> table_name(Path("people.csv.gz"))
+        'people'
+    """
+    name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
+    return Path(name).stem
+
+
+def as_text(value: object, where: str) -> Cell:
+    """Return a cell as text; None, NaN and "" are missing.
+
+    Raises:
+        ValueError: a list or the like.
+
+    Example:
+        >>> as_text(7, "row 1"), as_text(float("nan"), "row 1")
+        ('7', None)
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, (list, tuple, dict, bytes)):
+        raise ValueError(f"{where}: A cell must be text, a number or a date, got {value!r:.80}.")
+    return str(value) or None
+
+
+def record_of_rows(rows: Sequence[Sequence[Cell]], path: Path, header: bool) -> Record:
+    """Make a record of rows that have the same number of cells.
+
+    Args:
+        rows: the rows, the headers among them.
+        path: of the file, for the id.
+        header: whether the first row is one of headers.
+
+    Raises:
+        ValueError: no row.
+
+    Example:
+        >>> record_of_rows([["city"], ["Rome"]], Path("a.csv"), True)["columns"]
+        [{'header': 'city', 'values': ['Rome'], 'labels': None}]
+    """
+    if not rows or not rows[0]:
+        raise ValueError(f"{path} must hold a table, and it has no cells.")
+    headers = list(rows[0]) if header else [None] * len(rows[0])
+    columns = [list(cells) for cells in zip(*rows[1:])] if header else [list(c) for c in zip(*rows)]
+    columns = columns or [[] for _ in headers]
+    return {
+        "id": table_name(path),
+        "columns": [
+            {"header": name, "values": cells, "labels": None}
+            for name, cells in zip(headers, columns)
+        ],
+    }
+
+
+def rows_of_record(records: Iterable[Record], path: Path, report: Report) -> list[list[Cell]]:
+    """Make rows of the only table among records; the first are its headers.
+
+    Args:
+        records: one table.
+        path: of the file.
+        report: counts the labels of columns, which a table file does not hold.
+
+    Raises:
+        ValueError: a text, several tables, none, no columns, or columns of several lengths.
+
+    Example:
+        >>> column = {"header": "city", "values": ["Rome"], "labels": None}
+        >>> table = {"id": "a", "columns": [column]}
+        >>> rows_of_record([table], Path("a.csv"), Report("csv"))
+        [['city'], ['Rome']]
+    """
+    listed = list(records)
+    if len(listed) != 1 or not listed[0].get("columns"):
+        raise ValueError(
+            f"{path} holds one table with columns, got {len(listed)} records. Write each to a file "
+            "of its own; format='jsonl' holds many."
+        )
+    record = listed[0]
+    where = f"record {record['id']!r}"
+    columns = record["columns"]
+    sizes = sorted({len(column["values"]) for column in columns})
+    if len(sizes) > 1:
+        raise ValueError(f"{where}: All columns must have as many values, got {sizes}.")
+    if record["id"] != table_name(path):
+        report.note("id not kept")
+    if record.get("title"):
+        report.note("title not kept")
+    for column in columns:
+        if column["labels"]:
+            report.misfit(
+                "labels of a column",
+                where,
+                f"A table file holds no labels, got {column['labels']!r:.80}. format='jsonl' does.",
+            )
+        for cell in (column["header"], *column["values"]):
+            if cell == "":
+                report.misfit(
+                    "empty text",
+                    where,
+                    "A cell must hold something or be missing, got an empty text, which is read "
+                    "as a missing one.",
+                )
+    headers = [column["header"] for column in columns]
+    return [headers, *map(list, zip(*(column["values"] for column in columns)))]
+
+
+def check_header(header: Any) -> bool:
+    """Return whether the first row is one of headers.
+
+    Raises:
+        ValueError: other than True or False.
+
+    Example:
+        >>> check_header(True)
+        True
+    """
+    if not isinstance(header, bool):
+        raise ValueError(f"`header` must be True or False, got {header!r}.")
+    return header

@@ -1,0 +1,293 @@
+"""Open what users hold: UTF-8, plain or gzipped, whole; and write files that are never half there.
+
+path  ->  Line(number, text), ...     path  ->  Item(where, dict), ...
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+MAX_LINE_BYTES = 64 * 2**20
+"""A longer line is a damaged file, and is not held in memory."""
+MARK = "\ufeff"
+"""A byte order mark, which begins some files, and is not of their text."""
+_GZIP = b"\x1f\x8b"
+_DAMAGE = (EOFError, OSError, zlib.error)
+
+
+class Line(NamedTuple):
+    """A line of a file, without its end, and its number from 1."""
+
+    number: int
+    text: str
+
+
+class Item(NamedTuple):
+    """A JSON object of a file, and where it is: file and line, or file and item."""
+
+    where: str
+    value: dict[str, Any]
+
+
+def check_file(path: Path) -> Path:
+    """Return the path of a file.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: a folder.
+
+    Example:
+        >>> check_file(Path("missing.json"))
+        Traceback (most recent call last):
+        FileNotFoundError: There must be a file at missing.json, got nothing.
+    """
+    if path.is_dir():
+        raise ValueError(
+            f"{path} must be a file, got a folder. Folders are read with format='brat' and "
+            "format='hugging-face'."
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"There must be a file at {path}, got nothing.")
+    return path
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file whole, gunzipped if it is gzipped.
+
+    Raises:
+        ValueError: a file that cannot be read to its end.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.gz"
+        >>> _ = path.write_bytes(gzip.compress(b"Rome"))
+        >>> read_bytes(path)
+        b'Rome'
+    """
+    try:
+        with _open(path) as file:
+            return file.read()
+    except _DAMAGE as error:
+        raise _cut_off(path, None, error) from error
+
+
+def read_text(path: Path) -> str:
+    """Read a text file whole; line ends, and a byte order mark, are kept.
+
+    Raises:
+        ValueError: a file that cannot be read to its end, or is not UTF-8.
+    """
+    return _decode(read_bytes(path), path, None)
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    r"""Read the lines of a text file, which end with "\n" or "\r\n".
+
+    Raises:
+        ValueError: a file that cannot be read to its end or is not UTF-8, or a line that is longer
+            than `MAX_LINE_BYTES`.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.txt"
+        >>> _ = path.write_bytes(b"Ann\r\n\nRome")
+        >>> [tuple(line) for line in read_lines(path)]
+        [(1, 'Ann'), (2, ''), (3, 'Rome')]
+    """
+    number = 0
+    try:
+        with _open(path) as file:
+            while line := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(line) > MAX_LINE_BYTES:
+                    raise ValueError(
+                        f"{path}, line {number}: A line must have at most {MAX_LINE_BYTES} bytes, "
+                        "and this one is longer. Is each record on its own line?"
+                    )
+                text = _decode(line, path, number)
+                text = text[1:] if number == 1 and text.startswith(MARK) else text
+                text = text[:-1] if text.endswith("\n") else text
+                yield Line(number, text[:-1] if text.endswith("\r") else text)
+    except _DAMAGE as error:
+        raise _cut_off(path, number, error) from error
+
+
+def read_objects(path: Path) -> Iterator[Item]:
+    """Read JSON objects: one a line, or an array of them.
+
+    Raises:
+        ValueError: anything else, with file and line.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.json"
+        >>> _ = path.write_text('[{"text": "Rome"}]')
+        >>> next(read_objects(path)).value
+        {'text': 'Rome'}
+    """
+    start = _first_sign(path)
+    if not start:
+        raise ValueError(f"{path} must hold JSON, and it is empty.")
+    if start == b"[":
+        items = _parse(read_text(path).removeprefix(MARK), str(path))
+        for index, item in enumerate(items):
+            yield _as_item(item, f"{path}, item {index + 1}")
+        return
+    for number, text in read_lines(path):
+        if text.strip():
+            where = f"{path}, line {number}"
+            yield _as_item(_parse(text, where), where)
+
+
+def is_json(path: Path) -> bool:
+    """Return True for the name of a JSON file, or a content that begins as JSON does.
+
+    Example:
+        >>> is_json(Path("a.jsonl.gz"))
+        True
+    """
+    return bare_suffix(path) in (".json", ".jsonl", ".ndjson") or _first_sign(path) in (b"{", b"[")
+
+
+def _first_sign(path: Path) -> bytes:
+    """Return the first byte that is not white space, nor of a byte order mark."""
+    try:
+        with _open(path) as file:
+            while chunk := file.read(4096):
+                start = chunk.removeprefix(MARK.encode()).lstrip()
+                if start:
+                    return start[:1]
+    except _DAMAGE as error:
+        raise _cut_off(path, 0, error) from error
+    return b""
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_with_names_once)
+    except json.JSONDecodeError as error:
+        row = f", line {error.lineno}" if "\n" in text else ""
+        raise ValueError(
+            f"{where}{row}: It must be JSON, an object per line or an array of objects: {error}. "
+            "Was it written whole?"
+        ) from error
+    except _NameTwiceError as error:
+        raise ValueError(f"{where}: An object must have each name once, got {error}.") from error
+    except RecursionError as error:
+        raise ValueError(f"{where}: The JSON is nested too deeply.") from error
+
+
+class _NameTwiceError(Exception):
+    """An object of JSON has a name twice, of which Python would keep the last."""
+
+
+def _with_names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _NameTwiceError([name for name, _ in pairs])
+    return made
+
+
+def _as_item(value: Any, where: str) -> Item:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: It must be a JSON object, got {value!r:.80}.")
+    return Item(where, value)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """Write a file, gzipped if its name ends in ``.gz``; it appears when it is whole.
+
+    Raises:
+        ValueError: a folder is in its place.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.txt"
+        >>> with writing(path) as file:
+        ...     _ = file.write(b"Rome")
+        >>> path.read_text()
+        'Rome'
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} must be a file to write, got a folder.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as raw:
+            if path.suffix == ".gz":  # no name and no time inside: the same bytes every time
+                with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped:
+                    yield zipped
+            else:
+                yield raw
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def as_line(value: Any) -> bytes:
+    r"""Return a line of JSON.
+
+    Example:
+        >>> as_line({"text": "Ulm"})
+        b'{"text": "Ulm"}\n'
+    """
+    return (json.dumps(value, ensure_ascii=False) + "\n").encode()
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder to write several files into.
+
+    Raises:
+        ValueError: a file, or a folder that holds something.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{path} must be a new or an empty folder, and it is not.")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def bare_suffix(path: Path) -> str:
+    """Return the last suffix in lower case, the one before ``.gz``.
+
+    Example:
+        >>> bare_suffix(Path("a.JSONL.gz"))
+        '.jsonl'
+    """
+    name = path.name.lower()
+    return Path(name[:-3] if name.endswith(".gz") else name).suffix
+
+
+def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
+    with open(check_file(path), "rb") as file:
+        zipped = file.read(2) == _GZIP
+    if zipped:
+        return gzip.GzipFile(path)
+    if path.suffix == ".gz" and path.stat().st_size:
+        raise ValueError(f"{path} must be gzipped, as its name says, and it is not.")
+    return open(path, "rb")
+
+
+def _decode(content: bytes, path: Path, number: int | None) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1 if number is None else number
+        raise ValueError(
+            f"{path}, line {line}: The file must be UTF-8, got byte "
+            f"0x{content[error.start]:02x}. Save it as UTF-8."
+        ) from error
+
+
+def _cut_off(path: Path, number: int | None, error: Exception) -> ValueError:
+    if isinstance(error, FileNotFoundError):  # by another process, since it was checked
+        raise error
+    extent = "to its end" if number is None else f"beyond line {number}"
+    return ValueError(f"{path} cannot be read {extent}: {error}. Was it written whole?")

@@ -1,0 +1,102 @@
+"""GLiNER's training data: words, and entities by their first and last word.
+
+    {"tokenized_text": ["Ann", "saw", "New", "York"], "ner": [[2, 3, "place"]]}
+
+The last word is part of the entity. A JSON array, or one object a line. After
+https://urchade.github.io/GLiNER/training.html.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+from .files import read_objects, writing
+from .records import Record, check_id, check_labels, check_list, check_string, merge_spans
+from .report import Report
+from .words import Word, join, split
+
+_Annotation = tuple[int, int, Optional[str], Optional[float]]
+
+
+def read(path: Path, report: Report) -> Iterator[Record]:
+    """Read sentences.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.json"
+        >>> _ = path.write_text('[{"tokenized_text": ["New", "York"], "ner": [[0, 1, "place"]]}]')
+        >>> next(read(path, Report("gliner")))
+        {'id': '0', 'text': 'New York', 'spans': [{'start': 0, 'end': 8, 'labels': ['place']}]}
+    """
+    for number, (where, item) in enumerate(read_objects(path)):
+        words = check_list(item.get("tokenized_text"), where, "tokenized_text")
+        for word in words:
+            if not check_string(word, where, "word"):
+                raise ValueError(f"{where}: A word must not be empty, got {words!r:.80}.")
+        text, char_spans = join(words)
+        entries = check_list(item.get("ner"), where, "ner")
+        spans = merge_spans((_span(entry, char_spans, where) for entry in entries), report)
+        for relation in check_list(item.get("relations") or [], where, "relations"):
+            report.misfit("relation", where, f"A record holds no relations, got {relation!r:.80}.")
+        for name in item.keys() - {"id", "tokenized_text", "ner", "relations"}:
+            report.note(f"field {name!r} not kept")
+        record_id = number if item.get("id") is None else item["id"]
+        yield {"id": check_id(record_id, where), "text": text, "spans": spans}
+
+
+def write(
+    records: Iterable[Record], path: Path, report: Report, split_words: str = "spaces"
+) -> None:
+    """Write a JSON array of sentences; a span has an entry per label.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.json"
+        >>> spans = [{"start": 0, "end": 8, "labels": ["place"]}]
+        >>> write([{"id": "0", "text": "New York", "spans": spans}], path, Report("gliner"))
+        >>> json.loads(path.read_text())
+        [{'tokenized_text': ['New', 'York'], 'ner': [[0, 1, 'place']], 'id': '0'}]
+    """
+    with writing(path) as file:
+        for number, record in enumerate(records):
+            where = f"record {record['id']!r}"
+            words, spans = split(record, split_words, where, report)
+            entries: list[list[int | str]] = []
+            for start, end, span in spans:
+                if not span["labels"]:
+                    report.misfit(
+                        "span without a label",
+                        where,
+                        f"Each span must have a label in GLiNER's data, got {span}.",
+                    )
+                entries += [[start, end - 1, label] for label in span["labels"] or ()]
+            item = {"tokenized_text": words, "ner": entries, "id": record["id"]}
+            line = json.dumps(item, ensure_ascii=False)
+            file.write(f"{',' if number else '['}\n{line}".encode())
+        file.write(b"\n]\n")
+
+
+def detect(item: dict[str, Any]) -> bool:
+    """Return True for a sentence of GLiNER's.
+
+    Example:
+        >>> detect({"tokenized_text": ["Ann"], "ner": []})
+        True
+    """
+    return "tokenized_text" in item and "ner" in item
+
+
+def _span(entry: Any, char_spans: list[Word], where: str) -> _Annotation:
+    if isinstance(entry, list) and len(entry) == 3:
+        first, last, label = entry
+        whole = all(isinstance(one, int) and not isinstance(one, bool) for one in (first, last))
+        if whole and isinstance(label, str) and 0 <= first <= last < len(char_spans):
+            check_labels({"labels": label}, where)
+            return char_spans[first].start, char_spans[last].end, label, None
+    raise ValueError(
+        f"{where}: An entity must be [first, last, label], of {len(char_spans)} words, got "
+        f"{entry!r:.80}."
+    )

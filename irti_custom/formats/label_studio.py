@@ -1,0 +1,307 @@
+"""Label Studio's JSON export, and tasks to import, with annotations or predictions.
+
+    {"id": 1, "data": {"text": "Ann saw Rome"}, "annotations": [{"result": [
+      {"type": "labels", "value": {"start": 8, "end": 12, "text": "Rome", "labels": ["place"]}}]}]}
+
+Offsets count code points, as Python's do; old exports, before label-studio-frontend#308, count
+UTF-16 units. A choice per region is a label of its span. Written for a labeling interface with
+`<Labels name="label" toName="text">` and `<Text name="text" value="$text"/>`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+from .files import read_objects, writing
+from .records import (
+    Record,
+    check_id,
+    check_labels,
+    check_list,
+    check_range,
+    check_scores,
+    check_string,
+    merge_spans,
+)
+from .report import Report
+
+ANNOTATIONS = ("first", "last", "merge", "ground_truth", "predictions")
+OFFSETS = ("code-points", "utf-16")
+_OWN_ID = "record_id"
+_Annotation = tuple[int, int, Optional[str], Optional[float]]
+
+
+def read(
+    path: Path,
+    report: Report,
+    annotations: str | None = None,
+    text_field: str | None = None,
+    offsets: str = OFFSETS[0],
+) -> Iterator[Record]:
+    """Read tasks.
+
+    Args:
+        path: the export.
+        report: counts what records do not hold.
+        annotations: which to take of a text that has several: "first", "last", "merge" for the
+            spans and labels of all, or the one marked as "ground_truth"; "predictions" to read
+            these. By default there must be one.
+        text_field: of a task's `data`; by default "text", or the only string.
+        offsets: "code-points" or "utf-16".
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.json"
+        >>> region = {"type": "labels", "value": {"start": 0, "end": 3, "labels": ["person"]}}
+        >>> task = {"id": 7, "data": {"text": "Ann"}, "annotations": [{"result": [region]}]}
+        >>> _ = path.write_text(json.dumps([task]))
+        >>> next(read(path, Report("label-studio")))
+        {'id': '7', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['person']}]}
+    """
+    for option, value, choices in (
+        ("annotations", annotations, (None, *ANNOTATIONS)),
+        ("offsets", offsets, OFFSETS),
+    ):
+        if value not in choices:
+            raise ValueError(f"`{option}` must be one of {choices}, got {value!r}.")
+    annotated = False
+    regions = _Regions(report, offsets)
+    for number, (where, task) in enumerate(read_objects(path)):
+        text = _text(task.get("data"), text_field, where)
+        chosen = _choose(task, annotations, where, report)
+        annotated |= bool(task.get("annotations") or task.get("completions"))
+        if chosen is None:
+            continue
+        name = task["data"].get(_OWN_ID, task.get("id"))
+        spans = [span for result in chosen for span in regions.of(result, text, where)]
+        yield {
+            "id": check_id(number if name is None else name, where),
+            "text": text,
+            "spans": merge_spans(spans, report),
+        }
+    if not annotated and report.notes["text with predictions, which were not read"]:
+        raise ValueError(
+            f"{path} must have annotations, got predictions only. annotations='predictions' reads "
+            "these."
+        )
+
+
+def write(
+    records: Iterable[Record], path: Path, report: Report, predictions: bool | None = None
+) -> None:
+    """Write tasks to import.
+
+    Args:
+        records: texts with spans.
+        path: the file.
+        report: counts what tasks do not hold.
+        predictions: True for pre-annotations, with their scores; False for annotations. By default
+            spans that have scores are predictions.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.json"
+        >>> spans = [{"start": 0, "end": 3, "labels": ["person"]}]
+        >>> write([{"id": "7", "text": "Ann", "spans": spans}], path, Report("label-studio"))
+        >>> json.loads(path.read_text())[0]["annotations"][0]["result"][0]["value"]
+        {'start': 0, 'end': 3, 'text': 'Ann', 'labels': ['person']}
+    """
+    listed = list(records)
+    scored = [r for r in listed if any("scores" in span for span in r.get("spans", ()))]
+    as_predictions = bool(scored) if predictions is None else predictions
+    if scored and not as_predictions:
+        report.note("text whose scores are not kept", len(scored))
+    kind = "predictions" if as_predictions else "annotations"
+    report.note(f"text written with {kind}", len(listed), lost=False)
+    with writing(path) as file:
+        for number, record in enumerate(listed):
+            where = f"record {record['id']!r}"
+            if "text" not in record:
+                raise ValueError(f"{where}: Tasks are written of texts, got a table.")
+            result = list(_result(record, where, as_predictions, report))
+            made: dict[str, Any] = {"result": result}
+            if as_predictions:
+                made["model_version"] = "irti_custom"
+            data = {"text": record["text"], _OWN_ID: record["id"]}
+            line = json.dumps({"data": data, kind: [made]}, ensure_ascii=False)
+            file.write(f"{',' if number else '['}\n{line}".encode())
+        file.write(b"\n]\n")
+
+
+def detect(item: dict[str, Any]) -> bool:
+    """Return True for a task.
+
+    Example:
+        >>> detect({"data": {"text": "Ann"}, "annotations": []})
+        True
+    """
+    made = ("annotations", "predictions", "completions")
+    return isinstance(item.get("data"), dict) and any(name in item for name in made)
+
+
+def _text(data: object, field: str | None, where: str) -> str:
+    if not isinstance(data, dict):
+        raise ValueError(
+            f"{where}: A task must have `data`, got {data!r:.80}. Export as JSON, not as JSON-MIN."
+        )
+    strings = [name for name, value in data.items() if isinstance(value, str) and name != _OWN_ID]
+    chosen = field or ("text" if "text" in strings else strings[0] if len(strings) == 1 else None)
+    if chosen not in strings:
+        raise ValueError(
+            f"{where}: The `data` of a task must have one string, or `text`, got {field!r} of "
+            f"{list(data)}. `text_field` names it."
+        )
+    return check_string(data[chosen], where, "text")
+
+
+def _choose(
+    task: dict[str, Any], annotations: str | None, where: str, report: Report
+) -> list[list[dict[str, Any]]] | None:
+    """Return the results to read, or None for a task that is left out."""
+    made = check_list(
+        task.get("annotations") or task.get("completions") or [], where, "annotations"
+    )
+    predicted = check_list(task.get("predictions") or [], where, "predictions")
+    if not all(isinstance(one, dict) for one in (*made, *predicted)):
+        raise ValueError(f"{where}: Annotations must be objects, got {[*made, *predicted]!r:.80}.")
+    kept = [one for one in made if not one.get("was_cancelled")]
+    if len(kept) < len(made):
+        report.note("annotation that its annotator cancelled", len(made) - len(kept))
+    if annotations == "predictions":
+        kept = predicted
+    elif predicted:
+        report.note("text with predictions, which were not read")
+    if annotations == "ground_truth":
+        kept = [one for one in kept if one.get("ground_truth")]
+    if not kept:
+        report.note(f"text without {annotations or 'annotations'}", lost=False)
+    if len(kept) > 1 and annotations in ("first", "last", "merge"):
+        report.note(f"text with several annotations, {annotations} taken")
+        kept = {"first": kept[:1], "last": kept[-1:]}.get(annotations, kept)
+    elif len(kept) > 1:
+        report.misfit(
+            "text with several annotations",
+            where,
+            f"A text must have one annotation, got {len(kept)}, of the annotators "
+            f"{[one.get('completed_by') for one in kept]}. `annotations` chooses, one of "
+            f"{ANNOTATIONS}.",
+        )
+        return None
+    return [check_list(one.get("result") or [], where, "result") for one in kept]
+
+
+class _Regions:
+    """Find the spans of results."""
+
+    def __init__(self, report: Report, offsets: str) -> None:
+        self.report, self.utf_16 = report, offsets == "utf-16"
+        self.tag: str | None = None  # the name of the text in the labeling interface
+
+    def of(self, result: list[dict[str, Any]], text: str, where: str) -> Iterator[_Annotation]:
+        for item in result:
+            # A value that is no object is damage, and what is in it is another kind of annotation.
+            if not isinstance(item, dict) or not isinstance(item.get("value", {}), dict):
+                raise ValueError(f"{where}: A region must be an object, got {item!r:.80}.")
+            kind, value = item.get("type"), item.get("value") or {}
+            at_region = f"{where}, region {item.get('id')!r}"
+            part = "region" if "start" in value else "whole text"
+            if kind == "relation":
+                self.report.misfit(
+                    kind, at_region, f"A record holds no relations, got {item!r:.80}."
+                )
+            elif kind not in ("labels", "choices") or part != "region":
+                self.report.misfit(
+                    f"{kind} of a {part}",
+                    at_region,
+                    "A record holds labels and choices of regions of a text, got "
+                    f"{kind!r} of a {part}.",
+                )
+            elif self.tag not in (None, item.get("to_name")):
+                self.report.misfit(
+                    "region of another text",
+                    at_region,
+                    "All regions must be of one text, got those of "
+                    f"{self.tag!r} and {item.get('to_name')!r}.",
+                )
+            else:
+                self.tag = item.get("to_name")
+                span = self._char_span(value, text, at_region)
+                if span is not None:
+                    labels = check_labels({"labels": value.get(kind) or []}, at_region) or []
+                    scores = [item.get("score")] * len(labels)
+                    if labels and scores[0] is not None:
+                        check_scores(scores, labels, at_region)
+                    yield from ((*span, *pair) for pair in zip(labels, scores))
+                    if not labels:
+                        yield (*span, None, None)
+
+    def _char_span(self, value: dict[str, Any], text: str, where: str) -> tuple[int, int] | None:
+        ends = [_as_number(value.get(name)) for name in ("start", "end")]
+        surface = value.get("text")
+        try:
+            if self.utf_16:
+                ends = [_code_points(text, end) for end in ends]
+            start, end = check_range(ends[0], ends[1], text, where)
+        except (ValueError, TypeError) as error:
+            self._not_its_text(f"The ends of a region must be in its text: {error}", text, where)
+            return None
+        if not isinstance(surface, str):
+            self.report.note("region without its text, not checked", lost=False)
+        elif _flat(text[start:end]) != _flat(surface):
+            problem = f"The text at {start} to {end} must be {surface!r:.80}, got "
+            self._not_its_text(f"{problem}{text[start:end]!r:.80}.", text, where)
+            return None
+        return start, end
+
+    def _not_its_text(self, problem: str, text: str, where: str) -> None:
+        wide = not self.utf_16 and any(ord(character) > 0xFFFF for character in text)
+        hint = " Is the export an old one? offsets='utf-16' reads it." if wide else ""
+        self.report.misfit("region that is not its text", where, problem + hint)
+
+
+def _result(
+    record: Record, where: str, as_predictions: bool, report: Report
+) -> Iterator[dict[str, Any]]:
+    for number, span in enumerate(record["spans"]):
+        labels, scores = span["labels"], span.get("scores")
+        if labels is None:
+            report.misfit(
+                "span without known labels",
+                where,
+                f"The labels of a region must be known, got {span}.",
+            )
+            continue
+        parts: list[tuple[list[str], float | None]] = [(labels, None)]
+        if as_predictions and scores and labels:
+            parts = [([label], score) for label, score in zip(labels, scores)]
+        for part, (some, score) in enumerate(parts):
+            start, end = span["start"], span["end"]
+            value = {"start": start, "end": end, "text": record["text"][start:end], "labels": some}
+            region = {"id": f"{number}-{part}", "from_name": "label", "to_name": "text"}
+            yield {
+                **region,
+                "type": "labels",
+                "value": value,
+                **({} if score is None else {"score": score}),
+            }
+
+
+def _as_number(end: object) -> Any:
+    return int(end) if isinstance(end, str) and end.isdecimal() else end
+
+
+def _code_points(text: str, units: int) -> int:
+    """Turn a number of UTF-16 units into one of characters; a half character raises."""
+    content = text.encode("utf-16-le")
+    if not 0 <= 2 * units <= len(content):
+        raise ValueError(f"got {units} of {len(content) // 2} UTF-16 units.")
+    return len(content[: 2 * units].decode("utf-16-le"))
+
+
+def _flat(text: str) -> str:
+    r"""Write line ends as Label Studio writes them into the text of a region: as "\\n"."""
+    return re.sub(r"\r\n|[\r\n]", r"\\n", text)

@@ -1,0 +1,143 @@
+"""Prodigy's JSON lines, as `prodigy db-out` writes them for its interfaces of spans.
+
+    {"text": "Ann sings", "spans": [{"start": 0, "end": 3, "label": "x"}], "answer": "accept"}
+
+Texts that were not accepted are left out and counted. `token_end` is the last token of a span.
+After https://prodi.gy/docs/api-interfaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+from .files import as_line, read_objects, writing
+from .records import (
+    Record,
+    check_id,
+    check_labels,
+    check_list,
+    check_range,
+    check_string,
+    merge_spans,
+)
+from .report import Report
+
+_Annotation = tuple[int, int, Optional[str], Optional[float]]
+_HASHES = ("_input_hash", "_task_hash")
+
+
+def read(path: Path, report: Report) -> Iterator[Record]:
+    """Read texts.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.jsonl"
+        >>> _ = path.write_text('{"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}]}')
+        >>> next(read(path, Report("prodigy")))
+        {'id': '0', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['x']}]}
+    """
+    for number, (where, item) in enumerate(read_objects(path)):
+        text = check_string(item.get("text"), where, "text")
+        if item.get("answer", "accept") != "accept":
+            report.note(f"text with the answer {item['answer']!r}, left out")
+            continue
+        for name, kind in (("relations", "relation"), ("accept", "choice of a whole text")):
+            for entry in check_list(item.get(name) or [], where, name):
+                report.misfit(
+                    kind, where, f"A record holds spans and no {kind}, got {entry!r:.80}."
+                )
+        meta = item.get("meta") if isinstance(item.get("meta"), dict) else {}
+        fields = item.keys() - {"text", "spans", "tokens", "answer", "relations", "accept", "meta"}
+        for name in sorted(name for name in fields if not name.startswith("_")):
+            report.note(f"field {name!r} not kept")
+        if set(meta or ()) - {"id"}:
+            report.note("field 'meta' not kept")
+        record_id = number if not meta or meta.get("id") is None else meta["id"]
+        tokens = check_list(item.get("tokens") or [], where, "tokens")
+        entries = check_list(item.get("spans") or [], where, "spans")
+        annotations = (_span(entry, text, tokens, where, report) for entry in entries)
+        spans = merge_spans((span for span in annotations if span is not None), report)
+        yield {"id": check_id(record_id, where), "text": text, "spans": spans}
+
+
+def write(records: Iterable[Record], path: Path, report: Report) -> None:
+    """Write texts to annotate; a span has an entry per label, and `meta` the id.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.jsonl"
+        >>> spans = [{"start": 0, "end": 3, "labels": ["x"]}]
+        >>> write([{"id": "7", "text": "Ann", "spans": spans}], path, Report("prodigy"))
+        >>> path.read_text()[:67]
+        '{"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}], "m'
+    """
+    with writing(path) as file:
+        for record in records:
+            where = f"record {record['id']!r}"
+            if "text" not in record:
+                raise ValueError(f"{where}: Prodigy's spans are of texts, got a table.")
+            entries = []
+            for span in record["spans"]:
+                ends = {"start": span["start"], "end": span["end"]}
+                if span["labels"] is None:
+                    report.misfit(
+                        "span without known labels",
+                        where,
+                        f"The labels of a span must be known, got {span}.",
+                    )
+                elif span["labels"]:
+                    entries += [{**ends, "label": label} for label in span["labels"]]
+                else:
+                    entries.append(ends)
+            meta = {"id": record["id"]}
+            file.write(as_line({"text": record["text"], "spans": entries, "meta": meta}))
+
+
+def detect(item: dict[str, Any]) -> bool:
+    """Return True for a text of Prodigy's.
+
+    Example:
+        >>> detect({"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}]})
+        True
+    """
+    marks = any(name in item for name in (*_HASHES, "answer", "tokens", "meta"))
+    spans = item.get("spans", [] if marks else None)
+    if "text" not in item or not isinstance(spans, list):
+        return False
+    labelled = all(isinstance(one, dict) and "label" in one for one in spans)
+    return labelled and (bool(spans) or marks)
+
+
+def _span(
+    entry: Any, text: str, tokens: list[Any], where: str, report: Report
+) -> _Annotation | None:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where}: A span must be an object, got {entry!r:.80}.")
+    start, end = check_range(entry.get("start"), entry.get("end"), text, where)
+    label = entry.get("label")
+    if label is not None and not isinstance(label, str):
+        raise ValueError(f"{where}: A label must be a name, got {label!r:.80}.")
+    check_labels({"labels": label}, where)
+    surface = entry.get("text", text[start:end])
+    if surface != text[start:end]:
+        report.misfit(
+            "span that is not its text",
+            where,
+            f"The text at {start} to {end} must be {surface!r:.80}, got {text[start:end]!r:.80}.",
+        )
+        return None
+    if tokens and {"token_start", "token_end"} <= entry.keys():
+        try:
+            ends = (tokens[entry["token_start"]]["start"], tokens[entry["token_end"]]["end"])
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"{where}: A span must be of tokens, got {entry!r:.120}.") from error
+        if ends != (start, end):
+            report.misfit(
+                "span that is not its tokens",
+                where,
+                f"The tokens of a span must be at {start} to {end}, as it is, got {ends}.",
+            )
+            return None
+    return start, end, label, None

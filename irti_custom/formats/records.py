@@ -1,0 +1,355 @@
+"""The record, the one shape that every format is read into and written from.
+
+    {"id": "7", "text": "Ann saw Rome", "spans": [{"start": 8, "end": 12, "labels": ["place"]}]}
+    {"id": "7", "columns": [{"header": "city", "values": ["Rome", None], "labels": ["place"]}]}
+
+`start` and `end` count characters as Python does; `end` is exclusive. `labels` is None where
+they are not known. A span may have `scores`, one per label, and a table a `title`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .report import Report
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+Record = dict[str, Any]
+"""A text with spans or a table with columns, see above."""
+_ROWS_AT_ONCE = 1000
+
+
+def check_record(record: Mapping[str, Any], where: str) -> Record:
+    """Check a record, and return it with nothing else in it.
+
+    Args:
+        record: one as at the top of this module; `id` must be there.
+        where: what errors begin with.
+
+    Raises:
+        ValueError: anything else.
+
+    Example:
+        >>> check_record({"id": 7, "text": "Rome", "spans": [], "topic": "a"}, "record 0")
+        {'id': '7', 'text': 'Rome', 'spans': []}
+    """
+    kinds = [kind for kind in ("text", "columns") if record.get(kind) is not None]
+    if len(kinds) != 1:
+        raise ValueError(
+            f'{where}: A record must have either "text" and "spans" or "columns", got the keys '
+            f"{list(record)}."
+        )
+    checked: Record = {"id": check_id(record.get("id"), where)}
+    if kinds == ["columns"]:
+        if record.get("title") is not None:
+            checked["title"] = check_string(record["title"], where, "title")
+        columns = check_list(record["columns"], where, "columns")
+        checked["columns"] = [check_column(column, where) for column in columns]
+        return checked
+    checked["text"] = text = check_string(record["text"], where, "text")
+    spans = check_list(record.get("spans"), where, "spans")
+    checked["spans"] = [check_span(span, text, where) for span in spans]
+    return checked
+
+
+def check_id(value: object, where: str) -> str:
+    """Return the id of a record as a string.
+
+    Raises:
+        ValueError: neither a string nor an integer.
+
+    Example:
+        >>> check_id(7, "record 0")
+        '7'
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"{where}: An `id` must be a string or an integer, got {value!r:.80}.")
+    return check_string(str(value), where, "id")
+
+
+def check_span(span: Mapping[str, Any], text: str, where: str) -> dict[str, Any]:
+    """Check a span of a text.
+
+    Raises:
+        ValueError: not a dict, out of range or empty; or labels or scores of another form.
+
+    Example:
+        >>> check_span({"start": 0, "end": 3, "labels": "person"}, "Ann", "record 0")
+        {'start': 0, 'end': 3, 'labels': ['person']}
+        >>> check_span({"start": 2, "end": 9, "labels": []}, "Ann", "record 0")
+        Traceback (most recent call last):
+        ValueError: record 0: A span must be 0 <= start < end <= 3, got 2 and 9.
+    """
+    if not isinstance(span, Mapping):
+        raise ValueError(f'{where}: A span must have "start" and "end", got {span!r:.80}.')
+    start, end = check_range(span.get("start"), span.get("end"), text, where)
+    labels = check_labels(span, where)
+    if span.get("scores") is None:
+        return {"start": start, "end": end, "labels": labels}
+    scores = check_scores(span["scores"], labels, where)
+    return {"start": start, "end": end, "labels": labels, "scores": scores}
+
+
+def check_range(start: object, end: object, text: str, where: str) -> tuple[int, int]:
+    """Return the two ends of a span.
+
+    Raises:
+        ValueError: other than integers, out of range, or empty.
+
+    Example:
+        >>> check_range(0, 3, "Ann", "record 0")
+        (0, 3)
+    """
+    ends = (start, end)
+    if any(isinstance(one, bool) or not isinstance(one, int) for one in ends):
+        raise ValueError(
+            f"{where}: `start` and `end` of a span must be integers, got {start!r:.80} and "
+            f"{end!r:.80}."
+        )
+    assert isinstance(start, int)
+    assert isinstance(end, int)
+    if not 0 <= start < end <= len(text):
+        raise ValueError(
+            f"{where}: A span must be 0 <= start < end <= {len(text)}, got {start} and {end}."
+        )
+    return start, end
+
+
+def check_labels(position: Mapping[str, Any], where: str) -> list[str] | None:
+    """Return the labels of a span or column: a list of names; None where they are not known.
+
+    Raises:
+        ValueError: no `labels`, or other than names.
+
+    Example:
+        >>> check_labels({"labels": "person"}, "record 0")
+        ['person']
+    """
+    if "labels" not in position:
+        raise ValueError(
+            f'{where}: A span or column must have "labels", null where they are not known, got '
+            f"the keys {list(position)}."
+            + (" A single `label` is Prodigy's: format='prodigy'." if "label" in position else "")
+        )
+    labels = position["labels"]
+    if labels is None:
+        return None
+    listed = [labels] if isinstance(labels, str) else labels
+    if not isinstance(listed, Sequence) or not all(isinstance(one, str) and one for one in listed):
+        raise ValueError(f"{where}: `labels` must be a list of names, got {labels!r:.80}.")
+    return [check_string(label, where, "label") for label in listed]
+
+
+def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check a column of a table; numbers become text.
+
+    Raises:
+        ValueError: not a dict of values and labels, or a value that is no string or number.
+
+    Example:
+        >>> check_column({"header": "age", "values": [7, None], "labels": None}, "record 0")
+        {'header': 'age', 'values': ['7', None], 'labels': None}
+    """
+    if not isinstance(column, Mapping):
+        raise ValueError(f'{where}: A column must have "values", got {column!r:.80}.')
+    header = column.get("header")
+    header = None if header is None else check_string(header, where, "header")
+    values = check_list(column.get("values"), where, "values")
+    cells = [_as_cell(cell, where) for cell in values]
+    return {
+        "header": header,
+        "values": cells,
+        "labels": check_labels({"labels": None, **column}, where),
+    }
+
+
+def merge_spans(
+    annotations: Iterable[tuple[int, int, str | None, float | None]], report: Report
+) -> list[dict[str, Any]]:
+    """Make one span of several annotations of the same characters, in the order they come.
+
+    Args:
+        annotations: start, end, label and score of each annotation; no label, or no score, is None.
+        report: counts annotations that are there twice.
+
+    Example:
+        >>> merge_spans([(0, 3, "person", None), (0, 3, "actor", None)], Report("brat"))
+        [{'start': 0, 'end': 3, 'labels': ['person', 'actor']}]
+    """
+    spans: dict[tuple[int, int], dict[str, float | None]] = {}
+    for start, end, label, score in annotations:
+        is_repeated = (start, end) in spans
+        labels = spans.setdefault((start, end), {})
+        if label in labels or (is_repeated and label is None):
+            report.note("label that its span has twice, or a span without one that is there twice")
+        elif label is not None:
+            labels[label] = score
+    merged: list[dict[str, Any]] = []
+    for (start, end), labels in spans.items():
+        merged.append({"start": start, "end": end, "labels": list(labels)})
+        if any(score is not None for score in labels.values()):
+            merged[-1]["scores"] = list(labels.values())
+    return merged
+
+
+def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dataset:
+    """Put records into a data set with the same columns whatever the records.
+
+    Args:
+        records: what a reader yields.
+        source: what is read, for errors.
+        report: counts the records.
+
+    Raises:
+        ValueError: texts and tables in one file, or nothing at all.
+
+    Example:
+        >>> as_dataset([{"id": "0", "text": "Rome", "spans": []}], "a.jsonl", Report("jsonl"))
+        Dataset({
+            features: ['id', 'text', 'spans'],
+            num_rows: 1
+        })
+    """
+    import pyarrow as pa
+    from datasets import Dataset
+
+    tables: list[pa.Table] = []
+    kinds: set[str] = set()
+    iterator = iter(records)
+    while batch := list(islice(iterator, _ROWS_AT_ONCE)):
+        for record in batch:
+            report.count(record)
+            kinds.add("columns" if "columns" in record else "spans")
+        if len(kinds) > 1:
+            raise ValueError(
+                f"{source} must hold texts with spans or tables, got both. Write them to two files."
+            )
+        optional = {"title"} & set().union(*batch)
+        optional |= {"scores" for r in batch for s in r.get("spans", ()) if "scores" in s}
+        tables.append(pa.Table.from_pylist(batch, _schema(kinds, optional)))
+    if not tables:
+        raise ValueError(f"{source} must hold at least one record, got none.")
+    return Dataset(pa.concat_tables(tables, promote_options="permissive"))
+
+
+def _schema(kinds: set[str], optional: set[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    names = pa.list_(pa.string())
+    if kinds == {"columns"}:
+        title = [("title", pa.string())] if "title" in optional else []
+        column = pa.struct([("header", pa.string()), ("values", names), ("labels", names)])
+        return pa.schema([("id", pa.string()), *title, ("columns", pa.list_(column))])
+    ends = [("start", pa.int64()), ("end", pa.int64()), ("labels", names)]
+    scores = [("scores", pa.list_(pa.float64()))] if "scores" in optional else []
+    spans = pa.list_(pa.struct([*ends, *scores]))
+    return pa.schema([("id", pa.string()), ("text", pa.string()), ("spans", spans)])
+
+
+def as_records(
+    records: Iterable[Mapping[str, Any]], report: Report, scores: bool
+) -> Iterator[Record]:
+    """Check records that are to be written; one without an id is called by its number.
+
+    Args:
+        records: any records.
+        report: counts what is not kept.
+        scores: whether the format holds the scores of spans.
+
+    Raises:
+        ValueError: something that is no record.
+
+    Example:
+        >>> list(as_records([{"text": "Rome", "spans": [], "topic": "a"}], Report("jsonl"), False))
+        [{'id': '0', 'text': 'Rome', 'spans': []}]
+    """
+    number = -1
+    if not isinstance(records, Iterable):
+        raise ValueError(f"Records must be a data set or a list of dicts, got {records!r:.80}.")
+    for number, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise ValueError(f"record {number}: A record must be a dict, got {record!r:.80}.")
+        with_id = {**record, "id": number if record.get("id") is None else record["id"]}
+        checked = check_record(with_id, f"record {number}")
+        for name in with_id.keys() - checked.keys():
+            if with_id[name] is not None:
+                report.note(f"field {name!r} not kept")
+        scored = [span for span in checked.get("spans", ()) if "scores" in span]
+        if scored and not scores:
+            report.note("span whose scores are not kept", len(scored))
+        report.count(checked)
+        yield checked
+    if number < 0:
+        raise ValueError("There must be at least one record to write, got none.")
+
+
+def check_string(value: object, where: str, name: str) -> str:
+    """Return a string that can be written to a file.
+
+    Raises:
+        ValueError: something else, or half of a surrogate pair.
+
+    Example:
+        >>> check_string("Ann", "record 0", "text")
+        'Ann'
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: A {name} must be a string, got {value!r:.80}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where}: A {name} must be Unicode text, got {value[error.start]!r} at character "
+            f"{error.start}, half of a surrogate pair. Was it cut, or decoded wrongly?"
+        ) from error
+    return value
+
+
+def check_list(value: object, where: str, name: str) -> list[Any]:
+    """Return a list.
+
+    Raises:
+        ValueError: something else, None among it.
+
+    Example:
+        >>> check_list([], "record 0", "spans")
+        []
+    """
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{where}: `{name}` must be a list, [] for none, got {value!r:.80}.")
+    return list(value)
+
+
+def check_scores(scores: object, labels: list[str] | None, where: str) -> list[float | None]:
+    """Return the scores of labels, None where there is none.
+
+    Raises:
+        ValueError: other than one number per label.
+
+    Example:
+        >>> check_scores([1, None], ["person", "place"], "record 0")
+        [1.0, None]
+    """
+    listed = check_list(scores, where, "scores")
+    numbers = all(
+        one is None or (isinstance(one, (int, float)) and not isinstance(one, bool))
+        for one in listed
+    )
+    if labels is None or len(listed) != len(labels) or not numbers:
+        raise ValueError(
+            f"{where}: `scores` must be one number per label of {labels}, got {scores!r:.80}."
+        )
+    return [None if one is None else float(one) for one in listed]
+
+
+def _as_cell(cell: object, where: str) -> str | None:
+    if cell is None or cell != cell:  # NaN
+        return None
+    if isinstance(cell, (str, int, float)):
+        return check_string(str(cell), where, "value")
+    raise ValueError(f"{where}: A value of a column must be a string or number, got {cell!r:.80}.")

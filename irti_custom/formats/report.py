@@ -1,0 +1,113 @@
+"""Count what was read or written, and what could not be: an error, or a count by kind.
+
+a discontinuous span  ->  ValueError with file and line
+                      ->  or, with on_error="skip", skipped["discontinuous span"] += 1
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+ON_ERROR = ("raise", "skip")
+
+
+@dataclass
+class Report:
+    """What was read from a file, or written to one.
+
+    Args:
+        format: the name of the format.
+        on_error: "raise", or "skip" to count what a record, or the file, cannot hold.
+        writing: whether a file is written.
+
+    Attributes:
+        records: how many texts or tables were read, or given to be written.
+        positions: how many spans or columns of these.
+        labels: how often each of their labels.
+        skipped: annotation that was left out, by kind; empty with ``on_error="raise"``.
+        notes: all else that is worth knowing: a scheme that was found out, fields not kept.
+        lossy: whether some of the notes are of something that was left out.
+
+    Raises:
+        ValueError: another `on_error`.
+
+    Example:
+        >>> report = Report("brat", on_error="skip")
+        >>> report.misfit("relation", "a.ann, line 3", "Records hold no relations.")
+        >>> report.count({"columns": [{"labels": ["place"]}]})
+        >>> print(report)
+        brat: 1 record, 1 position
+        labels: place 1
+        skipped: relation 1
+    """
+
+    format: str
+    on_error: str = "raise"
+    writing: bool = False
+    records: int = 0
+    positions: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    lossy: bool = False
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ON_ERROR:
+            raise ValueError(f"`on_error` must be one of {ON_ERROR}, got {self.on_error!r}.")
+
+    def misfit(self, kind: str, where: str, message: str) -> None:
+        """Raise for what cannot be represented, or count it; the caller then leaves it out.
+
+        Args:
+            kind: what it is, in words that a count makes sense of.
+            where: file and line.
+            message: the rule, what was received, the way out.
+
+        Raises:
+            ValueError: with ``on_error="raise"``.
+        """
+        if self.on_error == "raise":
+            raise ValueError(f"{where}: {message} To count these and go on: on_error='skip'.")
+        self.skipped[kind] += 1
+
+    def note(self, what: str, times: int = 1, lost: bool = True) -> None:
+        """Count something that is worth knowing, and no error.
+
+        Args:
+            what: in words that a count makes sense of.
+            times: how often.
+            lost: whether it is left out.
+        """
+        self.notes[what] += times
+        self.lossy |= lost
+
+    def count(self, record: Mapping[str, Any]) -> None:
+        """Count a record, its positions and its labels."""
+        self.records += 1
+        positions = record["spans"] if "spans" in record else record["columns"]
+        self.positions += len(positions)
+        for position in positions:
+            self.labels.update(position["labels"] or ())
+
+    def log(self, path: str) -> None:
+        """Log the counts; as a warning where something was left out."""
+        level = logging.WARNING if self.skipped or self.lossy else logging.INFO
+        logger.log(level, "%s: %s", path, self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.format}: {self.records} record{'s' * (self.records != 1)}, "
+            f"{self.positions} position{'s' * (self.positions != 1)}"
+            f"{' given' if self.writing else ''}"
+        ]
+        for name in ("labels", "skipped", "notes"):
+            counts = getattr(self, name).most_common()
+            if counts:
+                lines.append(f"{name}: " + ", ".join(f"{what} {times}" for what, times in counts))
+        return "\n".join(lines)

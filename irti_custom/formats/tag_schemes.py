@@ -1,0 +1,185 @@
+"""Between tags of words and entities: BIO, IOB1, IOBES.
+
+    B-PER I-PER O B-LOC  <->  Entity(0, 2, "PER"), Entity(3, 4, "LOC")
+
+Of IOBES the letters of BILOU (L for E, U for S) are read, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+SCHEMES = ("BIO", "IOB1", "IOBES")
+_TAG = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
+_BILOU = {"L": "E", "U": "S"}
+
+
+class Entity(NamedTuple):
+    """The words of an entity, `end` exclusive, and its label."""
+
+    start: int
+    end: int
+    label: str
+
+
+class Misfit(NamedTuple):
+    """A tag that its scheme does not allow where it is."""
+
+    word: int
+    message: str
+
+
+class _Tag(NamedTuple):
+    letter: str
+    label: str
+
+
+def parse(tag: str) -> _Tag | None:
+    """Split a tag into letter and label; None for something else.
+
+    Example:
+        >>> parse("B-PER")
+        _Tag(letter='B', label='PER')
+    """
+    if tag == "O":
+        return _Tag("O", "")
+    match = _TAG.fullmatch(tag)
+    return _Tag(_BILOU.get(match[1], match[1]), match[2]) if match else None
+
+
+def detect_scheme(sentences: Iterable[Sequence[str]]) -> str | None:
+    """Find out the scheme of tags; "BIO" where nothing speaks against it.
+
+    IOBES has letters of its own. In IOB1, "B" stands only between two entities of the same label
+    that touch, so an "I" begins all others; in BIO it begins none.
+
+    Returns:
+        The scheme, or None for tags that are of none.
+
+    Example:
+        >>> detect_scheme([["I-PER", "O", "I-LOC", "B-LOC"]])
+        'IOB1'
+    """
+    starts_with_i = lone_b = False
+    for sentence in sentences:
+        before = _Tag("O", "")
+        for tag in map(parse, sentence):
+            if tag is None:
+                return None
+            if tag.letter in "ES":
+                return "IOBES"
+            touches = before.label == tag.label
+            starts_with_i |= tag.letter == "I" and not touches
+            lone_b |= tag.letter == "B" and not touches
+            before = tag
+    return "IOB1" if starts_with_i and not lone_b else "BIO"
+
+
+def entities_of(tags: Sequence[str], scheme: str) -> tuple[list[Entity], list[Misfit]]:
+    """Find the entities that the tags of a sentence mark.
+
+    Args:
+        tags: one per word.
+        scheme: "BIO", "IOB1" or "IOBES".
+
+    Returns:
+        The entities, and the tags that do not fit; no entity holds one of these.
+
+    Example:
+        >>> entities_of(["B-PER", "I-PER", "O", "I-LOC"], "BIO")[0]
+        [Entity(start=0, end=2, label='PER')]
+        >>> entities_of(["O", "E-LOC"], "IOBES")[1][0].message
+        "A tag of IOBES must be O, begin with B-, or go on with its label, got 'E-LOC' after 'O'."
+    """
+    allowed = "BIOES" if scheme == "IOBES" else "BIO"
+    entities: list[Entity] = []
+    misfits: list[Misfit] = []
+    open_at: int | None = None  # where the entity begins that is not at its end yet
+    open_label = ""
+
+    def close(end: int) -> None:
+        nonlocal open_at
+        if open_at is not None:
+            if scheme == "IOBES":
+                misfits.append(
+                    Misfit(end - 1, f"An entity of IOBES must end with E-, got {tags[end - 1]!r}.")
+                )
+            else:
+                entities.append(Entity(open_at, end, open_label))
+        open_at = None
+
+    for index, text in enumerate(tags):
+        tag = parse(text)
+        goes_on = tag is not None and open_at is not None and tag.label == open_label
+        if tag is None or tag.letter not in allowed:
+            close(index)
+            message = f"A tag of {scheme} must be O or one of {allowed} with a label, got {text!r}."
+            misfits.append(Misfit(index, message))
+        elif tag.letter == "O":
+            close(index)
+        elif tag.letter == "S":
+            close(index)
+            entities.append(Entity(index, index + 1, tag.label))
+        elif tag.letter == "E" and goes_on:
+            assert open_at is not None
+            entities.append(Entity(open_at, index + 1, tag.label))
+            open_at = None
+        elif tag.letter == "I" and goes_on:
+            pass
+        elif tag.letter == "B" or (tag.letter == "I" and scheme == "IOB1"):
+            close(index)
+            open_at, open_label = index, tag.label
+        else:
+            close(index)
+            before = tags[index - 1] if index else "nothing"
+            hint = " In scheme='IOB1' it may begin an entity." if scheme == "BIO" else ""
+            misfits.append(
+                Misfit(
+                    index,
+                    f"A tag of {scheme} must be O, begin with B-, or go on with its label, "
+                    f"got {text!r} after {before!r}.{hint}",
+                )
+            )
+    close(len(tags))
+    return entities, misfits
+
+
+def tags_of(entities: Iterable[Entity], length: int, scheme: str) -> list[str]:
+    """Write the tags of a sentence.
+
+    Args:
+        entities: those that do not overlap.
+        length: the number of words.
+        scheme: "BIO", "IOB1" or "IOBES".
+
+    Example:
+        >>> tags_of([Entity(0, 2, "PER"), Entity(2, 3, "PER")], 4, "IOBES")
+        ['B-PER', 'E-PER', 'S-PER', 'O']
+    """
+    tags = ["O"] * length
+    for start, end, label in sorted(entities):
+        letters = ["B"] + ["I"] * (end - start - 1)
+        if scheme == "IOBES":
+            letters[-1] = "S" if end - start == 1 else "E"
+        if scheme == "IOB1":
+            before = tags[start - 1][2:] if start else ""
+            letters[0] = "B" if before == label else "I"
+        tags[start:end] = [f"{letter}-{label}" for letter in letters]
+    return tags
+
+
+def check_scheme(scheme: str) -> str:
+    """Return the name of a scheme.
+
+    Raises:
+        ValueError: an unknown one.
+
+    Example:
+        >>> check_scheme("BIO")
+        'BIO'
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"`scheme` must be one of {SCHEMES}, got {scheme!r}.")
+    return scheme

@@ -1,0 +1,188 @@
+"""Between words with tags and records, for all formats that hold these.
+
+Sentence(words, tags)  <->  {"text": "Ann saw Rome", "spans": [...]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from .records import Record, merge_spans
+from .report import Report
+from .tag_schemes import Entity, check_scheme, detect_scheme, entities_of, tags_of
+from .words import SplitText, join, split
+
+MODES = ("entities", "all")
+
+
+class Sentence(NamedTuple):
+    """Words, their tags in one or more columns, and where each word is.
+
+    Attributes:
+        id: of the record.
+        words: M words.
+        columns: per column of tags, M tags.
+        locations: per word, file and line.
+    """
+
+    id: str
+    words: list[str]
+    columns: list[list[str]]
+    locations: Sequence[str]
+
+
+def check_mode(words: str) -> str:
+    """Return how words are read or written.
+
+    Raises:
+        ValueError: an unknown way.
+
+    Example:
+        >>> check_mode("all")
+        'all'
+    """
+    if words not in MODES:
+        raise ValueError(f"`words` must be one of {MODES}, got {words!r}.")
+    return words
+
+
+def find_scheme(
+    sentences: Iterable[Sentence], scheme: str | None, source: object, report: Report
+) -> str:
+    """Return the scheme of a file's tags, and note it.
+
+    Raises:
+        ValueError: tags of no scheme, or an unknown scheme.
+
+    Example:
+        >>> sentences = [Sentence("0", ["Ann"], [["S-PER"]], ["a.conll, line 1"])]
+        >>> find_scheme(sentences, None, "a.conll", Report("conll"))
+        'IOBES'
+    """
+    if scheme is None:
+        scheme = detect_scheme(column for sentence in sentences for column in sentence.columns)
+        if scheme is None:
+            raise ValueError(
+                f"{source}: Tags must be O, or a letter and a label such as B-PER, to mark "
+                "entities, and some are not. words='all' reads every tag as the label of its word; "
+                "`tag_columns` says which columns are tags, and `comment` which lines of a CoNLL "
+                "file are comments."
+            )
+        report.note(f"tags read as {scheme}, which was found out", lost=False)
+    return check_scheme(scheme)
+
+
+def read_sentence(sentence: Sentence, words: str, scheme: str, report: Report) -> Record:
+    """Make a record of a sentence.
+
+    Args:
+        sentence: words and tags.
+        words: "entities" or "all".
+        scheme: of the tags; not used for "all".
+        report: counts tags that do not fit their scheme.
+
+    Example:
+        >>> sentence = Sentence("0", ["Ann", "sings"], [["B-PER", "O"]], ["line 1", "line 2"])
+        >>> read_sentence(sentence, "entities", "BIO", Report("conll"))
+        {'id': '0', 'text': 'Ann sings', 'spans': [{'start': 0, 'end': 3, 'labels': ['PER']}]}
+    """
+    text, char_spans = join(sentence.words)
+    annotations: list[tuple[int, int, str | None, float | None]] = []
+    if words == "all":
+        for index, char_span in enumerate(char_spans):
+            annotations += [(*char_span, column[index], None) for column in sentence.columns]
+    else:
+        for column in sentence.columns:
+            entities, misfits = entities_of(column, scheme)
+            for index, message in misfits:
+                report.misfit(f"tag that is no {scheme}", sentence.locations[index], message)
+            for start, end, label in entities:
+                annotations.append((char_spans[start].start, char_spans[end - 1].end, label, None))
+    return {"id": sentence.id, "text": text, "spans": merge_spans(annotations, report)}
+
+
+def write_sentences(
+    records: Iterable[Record], report: Report, words: str, scheme: str, split_words: str
+) -> Iterator[Sentence]:
+    """Make sentences of records.
+
+    Args:
+        records: texts with spans.
+        report: counts what tags cannot hold: spans that overlap, or have no or several labels.
+        words: "entities", or "all" for texts in which each word is a span with one label.
+        scheme: "BIO", "IOB1" or "IOBES".
+        split_words: "spaces" or "punctuation".
+
+    Raises:
+        ValueError: what does not fit, as the report has it; with ``words="all"`` always.
+
+    Example:
+        >>> spans = [{"start": 0, "end": 3, "labels": ["PER"]}]
+        >>> records = [{"id": "0", "text": "Ann sings", "spans": spans}]
+        >>> next(write_sentences(records, Report("conll"), "entities", "BIO", "spaces")).columns
+        [['B-PER', 'O']]
+    """
+    check_mode(words)
+    check_scheme(scheme)
+    for record in records:
+        where = f"record {record['id']!r}"
+        parts = split(record, split_words, where, report)
+        if not parts.words:
+            report.misfit(
+                "text without words", where, f"A text must have words, got {record!r:.80}."
+            )
+            continue
+        if words == "all":
+            tags = _tag_of_each_word(parts, where)
+        else:
+            tags = tags_of(_entities(parts, where, report), len(parts.words), scheme)
+        yield Sentence(record["id"], parts.words, [tags], [])
+
+
+def one_label(span: dict[str, Any], where: str, report: Report) -> str | None:
+    """Return the label of a span for a format that holds just one; None if it is left out.
+
+    Example:
+        >>> one_label({"labels": ["PER"]}, "record 0", Report("conll"))
+        'PER'
+    """
+    labels = span["labels"] or []
+    if len(labels) == 1:
+        return str(labels[0])
+    kind = "span with several labels" if labels else "span without a label"
+    report.misfit(kind, where, f"Each span must have one label in {report.format}, got {span}.")
+    return None
+
+
+def _entities(parts: SplitText, where: str, report: Report) -> list[Entity]:
+    entities: list[Entity] = []
+    end_before = 0
+    for start, end, span in sorted(parts.spans, key=lambda word_span: word_span[:2]):
+        label = one_label(span, where, report)
+        if label is None:
+            continue
+        if start < end_before:
+            report.misfit(
+                "span that overlaps",
+                where,
+                f"Spans must not overlap in {report.format}, got {span} within another one.",
+            )
+            continue
+        entities.append(Entity(start, end, label))
+        end_before = end
+    return entities
+
+
+def _tag_of_each_word(parts: SplitText, where: str) -> list[str]:
+    tags: list[str | None] = [None] * len(parts.words)
+    for start, end, span in parts.spans:
+        if end - start == 1 and tags[start] is None and len(span["labels"] or []) == 1:
+            tags[start] = span["labels"][0]
+    whole = [tag for tag in tags if tag is not None]
+    if len(whole) != len(tags) or len(parts.spans) != len(tags):
+        raise ValueError(
+            f"{where}: With words='all' each word must be a span with one label, got {tags!r:.80}. "
+            "words='entities' writes the spans as entities."
+        )
+    return whole

@@ -1,0 +1,119 @@
+"""Between a text and its words: join them, split them, find the words of a span.
+
+    ["Ann", "saw", "Rome"]  ->  "Ann saw Rome", [(0, 3), (4, 7), (8, 12)]
+
+Formats of words hold no white space but the single space between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .records import Record
+from .report import Report
+
+SPLITS = ("spaces", "punctuation")
+_PIECE = re.compile(r"\w+|[^\w\s]")
+
+
+class Word(NamedTuple):
+    """The characters of a word in its text."""
+
+    start: int
+    end: int
+
+
+class WordSpan(NamedTuple):
+    """The words of a span, `end` exclusive, and the span itself."""
+
+    start: int
+    end: int
+    span: dict[str, Any]
+
+
+class SplitText(NamedTuple):
+    """The words of a text, and which of them each span holds."""
+
+    words: list[str]
+    spans: list[WordSpan]
+
+
+def join(words: Sequence[str]) -> tuple[str, list[Word]]:
+    """Join words by single spaces.
+
+    Example:
+        >>> join(["Ann", "saw"])
+        ('Ann saw', [Word(start=0, end=3), Word(start=4, end=7)])
+    """
+    char_spans, start = [], 0
+    for word in words:
+        char_spans.append(Word(start, start + len(word)))
+        start += len(word) + 1
+    return " ".join(words), char_spans
+
+
+def split(record: Record, split_words: str, where: str, report: Report) -> SplitText:
+    """Split a text into words, and find those of each span.
+
+    Args:
+        record: a text with spans.
+        split_words: "spaces", for a text that is words and single spaces; or "punctuation" to cut
+            off each punctuation mark, and cut where spans begin and end.
+        where: of the record, in errors.
+        report: counts the spans that are not made of whole words.
+
+    Raises:
+        ValueError: another `split_words`; or what does not fit, as the report has it.
+
+    Example:
+        >>> record = {"id": "0", "text": "Ann!", "spans": [{"start": 0, "end": 3, "labels": ["x"]}]}
+        >>> split(record, "punctuation", "record 0", Report("conll")).words
+        ['Ann', '!']
+    """
+    if split_words not in SPLITS:
+        raise ValueError(f"`split_words` must be one of {SPLITS}, got {split_words!r}.")
+    if "text" not in record:
+        raise ValueError(f"{where}: Words are written of texts, got a table.")
+    text, spans = record["text"], record["spans"]
+    char_spans = _char_spans(text, spans, split_words)
+    words = [text[start:end] for start, end in char_spans]
+    if " ".join(words) != text:
+        if split_words == "punctuation":
+            report.note("texts whose white space changed")
+        else:
+            report.misfit(
+                "white space",
+                where,
+                f"A text must be words and single spaces between them, got {text!r:.80}. "
+                "split_words='punctuation' writes it with other white space.",
+            )
+    first = {start: index for index, (start, _) in enumerate(char_spans)}
+    last = {end: index + 1 for index, (_, end) in enumerate(char_spans)}
+    word_spans = []
+    for span in spans:
+        start, end = first.get(span["start"]), last.get(span["end"])
+        if start is None or end is None:
+            report.misfit(
+                "span that is not whole words",
+                where,
+                "A span must begin and end where words do, got "
+                f"{text[span['start'] : span['end']]!r:.80} at {span['start']}. "
+                "split_words='punctuation' cuts words where spans begin and end.",
+            )
+        else:
+            word_spans.append(WordSpan(start, end, span))
+    return SplitText(words, word_spans)
+
+
+def _char_spans(text: str, spans: list[dict[str, Any]], split_words: str) -> list[Word]:
+    if split_words == "spaces":
+        return [Word(*match.span()) for match in re.finditer(r"\S+", text)]
+    cuts = {end for span in spans for end in (span["start"], span["end"])}
+    char_spans = []
+    for match in _PIECE.finditer(text):
+        inner = sorted(cut for cut in cuts if match.start() < cut < match.end())
+        ends = [match.start(), *inner, match.end()]
+        char_spans += [Word(start, end) for start, end in zip(ends, ends[1:])]
+    return char_spans

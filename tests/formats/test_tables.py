@@ -1,0 +1,178 @@
+"""Tables: CSV, TSV, Excel, Parquet."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from irti_custom import read_records, write_records
+from irti_custom.formats.read_write import read_with_report
+from tests.formats.strategies import TEXT, fast, round_trip
+
+CELL = TEXT | st.sampled_from(["007", "1.50", "NA", "null", "=1+2", "'x", " a ", "2020-01-01", '"'])
+
+
+@st.composite
+def columns(draw, cell=CELL):
+    width, height = draw(st.integers(1, 3)), draw(st.integers(0, 3))
+    cells = st.lists(st.none() | cell, min_size=height, max_size=height)
+    return [
+        {"header": draw(st.none() | cell), "values": draw(cells), "labels": None}
+        for _ in range(width)
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.parquet"])
+@given(columns=columns())
+@fast
+def test_tables_come_back(columns, name, tmp_path):
+    if name != "a.parquet" and len(columns) == 1:  # or it asks whether that is the right delimiter
+        columns[0]["header"] = "x"
+    table = {"id": "a", "columns": columns}
+    assert round_trip([table], tmp_path / name, "auto") == [table]
+
+
+@given(columns=columns(CELL.filter(lambda cell: "\r" not in cell)))
+@fast
+def test_workbooks_come_back(columns, tmp_path):
+    pytest.importorskip("openpyxl")
+    columns[0]["header"] = "first"  # a sheet begins and ends where cells are
+    columns[-1]["header"] = "last"
+    for column in columns:
+        column["values"] = [*column["values"], "end"]
+    table = {"id": "a", "columns": columns}
+    assert round_trip([table], tmp_path / "a.xlsx", "auto") == [table]
+
+
+def csv(tmp_path, content, name="people.csv"):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_csv_sample(tmp_path):
+    content = '\ufeffname,note\r\nAnn,"a, b\r\nc"\r\nBob,\r\n'
+    for path in (
+        csv(tmp_path, content),
+        csv(tmp_path, gzip.compress(content.encode()), "p.csv.gz"),
+    ):
+        (table,) = read_records(path).to_list()
+        assert table["columns"] == [
+            {"header": "name", "values": ["Ann", "Bob"], "labels": None},
+            {"header": "note", "values": ["a, b\r\nc", None], "labels": None},
+        ]
+    assert read_records(csv(tmp_path, content))[0]["id"] == "people"
+    (table,) = read_records(csv(tmp_path, "Ann;7\nBob;8\n"), header=False, delimiter=";").to_list()
+    assert [column["values"] for column in table["columns"]] == [["Ann", "Bob"], ["7", "8"]]
+    assert [column["header"] for column in table["columns"]] == [None, None]
+
+
+BROKEN = {
+    "short row": ("a,b\n1\n", "line 2: All rows must have as many cells, got 1 after 2"),
+    "blank line": ("a,b\n\n1,2", "line 2: All rows must have as many cells, got 0 after 2"),
+    "open quote": ('a,b\n"1,2\n', "line 2: It must be CSV: unexpected end of data"),
+    "semicolons": ("a;b\n1;2\n", "column 'a;b', if ';' divides its cells. Pass `delimiter`"),
+    "empty": ("", "must hold a table, and it has no cells"),
+    "latin-1": (b"a\n\xc4\n", "line 2: The file must be UTF-8"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_csv_has_a_line(tmp_path, case):
+    content, message = BROKEN[case]
+    with pytest.raises(ValueError, match=message):
+        read_records(csv(tmp_path, content), on_error="skip")
+
+
+def test_tab_separated_words_with_tags_are_no_table(tmp_path):
+    path = csv(tmp_path, "Ann\tB-PER\nsaw\tO\n", "a.tsv")
+    assert read_records(path)["text"][:] == ["Ann saw"]
+    assert "columns" in read_records(path, "csv").column_names
+
+
+def test_what_a_table_file_cannot_hold_raises_or_is_counted(tmp_path):
+    path = tmp_path / "a.csv"
+    column = {"header": "x", "values": ["1", ""], "labels": ["number"]}
+    table = {"id": "t", "title": "numbers", "columns": [column]}
+    with pytest.raises(ValueError, match=r"holds no labels, got \['number'\]. format='jsonl' does"):
+        write_records([table], path)
+    report = write_records([table], path, on_error="skip")
+    assert report.skipped == {"labels of a column": 1, "empty text": 1}
+    assert report.notes == {"id not kept": 1, "title not kept": 1}
+    other = {"header": "y", "values": [], "labels": None}
+    with pytest.raises(ValueError, match=r"All columns must have as many values, got \[0, 2\]"):
+        write_records([{"columns": [column, other]}], path)
+    for records in ([table] * 2, [{"text": "a", "spans": []}], [{"columns": []}]):
+        with pytest.raises(ValueError, match="holds one table with columns, got"):
+            write_records(records, path)
+    with pytest.raises(ValueError, match="`delimiter` must be one character"):
+        read_records(path, delimiter="::")
+    with pytest.raises(ValueError, match="`header` must be True or False"):
+        read_records(path, header="first")
+
+
+def test_parquet_columns_of_many_types(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = {
+        "int": [7, None],
+        "float": [1.5, float("nan")],
+        "bool": [True, False],
+        "date": [datetime.date(2020, 1, 31), None],
+        "": ["x", ""],
+    }
+    pq.write_table(pa.table(table), path)
+    read = read_records(path)[0]["columns"]
+    assert [column["values"] for column in read] == [
+        ["7", None],
+        ["1.5", None],
+        ["True", "False"],
+        ["2020-01-31", None],
+        ["x", None],
+    ]
+    assert read[-1]["header"] is None
+    pq.write_table(pa.table({"spans": [[1]]}), path)
+    with pytest.raises(ValueError, match=r"row 0 of 'spans': A cell must be text, a number or a"):
+        read_records(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="must be a Parquet file, which it is not"):
+        read_records(path)
+
+
+def test_workbook_with_formulas_dates_and_sheets(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    path = tmp_path / "a.xlsx"
+    book = openpyxl.Workbook()
+    for row in (["n", "day"], [7, datetime.datetime(2020, 1, 31)], [1.5, None]):
+        book.active.append(row)
+    book.create_sheet("empty")
+    book.save(path)
+    (table,) = read_records(path).to_list()
+    assert [c["values"] for c in table["columns"]] == [["7", "1.5"], ["2020-01-31 00:00:00", None]]
+    book["empty"].append(["=1+2"])
+    book["empty"].merge_cells("A1:B2")
+    book.save(path)
+    with pytest.raises(ValueError, match=r"got \['Sheet', 'empty'\]. `sheet` names it"):
+        read_records(path)
+    with pytest.raises(ValueError, match=r"`sheet` must be one of \['Sheet', 'empty'\]"):
+        read_records(path, sheet="x")
+    with pytest.raises(ValueError, match="empty!A1: A formula must have its value stored"):
+        read_records(path, sheet="empty", header=False)
+    report = read_with_report(path, sheet="empty", header=False, on_error="skip").report
+    assert report.skipped == {"formula without a value": 1}
+    assert report.notes == {"merged cells, read as the first of them": 1}
+
+
+def test_workbook_that_is_none_and_cells_that_are_none(tmp_path):
+    pytest.importorskip("openpyxl")
+    path = csv(tmp_path, "a,b", "a.xlsx")
+    with pytest.raises(ValueError, match=r"must be an Excel workbook, \.xlsx, which it is not"):
+        read_records(path)
+    for cell in ("a\x00", "a\r", "a" * 32768):
+        with pytest.raises(ValueError, match="at most 32767 characters, and no control characters"):
+            write_records([{"columns": [{"header": "x", "values": [cell]}]}], path)
