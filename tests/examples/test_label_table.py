@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -39,7 +38,7 @@ def label(model, monkeypatch, tmp_path):
         arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
         monkeypatch.setattr(sys, "argv", ["label_table.py", *arguments])
         label_table.main()
-        return label_table.READERS[kind](Path(given["output"]))
+        return label_table.read_table(str(given["output"]))
 
     return call
 
@@ -103,10 +102,40 @@ def test_by_columns_a_table_is_read(label, model):
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as a table in UTF-8: No columns"),
+        (b"a\n\xff\n", "cannot be read .*'utf-8' codec"),
+        (b"a,a\n1,2\n", r"a name of its own, got \['a', 'a'\]"),
+        (b"a,\n1,2\n", "a name of its own"),
+        (b"a;b\n1;2\n", r"one column, 'a;b'\. Should it be --delimiter"),
+        (b"a\n1,2\n", "cannot be read "),
+        (None, "cannot be read .*No such file"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_named(content, message, tmp_path):
+    import label_table
+
+    path = tmp_path / "in.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SystemExit, match=f"(?s)in.csv.*{message}"):
+        label_table.read_table(str(path))
+
+
+def test_another_delimiter(tmp_path):
+    import label_table
+
+    (tmp_path / "in.csv").write_text("a;b\n1,5;2\n")
+    frame = label_table.read_table(str(tmp_path / "in.csv"), ";")
+    assert frame.to_dict("records") == [{"a": "1,5", "b": "2"}]
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"by": "cells"}, r"--by must be one of .*'rows'.* got 'cells'"),
-        ({"shape": "round"}, "--shape must be one of"),
+        ({"by": "cells"}, "2"),  # argparse says the rest
+        ({"shape": "round"}, "2"),
         ({"output": "labels.txt"}, r"--output must be one of .*'\.csv'.* got 'labels\.txt'"),
         ({"columns": "fax"}, r"has no \['fax'\]\. It has \['name', 'no', 'in'\]"),
         ({"frame": FRAME.assign(no_labels="x")}, "has the column 'no_labels' already"),
