@@ -13,7 +13,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # of child processes as well: sums depend on it
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="irti-custom-modules-")
 
-import multiprocess
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, logging
@@ -24,8 +23,6 @@ from tests.tiny import save_base, tiny_model, word_tokenizer
 
 logging.disable_progress_bar()
 torch.set_num_threads(1)  # the tests run side by side
-# Of `datasets.map`. A fork of a process in which native libraries have left threads may end it.
-multiprocess.set_start_method("spawn", force=True)
 
 
 @pytest.fixture(autouse=True)
