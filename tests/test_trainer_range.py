@@ -101,6 +101,15 @@ def encode(batch: dict, ids: list[int], tokenizer) -> dict:
 
 
 def test_rows_come_from_parallel_map_and_from_streams_alike(tmp_path):
+    # In a process of its own: a worker that had run most other tests died here, without a message.
+    script = "import sys; from tests.test_trainer_range import check_rows; check_rows(sys.argv[1])"
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def check_rows(folder: str) -> None:
     texts = {"text": ["Ann sees Bob", "the cat", "a dog in Rome ."] * 8}
     texts["spans"] = [[[0, 3], [9, 12]], [[4, 7]], []] * 8
     tokenizer = word_tokenizer()
@@ -112,7 +121,7 @@ def test_rows_come_from_parallel_map_and_from_streams_alike(tmp_path):
     assert isinstance(streamed, IterableDataset)
     assert list(mapped) == list(streamed)
     for rows in (mapped, streamed):
-        trainer = train("multiclass", tmp_path, rows=rows, max_steps=3)
+        trainer = train("multiclass", folder, rows=rows, max_steps=3)
         assert trainer.state.global_step == 3
 
 
