@@ -194,16 +194,8 @@ def check_runs_here(runtime: str, precision: str) -> None:
         raise ValueError(f"`runtime` must be one of {RUNTIMES}, got {runtime!r}.")
     if precision not in GRAPH_FILES:
         raise ValueError(f"`precision` must be one of {tuple(GRAPH_FILES)}, got {precision!r}.")
-    if precision == "bfloat16" and runtime != "openvino":
-        raise ValueError(
-            "ONNX Runtime computes this graph in float32 or int8, got precision='bfloat16'. "
-            "Use runtime='openvino'."
-        )
-    if precision == "bfloat16" and not has_amx():
-        raise ValueError(
-            "precision='bfloat16' is slower than float32 on this CPU, which has no AMX (amx_bf16). "
-            "Use precision='int8' or 'float32'."
-        )
+    if reason := _why_not(runtime, precision):
+        raise ValueError(reason)
 
 
 def installed() -> list[str]:
@@ -214,8 +206,22 @@ def installed() -> list[str]:
 def runs_here() -> list[tuple[str, str]]:
     """List pairs of runtime and precision that are installed and that this machine has."""
     pairs = [(runtime, precision) for runtime in installed() for precision in GRAPH_FILES]
-    slow = set() if has_amx() else {"bfloat16"}
-    return [pair for pair in pairs if pair[1] not in slow and pair != ("onnxruntime", "bfloat16")]
+    return [pair for pair in pairs if not _why_not(*pair)]
+
+
+def _why_not(runtime: str, precision: str) -> str | None:
+    """Say why a runtime does not compute in a precision on this machine; None if it does."""
+    if precision == "bfloat16" and runtime != "openvino":
+        return (
+            "ONNX Runtime computes this graph in float32 or int8, got precision='bfloat16'. "
+            "Use runtime='openvino'."
+        )
+    if precision == "bfloat16" and not has_amx():
+        return (
+            "precision='bfloat16' is slower than float32 on this CPU, which has no AMX (amx_bf16). "
+            "Use precision='int8' or 'float32'."
+        )
+    return None
 
 
 def has_amx() -> bool:

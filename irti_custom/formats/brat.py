@@ -13,10 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from .files import bare_suffix, check_file, new_folder, read_lines, read_text
-from .records import Record, check_range, merge_spans
+from .records import Annotation, Record, check_range, merge_spans, texts
 from .report import Report
 
 _ID = re.compile(r"(?!.*(^|/)\.)[\w.,@+= -]+(/[\w.,@+= -]+)*")
@@ -28,7 +28,6 @@ _KINDS = {
     "*": "equivalence",
     "N": "normalization",
 }
-_Annotation = tuple[int, int, Optional[str], Optional[float]]
 
 
 class _Document(NamedTuple):
@@ -57,7 +56,7 @@ def read(path: Path, report: Report, attributes: str | None = None) -> Iterator[
         raise ValueError(f"`attributes` must be None or 'labels', got {attributes!r}.")
     for name, text_path, annotation in _documents(path):
         text = read_text(text_path)
-        annotations: list[_Annotation] = []
+        annotations: list[Annotation] = []
         if annotation is None:
             report.note("text without .ann", lost=False)
         else:
@@ -77,10 +76,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
         'T1\tplace 8 12\tRome\n'
     """
     checked = {}
-    for record in records:
-        where = f"record {record['id']!r}"
-        if "text" not in record:
-            raise ValueError(f"{where}: brat holds texts, got a table.")
+    for where, record in texts(records, report):
         if not _ID.fullmatch(record["id"]) or record["id"] in checked:
             raise ValueError(
                 f"{where}: An id names the files of its record: it must be there once, and be of "
@@ -115,15 +111,15 @@ def _documents(path: Path) -> list[_Document]:
             raise ValueError(f"{path} must have its text beside it, a .txt of the same name.")
         return [_Document(_stem(text.name), text, _beside(text, ".ann"))]
     files = sorted(one for one in path.rglob("*") if one.is_file())
-    texts = {_stem(one.relative_to(path).as_posix()): one for one in files if _is(one, ".txt")}
+    bodies = {_stem(one.relative_to(path).as_posix()): one for one in files if _is(one, ".txt")}
     notes = {_stem(one.relative_to(path).as_posix()): one for one in files if _is(one, ".ann")}
-    alone = sorted(set(notes) - set(texts))
-    if alone or not texts:
+    alone = sorted(set(notes) - set(bodies))
+    if alone or not bodies:
         raise ValueError(
-            f"{path} must hold .txt files, and one for each .ann, got {len(texts)} of them, and "
+            f"{path} must hold .txt files, and one for each .ann, got {len(bodies)} of them, and "
             f"none for {alone[:5]}."
         )
-    return [_Document(name, text, notes.get(name)) for name, text in sorted(texts.items())]
+    return [_Document(name, text, notes.get(name)) for name, text in sorted(bodies.items())]
 
 
 def _is(path: Path, suffix: str) -> bool:
@@ -139,8 +135,8 @@ def _beside(path: Path, suffix: str) -> Path | None:
     return next((name for name in names if name.is_file()), None)
 
 
-def _annotations(path: Path, text: str, report: Report, with_attributes: bool) -> list[_Annotation]:
-    by_name: dict[str, _Annotation] = {}
+def _annotations(path: Path, text: str, report: Report, with_attributes: bool) -> list[Annotation]:
+    by_name: dict[str, Annotation] = {}
     attributes: list[tuple[str, str, str]] = []
     for number, line in read_lines(path):
         where = f"{path}, line {number}"
@@ -183,7 +179,7 @@ def _annotations(path: Path, text: str, report: Report, with_attributes: bool) -
     return labels
 
 
-def _text_bound(content: str, text: str, where: str, report: Report) -> _Annotation | None:
+def _text_bound(content: str, text: str, where: str, report: Report) -> Annotation | None:
     ends, tab, surface = content.partition("\t")
     if ";" in ends:
         report.misfit(

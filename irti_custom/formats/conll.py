@@ -21,11 +21,10 @@ from typing import NamedTuple
 from .files import MARK, Line, read_lines, writing
 from .records import Record
 from .report import Report
-from .tag_schemes import check_scheme, parse
+from .tag_schemes import parse
 from .tagged_words import (
     MODES,
     Sentence,
-    check_mode,
     find_scheme,
     read_sentence,
     write_sentences,
@@ -56,7 +55,7 @@ def read(
         report: counts tags that do not fit their scheme, and comments.
         words: "entities", or "all" to make each word a position.
         tag_columns: the columns of tags.
-        scheme: of the tags; detected_scheme out by default.
+        scheme: of the tags; found out by default.
         word_column: the column of words.
         comment: what a line before a sentence begins with if it is a comment.
 
@@ -67,22 +66,13 @@ def read(
         >>> next(read(path, Report("conll")))
         {'id': '0', 'text': 'Ann Ross sings', 'spans': [{'start': 0, 'end': 8, 'labels': ['PER']}]}
     """
-    check_mode(words)
-    if words == "all" and scheme is not None:
-        raise ValueError(
-            f"words='all' takes tags as they are, got scheme={scheme!r}. Leave it out."
-        )
     if not tag_columns:
         raise ValueError("`tag_columns` must have at least one number, got none.")
     columns = [word_column, *tag_columns]
-    detected_scheme = "" if scheme is None else check_scheme(scheme)
-    if words == "entities":  # the whole file says which scheme it is
-        counted = Report(report.format)
-        detected_scheme = find_scheme(
-            _sentences(path, columns, comment, counted), scheme, path, report
-        )
+    every = _sentences(path, columns, comment, Report(report.format))  # says which scheme it is
+    chosen = find_scheme(every, words, scheme, path, report)
     for sentence in _sentences(path, columns, comment, report):
-        yield read_sentence(sentence, words, detected_scheme, report)
+        yield read_sentence(sentence, words, chosen, report)
 
 
 def write(

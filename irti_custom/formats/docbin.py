@@ -12,11 +12,11 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from .extras import need
 from .files import bare_suffix, read_bytes, writing
-from .records import Record, check_id, merge_spans
+from .records import Annotation, Record, check_id, merge_spans, texts
 from .report import Report
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ ENTS = "ents"
 GROUP = "sc"
 """The group that spaCy's own components write to unless told otherwise."""
 _SEGMENT = re.compile(r"\w+|[^\w\s]|\s+")
-_Annotation = tuple[int, int, Optional[str], Optional[float]]
 
 
 def read(path: Path, report: Report, spans_key: str | None = None) -> Iterator[Record]:
@@ -106,15 +105,11 @@ def write(
     from spacy.tokens import Doc, DocBin, SpanGroup
     from spacy.vocab import Vocab
 
-    listed = list(records)
-    for record in listed:
-        if "text" not in record:
-            raise ValueError(f"record {record['id']!r}: Documents are texts, got a table.")
-    key = spans_key or (ENTS if all(map(_fits_ents, listed)) else GROUP)
+    listed = list(texts(records, report))
+    key = spans_key or (ENTS if all(_fits_ents(record) for _, record in listed) else GROUP)
     report.note(f"document with its spans in {key!r}", len(listed), lost=False)
     docs, vocab = DocBin(store_user_data=True), Vocab()
-    for record in listed:
-        where = f"record {record['id']!r}"
+    for where, record in listed:
         words, spaces = _words(record)
         doc = Doc(vocab, words=words, spaces=spaces, user_data={"id": record["id"]})
         entries = _entries(record, where, report)
@@ -155,7 +150,7 @@ def _key(docs: DocBin, vocab: Any, path: Path) -> str:
     return keys.pop() if keys else ENTS
 
 
-def _spans(doc: Doc, key: str, report: Report) -> Iterator[_Annotation]:
+def _spans(doc: Doc, key: str, report: Report) -> Iterator[Annotation]:
     spans = list(doc.ents) if key == ENTS else list(doc.spans[key]) if key in doc.spans else []
     scores: list[float | None] = [None] * len(spans)
     if key != ENTS and spans and doc.spans[key].attrs.get("scores") is not None:
@@ -175,8 +170,8 @@ def _fits_ents(record: Record) -> bool:
     return True
 
 
-def _entries(record: Record, where: str, report: Report) -> list[_Annotation]:
-    entries: list[_Annotation] = []
+def _entries(record: Record, where: str, report: Report) -> list[Annotation]:
+    entries: list[Annotation] = []
     for span in record["spans"]:
         labels = span["labels"]
         if labels is None:
@@ -192,8 +187,8 @@ def _entries(record: Record, where: str, report: Report) -> list[_Annotation]:
     return entries
 
 
-def _without_overlap(entries: list[_Annotation], where: str, report: Report) -> list[_Annotation]:
-    kept: list[_Annotation] = []
+def _without_overlap(entries: list[Annotation], where: str, report: Report) -> list[Annotation]:
+    kept: list[Annotation] = []
     for entry in sorted(entries, key=lambda entry: entry[:2]):
         start, _, label, score = entry
         if score is not None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from .files import as_line, read_objects, writing
 from .records import (
+    Annotation,
     Record,
     check_id,
     check_labels,
@@ -22,11 +23,11 @@ from .records import (
     check_range,
     check_string,
     merge_spans,
+    texts,
 )
 from .report import Report
 
 _KEYS = ("label", "labels", "entities")
-_Annotation = tuple[int, int, Optional[str], Optional[float]]
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
@@ -69,10 +70,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
         '{"id": "1", "text": "Ann", "label": [[0, 3, "person"]]}'
     """
     with writing(path) as file:
-        for record in records:
-            where = f"record {record['id']!r}"
-            if "text" not in record:
-                raise ValueError(f"{where}: doccano holds texts, got a table.")
+        for where, record in texts(records, report):
             entries: list[list[int | str]] = []
             for span in record["spans"]:
                 if not span["labels"]:
@@ -104,7 +102,7 @@ def detect(item: dict[str, Any]) -> bool:
     )
 
 
-def _span(entry: Any, text: str, where: str) -> _Annotation:
+def _span(entry: Any, text: str, where: str) -> Annotation:
     if isinstance(entry, dict):
         entry = [entry.get(name) for name in ("start_offset", "end_offset", "label")]
     if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[2], str):

@@ -11,14 +11,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from .files import read_objects, writing
-from .records import Record, check_id, check_labels, check_list, check_string, merge_spans
+from .records import (
+    Annotation,
+    Record,
+    check_id,
+    check_labels,
+    check_list,
+    check_string,
+    merge_spans,
+    texts,
+)
 from .report import Report
 from .words import Word, join, split
-
-_Annotation = tuple[int, int, Optional[str], Optional[float]]
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
@@ -61,8 +68,7 @@ def write(
         [{'tokenized_text': ['New', 'York'], 'ner': [[0, 1, 'place']], 'id': '0'}]
     """
     with writing(path) as file:
-        for number, record in enumerate(records):
-            where = f"record {record['id']!r}"
+        for number, (where, record) in enumerate(texts(records, report)):
             words, spans = split(record, split_words, where, report)
             entries: list[list[int | str]] = []
             for start, end, span in spans:
@@ -89,7 +95,7 @@ def detect(item: dict[str, Any]) -> bool:
     return "tokenized_text" in item and "ner" in item
 
 
-def _span(entry: Any, char_spans: list[Word], where: str) -> _Annotation:
+def _span(entry: Any, char_spans: list[Word], where: str) -> Annotation:
     if isinstance(entry, list) and len(entry) == 3:
         first, last, label = entry
         whole = all(isinstance(one, int) and not isinstance(one, bool) for one in (first, last))

@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, Any
 from .files import as_line, bare_suffix, new_folder, read_objects, writing
 from .records import Record, check_id
 from .report import Report
-from .tag_schemes import check_scheme
 from .tagged_words import (
     MODES,
     Sentence,
-    check_mode,
     find_scheme,
     read_sentence,
     write_sentences,
@@ -49,19 +47,11 @@ def read(
         >>> next(read(rows, Report("hugging-face")))
         {'id': '0', 'text': 'Ann sings', 'spans': [{'start': 0, 'end': 3, 'labels': ['PER']}]}
     """
-    check_mode(words)
-    if words == "all" and scheme is not None:
-        raise ValueError(
-            f"words='all' takes tags as they are, got scheme={scheme!r}. Leave it out."
-        )
     rows = _Rows(source, tag_columns, split)
-    detected_scheme = "" if scheme is None else check_scheme(scheme)
-    if words == "entities":  # all rows say which scheme it is
-        detected_scheme = find_scheme(
-            rows.sentences(Report(report.format, "skip")), scheme, rows.name, report
-        )
+    every = rows.sentences(Report(report.format, "skip"))  # says which scheme it is
+    chosen = find_scheme(every, words, scheme, rows.name, report)
     for sentence in rows.sentences(report):
-        yield read_sentence(sentence, words, detected_scheme, report)
+        yield read_sentence(sentence, words, chosen, report)
 
 
 def write(

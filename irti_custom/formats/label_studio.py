@@ -14,10 +14,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from .files import read_objects, writing
 from .records import (
+    Annotation,
     Record,
     check_id,
     check_labels,
@@ -26,13 +27,13 @@ from .records import (
     check_scores,
     check_string,
     merge_spans,
+    texts,
 )
 from .report import Report
 
 ANNOTATIONS = ("first", "last", "merge", "ground_truth", "predictions")
 OFFSETS = ("code-points", "utf-16")
 _OWN_ID = "record_id"
-_Annotation = tuple[int, int, Optional[str], Optional[float]]
 
 
 def read(
@@ -118,10 +119,7 @@ def write(
     kind = "predictions" if as_predictions else "annotations"
     report.note(f"text written with {kind}", len(listed), lost=False)
     with writing(path) as file:
-        for number, record in enumerate(listed):
-            where = f"record {record['id']!r}"
-            if "text" not in record:
-                raise ValueError(f"{where}: Tasks are written of texts, got a table.")
+        for number, (where, record) in enumerate(texts(listed, report)):
             result = list(_result(record, where, as_predictions, report))
             made: dict[str, Any] = {"result": result}
             if as_predictions:
@@ -201,7 +199,7 @@ class _Regions:
         self.report, self.utf_16 = report, offsets == "utf-16"
         self.tag: str | None = None  # the name of the text in the labeling interface
 
-    def of(self, result: list[dict[str, Any]], text: str, where: str) -> Iterator[_Annotation]:
+    def of(self, result: list[dict[str, Any]], text: str, where: str) -> Iterator[Annotation]:
         for item in result:
             # A value that is no object is damage, and what is in it is another kind of annotation.
             if not isinstance(item, dict) or not isinstance(item.get("value", {}), dict):

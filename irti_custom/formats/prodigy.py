@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from .files import as_line, read_objects, writing
 from .records import (
+    Annotation,
     Record,
     check_id,
     check_labels,
@@ -21,10 +22,10 @@ from .records import (
     check_range,
     check_string,
     merge_spans,
+    texts,
 )
 from .report import Report
 
-_Annotation = tuple[int, int, Optional[str], Optional[float]]
 _HASHES = ("_input_hash", "_task_hash")
 
 
@@ -74,10 +75,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
         '{"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}], "m'
     """
     with writing(path) as file:
-        for record in records:
-            where = f"record {record['id']!r}"
-            if "text" not in record:
-                raise ValueError(f"{where}: Prodigy's spans are of texts, got a table.")
+        for where, record in texts(records, report):
             entries = []
             for span in record["spans"]:
                 ends = {"start": span["start"], "end": span["end"]}
@@ -112,7 +110,7 @@ def detect(item: dict[str, Any]) -> bool:
 
 def _span(
     entry: Any, text: str, tokens: list[Any], where: str, report: Report
-) -> _Annotation | None:
+) -> Annotation | None:
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: A span must be an object, got {entry!r:.80}.")
     start, end = check_range(entry.get("start"), entry.get("end"), text, where)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from .report import Report
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 """A text with spans or a table with columns, see above."""
+Annotation = tuple[int, int, Optional[str], Optional[float]]
+"""Start, end, label and score; no label, or no score, is None."""
 _ROWS_AT_ONCE = 1000
 
 
@@ -168,13 +170,11 @@ def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
     }
 
 
-def merge_spans(
-    annotations: Iterable[tuple[int, int, str | None, float | None]], report: Report
-) -> list[dict[str, Any]]:
+def merge_spans(annotations: Iterable[Annotation], report: Report) -> list[dict[str, Any]]:
     """Make one span of several annotations of the same characters, in the order they come.
 
     Args:
-        annotations: start, end, label and score of each annotation; no label, or no score, is None.
+        annotations: those of one text.
         report: counts annotations that are there twice.
 
     Example:
@@ -286,6 +286,24 @@ def as_records(
         yield checked
     if number < 0:
         raise ValueError("There must be at least one record to write, got none.")
+
+
+def texts(records: Iterable[Record], report: Report) -> Iterator[tuple[str, Record]]:
+    """Yield the records that a format of texts writes, each after what errors call it.
+
+    Raises:
+        ValueError: a table.
+
+    Example:
+        >>> next(texts([{"id": "7", "columns": []}], Report("brat")))
+        Traceback (most recent call last):
+        ValueError: record '7': format='brat' holds texts, got a table.
+    """
+    for record in records:
+        where = f"record {record['id']!r}"
+        if "text" not in record:
+            raise ValueError(f"{where}: format={report.format!r} holds texts, got a table.")
+        yield where, record
 
 
 def check_string(value: object, where: str, name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .records import Record, merge_spans
+from .records import Annotation, Record, merge_spans, texts
 from .report import Report
 from .tag_schemes import Entity, check_scheme, detect_scheme, entities_of, tags_of
 from .words import SplitText, join, split
@@ -48,18 +48,24 @@ def check_mode(words: str) -> str:
 
 
 def find_scheme(
-    sentences: Iterable[Sentence], scheme: str | None, source: object, report: Report
+    sentences: Iterable[Sentence], words: str, scheme: str | None, source: object, report: Report
 ) -> str:
-    """Return the scheme of a file's tags, and note it.
+    """Return the scheme of a file's tags, and note it; "" where tags are taken as they are.
 
     Raises:
-        ValueError: tags of no scheme, or an unknown scheme.
+        ValueError: tags of no scheme, an unknown scheme, or one for ``words="all"``.
 
     Example:
         >>> sentences = [Sentence("0", ["Ann"], [["S-PER"]], ["a.conll, line 1"])]
-        >>> find_scheme(sentences, None, "a.conll", Report("conll"))
+        >>> find_scheme(sentences, "entities", None, "a.conll", Report("conll"))
         'IOBES'
     """
+    if check_mode(words) == "all":
+        if scheme is not None:
+            raise ValueError(
+                f"words='all' takes tags as they are, got scheme={scheme!r}. Leave it out."
+            )
+        return ""
     if scheme is None:
         scheme = detect_scheme(column for sentence in sentences for column in sentence.columns)
         if scheme is None:
@@ -88,7 +94,7 @@ def read_sentence(sentence: Sentence, words: str, scheme: str, report: Report) -
         {'id': '0', 'text': 'Ann sings', 'spans': [{'start': 0, 'end': 3, 'labels': ['PER']}]}
     """
     text, char_spans = join(sentence.words)
-    annotations: list[tuple[int, int, str | None, float | None]] = []
+    annotations: list[Annotation] = []
     if words == "all":
         for index, char_span in enumerate(char_spans):
             annotations += [(*char_span, column[index], None) for column in sentence.columns]
@@ -125,8 +131,7 @@ def write_sentences(
     """
     check_mode(words)
     check_scheme(scheme)
-    for record in records:
-        where = f"record {record['id']!r}"
+    for where, record in texts(records, report):
         parts = split(record, split_words, where, report)
         if not parts.words:
             report.misfit(

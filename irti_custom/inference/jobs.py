@@ -28,10 +28,9 @@ from huggingface_hub.utils.sha import sha_fileobj
 from pyarrow import feather
 
 from ..saving import is_alive
-from .pipeline import MaskedSeqClassificationPipeline
 from .row_checks import check_files
 from .row_files import ERROR, SUFFIXES, Chunk, read_chunks
-from .table_scorer import PREDICTIONS
+from .table_scorer import PREDICTIONS, TableScorer
 
 logger = logging.getLogger(__name__)
 
@@ -234,9 +233,9 @@ def _begin(paths: list[str], model: str, output: str, identity: dict[str, Any]) 
     """Check the input, and write the job's file."""
     if glob.glob(os.path.join(glob.escape(output), "*.parquet")):
         raise ValueError(f"{output} holds Parquet files of something else. Choose another folder.")
-    graph = {name: identity[name] for name in ("runtime", "precision") if identity[name]}
-    pipe = MaskedSeqClassificationPipeline.from_pretrained(model, device="cpu", **graph)
-    checked = check_files(paths, pipe.processor, identity["on_error"])
+    graph = {name: identity[name] for name in ("runtime", "precision")}
+    scorer = TableScorer(model, device="cpu", **graph)  # refuses wrong settings now
+    checked = check_files(paths, scorer.pipe.processor, identity["on_error"])
     taken = [name for name in (ERROR, PREDICTIONS) if name in checked.schema.names]
     if taken:
         raise ValueError(f"The input has a column {taken[0]!r} already. Rename it.")
@@ -282,10 +281,9 @@ def _write(path: str, content: bytes | pa.Buffer) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
+    finally:
+        with suppress(FileNotFoundError):  # it has its name by now
             os.remove(temporary)
-        raise
 
 
 def _remove_left_over(folder: str) -> None:

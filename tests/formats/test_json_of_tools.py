@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 
 import pytest
@@ -243,5 +242,8 @@ def test_strange_values_raise_nothing_but_a_value_error(format, data, tmp_path):
     holder, key = data.draw(st.sampled_from(places))
     holder[key] = data.draw(json_values)
     path = write(tmp_path, item)
-    with contextlib.suppress(ValueError):
-        read_records(path, format, on_error="skip")
+    try:
+        kept = len(read_records(path, format, on_error="skip"))
+    except ValueError as error:
+        kept = 0 if str(error) else -1
+    assert kept in (0, 1)
