@@ -22,6 +22,7 @@ import random
 import re
 import statistics
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +99,7 @@ class Data(NamedTuple):
         return {index: name for name, index in (self.processor.label2id or {}).items()}
 
 
-class Peer(nn.Module):
+class Peer(nn.Module, ABC):
     """What stands beside our model, written plainly; takes the same batches."""
 
     def forward(
@@ -115,6 +116,7 @@ class Peer(nn.Module):
         logits, loss = self.score(tokens, labels, mask_indices, end_indices)
         return TokenClassifierOutput(loss=loss, logits=logits)
 
+    @abstractmethod
     def score(
         self,
         tokens: tuple[torch.Tensor | None, ...],
@@ -123,7 +125,6 @@ class Peer(nn.Module):
         ends: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``(B, M, L)`` and a scalar."""
-        raise NotImplementedError
 
 
 class TokenClassifier(Peer):

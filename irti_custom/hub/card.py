@@ -19,7 +19,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
 from ..loading import resolve
-from ..processing.processor import has_processor, read_settings
+from ..processing.settings import has_processor, read_settings
 from ..saving import carried_code
 
 CARD_NAME = "README.md"

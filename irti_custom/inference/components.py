@@ -20,7 +20,8 @@ from ..configuration_custom import MaskedSeqModelingConfig
 from ..export.runtime import OnnxMaskedSeqModel
 from ..loading import Source, hub_arguments, resolve
 from ..modeling_custom import AutoModelForMaskedSeqModeling
-from ..processing.processor import MaskedSeqProcessor, read_settings
+from ..processing.processor import MaskedSeqProcessor
+from ..processing.settings import read_settings
 from ..processing.special_tokens import digest_of
 
 logger = logging.getLogger(__name__)

@@ -9,19 +9,16 @@ or is reported.
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers import AutoTokenizer
 from transformers.processing_utils import ProcessorMixin
-from transformers.utils import PROCESSOR_NAME
 
 from ..labels import as_integer, check_count, resolve_labels
-from ..loading import find_file, hub_arguments
+from ..loading import hub_arguments
 from ..saving import finish_save, replaced_files
 from . import decoding
 from .examples import (
@@ -44,6 +41,7 @@ from .fields import Fields, RecordInput, cut, labels_by_field, read_fields, reco
 from .preparation import prepare_model
 from .rows import OVERFLOWS, Columns, Part, RowWriter, TextTokens, check_sizes, overlap_of
 from .sequences import as_list
+from .settings import SETTINGS, read_settings
 from .span_labels import LabelIds, SpanLabels
 from .spans import CharSpan, Span, SpanFinder, put_markers, put_masks
 from .special_tokens import check_fast, digest_of, template_of, tokenize, word_marks
@@ -58,32 +56,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READS = ("start", "end", "start_end", "mask", "marker")
-SETTINGS = (
-    "read",
-    "max_length",
-    "on_overflow",
-    "label2id",
-    "task",
-    "stride",
-    "markers",
-    "column_tokens",
-    "field_names",
-)
-PROCESSOR_FILES = (PROCESSOR_NAME, "masked_seq_processor.json")
-"""The file that holds a processor's settings; version 0.2.0 wrote the latter."""
 _MASK_TOKENS = ("[MASK]", "<mask>")
 # Above this, Transformers' tokenizers mean "no limit".
 _NO_LIMIT = 10**9
-
-
-def has_processor(folder: str | os.PathLike) -> bool:
-    """Return True if a folder holds the settings of a processor.
-
-    Example:
-        >>> has_processor("no/such/folder")
-        False
-    """
-    return any(Path(folder, name).exists() for name in PROCESSOR_FILES)
 
 
 class Encoded(NamedTuple):
@@ -680,33 +655,3 @@ def _check_number(name: str, count: int, examples: int) -> None:
         raise ValueError(
             f"`{name}` must have one entry per example, got {count} for {examples} examples."
         )
-
-
-def read_settings(path: str, hub: dict[str, Any]) -> dict[str, Any]:
-    """Read the file that holds a processor's settings.
-
-    Raises:
-        OSError: there is none.
-        ValueError: it is damaged, or of a later version.
-    """
-    file_name = None
-    for name in PROCESSOR_FILES:
-        file_name = file_name or find_file(path, name, hub)
-    if file_name is None:
-        raise OSError(
-            f"{path!r} holds no processor ({PROCESSOR_NAME}). To make one, call "
-            "MaskedSeqProcessor(AutoTokenizer.from_pretrained(...), ...)."
-        )
-    try:
-        settings = json.loads(Path(file_name).read_text(encoding="utf-8"))
-        settings.pop("processor_class", None)
-        names = set(settings)
-    except (AttributeError, ValueError) as error:
-        raise ValueError(f"{file_name} is damaged: {error}. Save it again.") from error
-    unknown = sorted(names - {*SETTINGS, "trained_on", "tokenizer_digest"})
-    if unknown:
-        raise ValueError(
-            f"{file_name} has settings that this version does not know: {unknown}. Update "
-            "irti_custom."
-        )
-    return settings

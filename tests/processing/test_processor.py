@@ -14,8 +14,8 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from irti_custom import DataCollatorForMaskedSeq, MaskedSeqProcessor
-from irti_custom.processing.processor import PROCESSOR_FILES
 from irti_custom.processing.rows import Windows
+from irti_custom.processing.settings import PROCESSOR_FILES
 from irti_custom.processing.spans import SpanFinder, put_markers, put_masks
 from tests.test_trainer import make_trainer
 from tests.tiny import tiny_model
