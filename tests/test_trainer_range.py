@@ -89,21 +89,8 @@ def test_model_init_builds_a_model_for_each_search_trial(tmp_path):
 
 
 def test_dataloader_workers_change_nothing(tmp_path):
-    run_alone("check_dataloader_workers", tmp_path)
-
-
-def run_alone(check: str, folder: Path) -> None:
-    """Call a function of this file in a new process: one that forks must not have run OpenVINO."""
-    script = f"import sys; from tests.test_trainer_range import {check}; {check}(sys.argv[1])"
-    root = Path(__file__).parent.parent
-    command = [sys.executable, "-c", script, str(folder)]
-    run = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-
-
-def check_dataloader_workers(folder: str) -> None:
-    alone = train("multilabel", folder)
-    helped = train("multilabel", folder, dataloader_num_workers=2)
+    alone = train("multilabel", tmp_path)
+    helped = train("multilabel", tmp_path, dataloader_num_workers=2)
     assert torch.equal(weights(alone), weights(helped))
 
 
@@ -114,10 +101,6 @@ def encode(batch: dict, ids: list[int], tokenizer) -> dict:
 
 
 def test_rows_come_from_parallel_map_and_from_streams_alike(tmp_path):
-    run_alone("check_rows", tmp_path)
-
-
-def check_rows(folder: str) -> None:
     texts = {"text": ["Ann sees Bob", "the cat", "a dog in Rome ."] * 8}
     texts["spans"] = [[[0, 3], [9, 12]], [[4, 7]], []] * 8
     tokenizer = word_tokenizer()
@@ -129,7 +112,7 @@ def check_rows(folder: str) -> None:
     assert isinstance(streamed, IterableDataset)
     assert list(mapped) == list(streamed)
     for rows in (mapped, streamed):
-        trainer = train("multiclass", folder, rows=rows, max_steps=3)
+        trainer = train("multiclass", tmp_path, rows=rows, max_steps=3)
         assert trainer.state.global_step == 3
 
 

@@ -12,6 +12,7 @@ import importlib.util
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,7 +120,7 @@ class OpenVinoEngine:
         streams: int | None = None,
         model_cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        core = import_extra("openvino").Core()
+        core = _core(import_extra("openvino"))
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
@@ -147,6 +148,16 @@ class OpenVinoEngine:
         logits = request.infer(dict(feeds), share_inputs=True)[0]  # a copy of its own
         self._idle.append(request)
         return logits
+
+
+@cache
+def _core(openvino: ModuleType) -> Any:
+    """Return the one core of this process, which lives as long as that.
+
+    A core gives its thread a stack for signals, and takes it away when it dies. Of several, one
+    would leave behind the stack of another that is gone, and the next signal would end the process.
+    """
+    return openvino.Core()
 
 
 def open_engine(

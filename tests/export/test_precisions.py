@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,22 @@ def test_eight_threads_share_a_graph(bert, runtime, precision):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda batch: model(**batch).logits, batches))
     assert all(torch.equal(one, other) for one, other in zip(found, expected))
+
+
+def test_a_process_survives_signals_when_its_models_are_gone(bert):
+    script = (
+        "import gc, os, signal, sys\n"
+        "from irti_custom import OnnxMaskedSeqModel\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('alive'))\n"
+        "load = OnnxMaskedSeqModel.from_pretrained\n"
+        "first, second = (load(sys.argv[1], 'openvino') for _ in range(2))\n"
+        "del first; gc.collect()\n"
+        "del second; gc.collect()\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+    )
+    command = [sys.executable, "-c", script, str(bert.folder)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr
 
 
 def test_an_answer_stays_when_the_graph_runs_again(bert, runtime):
