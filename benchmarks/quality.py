@@ -283,6 +283,9 @@ METHODS = {
     "ours, start_end, label texts, smoothing .1": start_end(label_texts=True)._replace(
         training=SMOOTHING
     ),
+    "ours, start_end, label texts, bfloat16": start_end(label_texts=True)._replace(
+        training={"bf16": True}
+    ),
     "ours, start_end, groups": start_end(groups=True),
     "ours, start_end, groups, label texts": start_end(groups=True, label_texts=True),
     "ours, start_end, LoRA": start_end(lora=True)._replace(training=LORA),
