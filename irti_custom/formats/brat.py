@@ -15,8 +15,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from .annotations import Annotation, is_its_text, labels_to_write, merge_spans
 from .files import bare_suffix, check_file, new_folder, read_lines, read_text
-from .records import Annotation, Record, check_range, merge_spans, texts
+from .record_streams import texts
+from .records import Record, check_range
 from .report import Report
 
 _ID = re.compile(r"(?!.*(^|/)\.)[\w.,@+= -]+(/[\w.,@+= -]+)*")
@@ -192,13 +194,8 @@ def _text_bound(content: str, text: str, where: str, report: Report) -> Annotati
             f"{where}: A span must be a type, start, end and text, got {content!r:.80}."
         )
     start, end = check_range(int(match[2]), int(match[3]), text, where)
-    if _flat(text[start:end]) != _flat(surface):
-        report.misfit(
-            "span that is not its text",
-            where,
-            f"The text at {start} to {end} must be {surface!r:.80}, got {text[start:end]!r:.80}. "
-            "Were line ends or the encoding of the .txt changed?",
-        )
+    hint = " Were line ends or the encoding of the .txt changed?"
+    if not is_its_text(_flat(surface), _flat(text), (start, end), where, report, hint):
         return None
     return start, end, match[1], None
 
@@ -206,11 +203,7 @@ def _text_bound(content: str, text: str, where: str, report: Report) -> Annotati
 def _lines(record: Record, where: str, report: Report) -> Iterator[str]:
     number = 0
     for span in record["spans"]:
-        if not span["labels"]:
-            report.misfit(
-                "span without a label", where, f"Each span must have a label in brat, got {span}."
-            )
-        for label in span["labels"] or ():
+        for label in labels_to_write(span, where, report):
             if re.search(r"\s", label):
                 report.misfit(
                     "label with white space",

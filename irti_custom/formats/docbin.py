@@ -14,9 +14,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .annotations import Annotation, merge_spans
 from .extras import need
 from .files import bare_suffix, read_bytes, writing
-from .records import Annotation, Record, check_id, merge_spans, texts
+from .record_streams import texts
+from .records import Record, check_id
 from .report import Report
 
 if TYPE_CHECKING:

@@ -13,18 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .annotations import Annotation, labels_to_write, merge_spans, note_others
 from .files import as_line, read_objects, writing
-from .records import (
-    Annotation,
-    Record,
-    check_id,
-    check_labels,
-    check_list,
-    check_range,
-    check_string,
-    merge_spans,
-    texts,
-)
+from .record_streams import texts
+from .records import Record, check_id, check_labels, check_list, check_range, check_string
 from .report import Report
 
 _KEYS = ("label", "labels", "entities")
@@ -50,12 +42,9 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         entries = check_list(item[present[0]], where, present[0])
         for relation in check_list(item.get("relations") or [], where, "relations"):
             report.misfit("relation", where, f"A record holds no relations, got {relation!r:.80}.")
-        for name in item.keys() - {"id", "text", "relations", *_KEYS}:
-            if item[name]:
-                report.note(f"field {name!r} not kept")
-        record_id = number if item.get("id") is None else item["id"]
+        note_others(item, ("id", "text", "relations", *_KEYS), report)
         spans = merge_spans((_span(entry, text, where) for entry in entries), report)
-        yield {"id": check_id(record_id, where), "text": text, "spans": spans}
+        yield {"id": check_id(item.get("id"), where, number), "text": text, "spans": spans}
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
@@ -73,13 +62,8 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
         for where, record in texts(records, report):
             entries: list[list[int | str]] = []
             for span in record["spans"]:
-                if not span["labels"]:
-                    report.misfit(
-                        "span without a label",
-                        where,
-                        f"Each span must have a label in doccano, got {span}.",
-                    )
-                entries += [[span["start"], span["end"], one] for one in span["labels"] or ()]
+                labels = labels_to_write(span, where, report)
+                entries += [[span["start"], span["end"], label] for label in labels]
             file.write(as_line({"id": record["id"], "text": record["text"], "label": entries}))
 
 

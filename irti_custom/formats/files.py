@@ -9,7 +9,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -230,6 +230,24 @@ def writing(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_array(path: Path, items: Iterable[Any]) -> None:
+    r"""Write a JSON array, an item a line.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.json"
+        >>> write_array(path, [{"text": "Ulm"}, {"text": "Rome"}])
+        >>> path.read_text()
+        '[\n{"text": "Ulm"},\n{"text": "Rome"}\n]\n'
+    """
+    with writing(path) as file:
+        file.write(b"[")
+        for number, item in enumerate(items):
+            line = json.dumps(item, ensure_ascii=False)
+            file.write(f"{',' * (number > 0)}\n{line}".encode())
+        file.write(b"\n]\n")
 
 
 def as_line(value: Any) -> bytes:

@@ -8,22 +8,14 @@ https://urchade.github.io/GLiNER/training.html.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .files import read_objects, writing
-from .records import (
-    Annotation,
-    Record,
-    check_id,
-    check_labels,
-    check_list,
-    check_string,
-    merge_spans,
-    texts,
-)
+from .annotations import Annotation, labels_to_write, merge_spans, note_others
+from .files import read_objects, write_array
+from .record_streams import texts
+from .records import Record, check_id, check_labels, check_list, check_string
 from .report import Report
 from .words import Word, join, split
 
@@ -48,41 +40,24 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         spans = merge_spans((_span(entry, char_spans, where) for entry in entries), report)
         for relation in check_list(item.get("relations") or [], where, "relations"):
             report.misfit("relation", where, f"A record holds no relations, got {relation!r:.80}.")
-        for name in item.keys() - {"id", "tokenized_text", "ner", "relations"}:
-            report.note(f"field {name!r} not kept")
-        record_id = number if item.get("id") is None else item["id"]
-        yield {"id": check_id(record_id, where), "text": text, "spans": spans}
+        note_others(item, ("id", "tokenized_text", "ner", "relations"), report)
+        yield {"id": check_id(item.get("id"), where, number), "text": text, "spans": spans}
 
 
 def write(
     records: Iterable[Record], path: Path, report: Report, split_words: str = "spaces"
 ) -> None:
-    """Write a JSON array of sentences; a span has an entry per label.
+    r"""Write a JSON array of sentences; a span has an entry per label.
 
     Example:
         >>> from tempfile import mkdtemp
         >>> path = Path(mkdtemp()) / "a.json"
         >>> spans = [{"start": 0, "end": 8, "labels": ["place"]}]
         >>> write([{"id": "0", "text": "New York", "spans": spans}], path, Report("gliner"))
-        >>> json.loads(path.read_text())
-        [{'tokenized_text': ['New', 'York'], 'ner': [[0, 1, 'place']], 'id': '0'}]
+        >>> path.read_text().split("\n")[1]
+        '{"tokenized_text": ["New", "York"], "ner": [[0, 1, "place"]], "id": "0"}'
     """
-    with writing(path) as file:
-        for number, (where, record) in enumerate(texts(records, report)):
-            words, spans = split(record, split_words, where, report)
-            entries: list[list[int | str]] = []
-            for start, end, span in spans:
-                if not span["labels"]:
-                    report.misfit(
-                        "span without a label",
-                        where,
-                        f"Each span must have a label in GLiNER's data, got {span}.",
-                    )
-                entries += [[start, end - 1, label] for label in span["labels"] or ()]
-            item = {"tokenized_text": words, "ner": entries, "id": record["id"]}
-            line = json.dumps(item, ensure_ascii=False)
-            file.write(f"{',' if number else '['}\n{line}".encode())
-        file.write(b"\n]\n")
+    write_array(path, _items(records, report, split_words))
 
 
 def detect(item: dict[str, Any]) -> bool:
@@ -93,6 +68,17 @@ def detect(item: dict[str, Any]) -> bool:
         True
     """
     return "tokenized_text" in item and "ner" in item
+
+
+def _items(records: Iterable[Record], report: Report, split_words: str) -> Iterator[dict[str, Any]]:
+    for where, record in texts(records, report):
+        words, spans = split(record, split_words, where, report)
+        entries = [
+            [start, end - 1, label]
+            for start, end, span in spans
+            for label in labels_to_write(span, where, report)
+        ]
+        yield {"tokenized_text": words, "ner": entries, "id": record["id"]}
 
 
 def _span(entry: Any, char_spans: list[Word], where: str) -> Annotation:

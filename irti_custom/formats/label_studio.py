@@ -10,15 +10,15 @@ UTF-16 units. A choice per region is a label of its span. Written for a labeling
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .files import read_objects, writing
+from .annotations import Annotation, code_points, merge_spans
+from .files import read_objects, write_array
+from .record_streams import texts
 from .records import (
-    Annotation,
     Record,
     check_id,
     check_labels,
@@ -26,14 +26,13 @@ from .records import (
     check_range,
     check_scores,
     check_string,
-    merge_spans,
-    texts,
 )
 from .report import Report
 
 ANNOTATIONS = ("first", "last", "merge", "ground_truth", "predictions")
 OFFSETS = ("code-points", "utf-16")
 _OWN_ID = "record_id"
+_KINDS = ("annotations", "predictions")
 
 
 def read(
@@ -55,6 +54,7 @@ def read(
         offsets: "code-points" or "utf-16".
 
     Example:
+        >>> import json
         >>> from tempfile import mkdtemp
         >>> path = Path(mkdtemp()) / "a.json"
         >>> region = {"type": "labels", "value": {"start": 0, "end": 3, "labels": ["person"]}}
@@ -77,10 +77,10 @@ def read(
         annotated |= bool(task.get("annotations") or task.get("completions"))
         if chosen is None:
             continue
-        name = task["data"].get(_OWN_ID, task.get("id"))
+        record_id = task["data"].get(_OWN_ID, task.get("id"))
         spans = [span for result in chosen for span in regions.of(result, text, where)]
         yield {
-            "id": check_id(number if name is None else name, where),
+            "id": check_id(record_id, where, number),
             "text": text,
             "spans": merge_spans(spans, report),
         }
@@ -108,7 +108,8 @@ def write(
         >>> path = Path(mkdtemp()) / "a.json"
         >>> spans = [{"start": 0, "end": 3, "labels": ["person"]}]
         >>> write([{"id": "7", "text": "Ann", "spans": spans}], path, Report("label-studio"))
-        >>> json.loads(path.read_text())[0]["annotations"][0]["result"][0]["value"]
+        >>> [task] = [task for _, task in read_objects(path)]
+        >>> task["annotations"][0]["result"][0]["value"]
         {'start': 0, 'end': 3, 'text': 'Ann', 'labels': ['person']}
     """
     listed = list(records)
@@ -116,18 +117,8 @@ def write(
     as_predictions = bool(scored) if predictions is None else predictions
     if scored and not as_predictions:
         report.note("text whose scores are not kept", len(scored))
-    kind = "predictions" if as_predictions else "annotations"
-    report.note(f"text written with {kind}", len(listed), lost=False)
-    with writing(path) as file:
-        for number, (where, record) in enumerate(texts(listed, report)):
-            result = list(_result(record, where, as_predictions, report))
-            made: dict[str, Any] = {"result": result}
-            if as_predictions:
-                made["model_version"] = "irti_custom"
-            data = {"text": record["text"], _OWN_ID: record["id"]}
-            line = json.dumps({"data": data, kind: [made]}, ensure_ascii=False)
-            file.write(f"{',' if number else '['}\n{line}".encode())
-        file.write(b"\n]\n")
+    report.note(f"text written with {_KINDS[as_predictions]}", len(listed), lost=False)
+    write_array(path, _tasks(listed, as_predictions, report))
 
 
 def detect(item: dict[str, Any]) -> bool:
@@ -242,7 +233,7 @@ class _Regions:
         surface = value.get("text")
         try:
             if self.utf_16:
-                ends = [_code_points(text, end) for end in ends]
+                ends = [code_points(text, end) for end in ends]
             start, end = check_range(ends[0], ends[1], text, where)
         except (ValueError, TypeError) as error:
             self._not_its_text(f"The ends of a region must be in its text: {error}", text, where)
@@ -259,6 +250,17 @@ class _Regions:
         wide = not self.utf_16 and any(ord(character) > 0xFFFF for character in text)
         hint = " Is the export an old one? offsets='utf-16' reads it." if wide else ""
         self.report.misfit("region that is not its text", where, problem + hint)
+
+
+def _tasks(
+    records: Iterable[Record], as_predictions: bool, report: Report
+) -> Iterator[dict[str, Any]]:
+    for where, record in texts(records, report):
+        made: dict[str, Any] = {"result": list(_result(record, where, as_predictions, report))}
+        if as_predictions:
+            made["model_version"] = "irti_custom"
+        data = {"text": record["text"], _OWN_ID: record["id"]}
+        yield {"data": data, _KINDS[as_predictions]: [made]}
 
 
 def _result(
@@ -290,14 +292,6 @@ def _result(
 
 def _as_number(end: object) -> Any:
     return int(end) if isinstance(end, str) and end.isdecimal() else end
-
-
-def _code_points(text: str, units: int) -> int:
-    """Turn a number of UTF-16 units into one of characters; a half character raises."""
-    content = text.encode("utf-16-le")
-    if not 0 <= 2 * units <= len(content):
-        raise ValueError(f"got {units} of {len(content) // 2} UTF-16 units.")
-    return len(content[: 2 * units].decode("utf-16-le"))
 
 
 def _flat(text: str) -> str:

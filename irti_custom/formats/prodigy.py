@@ -12,21 +12,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .annotations import Annotation, is_its_text, merge_spans, note_others
 from .files import as_line, read_objects, writing
-from .records import (
-    Annotation,
-    Record,
-    check_id,
-    check_labels,
-    check_list,
-    check_range,
-    check_string,
-    merge_spans,
-    texts,
-)
+from .record_streams import texts
+from .records import Record, check_id, check_labels, check_list, check_range, check_string
 from .report import Report
 
 _HASHES = ("_input_hash", "_task_hash")
+_READ = ("text", "spans", "tokens", "answer", "relations", "accept", "meta")
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
@@ -50,17 +43,15 @@ def read(path: Path, report: Report) -> Iterator[Record]:
                     kind, where, f"A record holds spans and no {kind}, got {entry!r:.80}."
                 )
         meta = item.get("meta") if isinstance(item.get("meta"), dict) else {}
-        fields = item.keys() - {"text", "spans", "tokens", "answer", "relations", "accept", "meta"}
-        for name in sorted(name for name in fields if not name.startswith("_")):
-            report.note(f"field {name!r} not kept")
+        note_others(item, [*_READ, *(name for name in item if name.startswith("_"))], report)
         if set(meta or ()) - {"id"}:
             report.note("field 'meta' not kept")
-        record_id = number if not meta or meta.get("id") is None else meta["id"]
         tokens = check_list(item.get("tokens") or [], where, "tokens")
         entries = check_list(item.get("spans") or [], where, "spans")
         annotations = (_span(entry, text, tokens, where, report) for entry in entries)
         spans = merge_spans((span for span in annotations if span is not None), report)
-        yield {"id": check_id(record_id, where), "text": text, "spans": spans}
+        record_id = check_id((meta or {}).get("id"), where, number)
+        yield {"id": record_id, "text": text, "spans": spans}
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
@@ -119,12 +110,7 @@ def _span(
         raise ValueError(f"{where}: A label must be a name, got {label!r:.80}.")
     check_labels({"labels": label}, where)
     surface = entry.get("text", text[start:end])
-    if surface != text[start:end]:
-        report.misfit(
-            "span that is not its text",
-            where,
-            f"The text at {start} to {end} must be {surface!r:.80}, got {text[start:end]!r:.80}.",
-        )
+    if not is_its_text(surface, text, (start, end), where, report):
         return None
     if tokens and {"token_start", "token_end"} <= entry.keys():
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from .formats import check_options, detect, find_format, format_to_write
-from .records import as_dataset, as_records
+from .record_streams import as_dataset, as_records
 from .report import Report
 
 if TYPE_CHECKING:

@@ -9,21 +9,11 @@ they are not known. A span may have `scores`, one per label, and a table a `titl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Optional
-
-from .report import Report
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from datasets import Dataset
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 Record = dict[str, Any]
 """A text with spans or a table with columns, see above."""
-Annotation = tuple[int, int, Optional[str], Optional[float]]
-"""Start, end, label and score; no label, or no score, is None."""
-_ROWS_AT_ONCE = 1000
 
 
 def check_record(record: Mapping[str, Any], where: str) -> Record:
@@ -59,8 +49,13 @@ def check_record(record: Mapping[str, Any], where: str) -> Record:
     return checked
 
 
-def check_id(value: object, where: str) -> str:
+def check_id(value: object, where: str, number: int | None = None) -> str:
     """Return the id of a record as a string.
+
+    Args:
+        value: a string or an integer; or None, where there is a number.
+        where: what errors begin with.
+        number: of the record in its file, the id of one that has none.
 
     Raises:
         ValueError: neither a string nor an integer.
@@ -69,6 +64,7 @@ def check_id(value: object, where: str) -> str:
         >>> check_id(7, "record 0")
         '7'
     """
+    value = number if value is None else value
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError(f"{where}: An `id` must be a string or an integer, got {value!r:.80}.")
     return check_string(str(value), where, "id")
@@ -168,142 +164,6 @@ def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
         "values": cells,
         "labels": check_labels({"labels": None, **column}, where),
     }
-
-
-def merge_spans(annotations: Iterable[Annotation], report: Report) -> list[dict[str, Any]]:
-    """Make one span of several annotations of the same characters, in the order they come.
-
-    Args:
-        annotations: those of one text.
-        report: counts annotations that are there twice.
-
-    Example:
-        >>> merge_spans([(0, 3, "person", None), (0, 3, "actor", None)], Report("brat"))
-        [{'start': 0, 'end': 3, 'labels': ['person', 'actor']}]
-    """
-    spans: dict[tuple[int, int], dict[str, float | None]] = {}
-    for start, end, label, score in annotations:
-        is_repeated = (start, end) in spans
-        labels = spans.setdefault((start, end), {})
-        if label in labels or (is_repeated and label is None):
-            report.note("label that its span has twice, or a span without one that is there twice")
-        elif label is not None:
-            labels[label] = score
-    merged: list[dict[str, Any]] = []
-    for (start, end), labels in spans.items():
-        merged.append({"start": start, "end": end, "labels": list(labels)})
-        if any(score is not None for score in labels.values()):
-            merged[-1]["scores"] = list(labels.values())
-    return merged
-
-
-def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dataset:
-    """Put records into a data set with the same columns whatever the records.
-
-    Args:
-        records: what a reader yields.
-        source: what is read, for errors.
-        report: counts the records.
-
-    Raises:
-        ValueError: texts and tables in one file, or nothing at all.
-
-    Example:
-        >>> as_dataset([{"id": "0", "text": "Rome", "spans": []}], "a.jsonl", Report("jsonl"))
-        Dataset({
-            features: ['id', 'text', 'spans'],
-            num_rows: 1
-        })
-    """
-    import pyarrow as pa
-    from datasets import Dataset
-
-    tables: list[pa.Table] = []
-    kinds: set[str] = set()
-    iterator = iter(records)
-    while batch := list(islice(iterator, _ROWS_AT_ONCE)):
-        for record in batch:
-            report.count(record)
-            kinds.add("columns" if "columns" in record else "spans")
-        if len(kinds) > 1:
-            raise ValueError(
-                f"{source} must hold texts with spans or tables, got both. Write them to two files."
-            )
-        optional = {"title"} & set().union(*batch)
-        optional |= {"scores" for r in batch for s in r.get("spans", ()) if "scores" in s}
-        tables.append(pa.Table.from_pylist(batch, _schema(kinds, optional)))
-    if not tables:
-        raise ValueError(f"{source} must hold at least one record, got none.")
-    return Dataset(pa.concat_tables(tables, promote_options="permissive"))
-
-
-def _schema(kinds: set[str], optional: set[str]) -> pa.Schema:
-    import pyarrow as pa
-
-    names = pa.list_(pa.string())
-    if kinds == {"columns"}:
-        title = [("title", pa.string())] if "title" in optional else []
-        column = pa.struct([("header", pa.string()), ("values", names), ("labels", names)])
-        return pa.schema([("id", pa.string()), *title, ("columns", pa.list_(column))])
-    ends = [("start", pa.int64()), ("end", pa.int64()), ("labels", names)]
-    scores = [("scores", pa.list_(pa.float64()))] if "scores" in optional else []
-    spans = pa.list_(pa.struct([*ends, *scores]))
-    return pa.schema([("id", pa.string()), ("text", pa.string()), ("spans", spans)])
-
-
-def as_records(
-    records: Iterable[Mapping[str, Any]], report: Report, scores: bool
-) -> Iterator[Record]:
-    """Check records that are to be written; one without an id is called by its number.
-
-    Args:
-        records: any records.
-        report: counts what is not kept.
-        scores: whether the format holds the scores of spans.
-
-    Raises:
-        ValueError: something that is no record.
-
-    Example:
-        >>> list(as_records([{"text": "Rome", "spans": [], "topic": "a"}], Report("jsonl"), False))
-        [{'id': '0', 'text': 'Rome', 'spans': []}]
-    """
-    number = -1
-    if not isinstance(records, Iterable):
-        raise ValueError(f"Records must be a data set or a list of dicts, got {records!r:.80}.")
-    for number, record in enumerate(records):
-        if not isinstance(record, Mapping):
-            raise ValueError(f"record {number}: A record must be a dict, got {record!r:.80}.")
-        with_id = {**record, "id": number if record.get("id") is None else record["id"]}
-        checked = check_record(with_id, f"record {number}")
-        for name in with_id.keys() - checked.keys():
-            if with_id[name] is not None:
-                report.note(f"field {name!r} not kept")
-        scored = [span for span in checked.get("spans", ()) if "scores" in span]
-        if scored and not scores:
-            report.note("span whose scores are not kept", len(scored))
-        report.count(checked)
-        yield checked
-    if number < 0:
-        raise ValueError("There must be at least one record to write, got none.")
-
-
-def texts(records: Iterable[Record], report: Report) -> Iterator[tuple[str, Record]]:
-    """Yield the records that a format of texts writes, each after what errors call it.
-
-    Raises:
-        ValueError: a table.
-
-    Example:
-        >>> next(texts([{"id": "7", "columns": []}], Report("brat")))
-        Traceback (most recent call last):
-        ValueError: record '7': format='brat' holds texts, got a table.
-    """
-    for record in records:
-        where = f"record {record['id']!r}"
-        if "text" not in record:
-            raise ValueError(f"{where}: format={report.format!r} holds texts, got a table.")
-        yield where, record
 
 
 def check_string(value: object, where: str, name: str) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .records import Annotation, Record, merge_spans, texts
+from .annotations import Annotation, merge_spans
+from .record_streams import texts
+from .records import Record
 from .report import Report
 from .tag_schemes import Entity, check_scheme, detect_scheme, entities_of, tags_of
 from .words import SplitText, join, split

@@ -1,0 +1,128 @@
+"""Records on their way: those that were read into a data set, those to be written past a check.
+
+reader  ->  records  ->  Dataset         any iterable  ->  records  ->  writer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .records import Record, check_record
+from .report import Report
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+_ROWS_AT_ONCE = 1000
+
+
+def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dataset:
+    """Put records into a data set with the same columns whatever the records.
+
+    Args:
+        records: what a reader yields.
+        source: what is read, for errors.
+        report: counts the records.
+
+    Raises:
+        ValueError: texts and tables in one file, or nothing at all.
+
+    Example:
+        >>> as_dataset([{"id": "0", "text": "Rome", "spans": []}], "a.jsonl", Report("jsonl"))
+        Dataset({
+            features: ['id', 'text', 'spans'],
+            num_rows: 1
+        })
+    """
+    import pyarrow as pa
+    from datasets import Dataset
+
+    tables: list[pa.Table] = []
+    kinds: set[str] = set()
+    iterator = iter(records)
+    while batch := list(islice(iterator, _ROWS_AT_ONCE)):
+        for record in batch:
+            report.count(record)
+            kinds.add("columns" if "columns" in record else "spans")
+        if len(kinds) > 1:
+            raise ValueError(
+                f"{source} must hold texts with spans or tables, got both. Write them to two files."
+            )
+        optional = {"title"} & set().union(*batch)
+        optional |= {"scores" for r in batch for s in r.get("spans", ()) if "scores" in s}
+        tables.append(pa.Table.from_pylist(batch, _schema(kinds, optional)))
+    if not tables:
+        raise ValueError(f"{source} must hold at least one record, got none.")
+    return Dataset(pa.concat_tables(tables, promote_options="permissive"))
+
+
+def _schema(kinds: set[str], optional: set[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    names = pa.list_(pa.string())
+    if kinds == {"columns"}:
+        title = [("title", pa.string())] if "title" in optional else []
+        column = pa.struct([("header", pa.string()), ("values", names), ("labels", names)])
+        return pa.schema([("id", pa.string()), *title, ("columns", pa.list_(column))])
+    ends = [("start", pa.int64()), ("end", pa.int64()), ("labels", names)]
+    scores = [("scores", pa.list_(pa.float64()))] if "scores" in optional else []
+    spans = pa.list_(pa.struct([*ends, *scores]))
+    return pa.schema([("id", pa.string()), ("text", pa.string()), ("spans", spans)])
+
+
+def as_records(
+    records: Iterable[Mapping[str, Any]], report: Report, scores: bool
+) -> Iterator[Record]:
+    """Check records that are to be written; one without an id is called by its number.
+
+    Args:
+        records: any records.
+        report: counts what is not kept.
+        scores: whether the format holds the scores of spans.
+
+    Raises:
+        ValueError: something that is no record.
+
+    Example:
+        >>> list(as_records([{"text": "Rome", "spans": [], "topic": "a"}], Report("jsonl"), False))
+        [{'id': '0', 'text': 'Rome', 'spans': []}]
+    """
+    number = -1
+    if not isinstance(records, Iterable):
+        raise ValueError(f"Records must be a data set or a list of dicts, got {records!r:.80}.")
+    for number, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise ValueError(f"record {number}: A record must be a dict, got {record!r:.80}.")
+        with_id = {**record, "id": number if record.get("id") is None else record["id"]}
+        checked = check_record(with_id, f"record {number}")
+        for name in with_id.keys() - checked.keys():
+            if with_id[name] is not None:
+                report.note(f"field {name!r} not kept")
+        scored = [span for span in checked.get("spans", ()) if "scores" in span]
+        if scored and not scores:
+            report.note("span whose scores are not kept", len(scored))
+        report.count(checked)
+        yield checked
+    if number < 0:
+        raise ValueError("There must be at least one record to write, got none.")
+
+
+def texts(records: Iterable[Record], report: Report) -> Iterator[tuple[str, Record]]:
+    """Yield the records that a format of texts writes, each after what errors call it.
+
+    Raises:
+        ValueError: a table.
+
+    Example:
+        >>> next(texts([{"id": "7", "columns": []}], Report("brat")))
+        Traceback (most recent call last):
+        ValueError: record '7': format='brat' holds texts, got a table.
+    """
+    for record in records:
+        where = f"record {record['id']!r}"
+        if "text" not in record:
+            raise ValueError(f"{where}: format={report.format!r} holds texts, got a table.")
+        yield where, record
