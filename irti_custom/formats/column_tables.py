@@ -8,9 +8,9 @@ Cells are text or missing; an empty cell is missing. Labels have no place in the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from .records import Record
 from .report import Report
@@ -46,36 +46,20 @@ def as_text(value: object, where: str) -> Cell:
     return str(value) or None
 
 
-def record_of_rows(rows: Sequence[Sequence[Cell]], path: Path, header: bool) -> Record:
-    """Make a record of rows that have the same number of cells.
-
-    Args:
-        rows: the rows, the headers among them.
-        path: of the file, for the id.
-        header: whether the first row is one of headers.
-
-    Raises:
-        ValueError: no row.
+def record_of_rows(rows: Sequence[Sequence[Cell]], path: Path) -> Record:
+    """Make a record of rows that have the same number of cells; the first are the headers.
 
     Example:
-        >>> record_of_rows([["city"], ["Rome"]], Path("a.csv"), True)["columns"]
+        >>> record_of_rows([["city"], ["Rome"]], Path("a.csv"))["columns"]
         [{'header': 'city', 'values': ['Rome'], 'labels': None}]
     """
-    if not rows or not rows[0]:
-        raise ValueError(f"{path} must hold a table, and it has no cells.")
-    headers = list(rows[0]) if header else [None] * len(rows[0])
-    columns = [list(cells) for cells in zip(*rows[1:])] if header else [list(c) for c in zip(*rows)]
-    columns = columns or [[] for _ in headers]
-    return {
-        "id": table_name(path),
-        "columns": [
-            {"header": name, "values": cells, "labels": None}
-            for name, cells in zip(headers, columns)
-        ],
-    }
+    columns = [
+        {"header": header, "values": list(cells), "labels": None} for header, *cells in zip(*rows)
+    ]
+    return {"id": table_name(path), "columns": columns}
 
 
-def rows_of_record(records: Iterable[Record], path: Path, report: Report) -> list[list[Cell]]:
+def rows_of_record(records: Sequence[Record], path: Path, report: Report) -> list[list[Cell]]:
     """Make rows of the only table among records; the first are its headers.
 
     Args:
@@ -92,13 +76,12 @@ def rows_of_record(records: Iterable[Record], path: Path, report: Report) -> lis
         >>> rows_of_record([table], Path("a.csv"), Report("csv"))
         [['city'], ['Rome']]
     """
-    listed = list(records)
-    if len(listed) != 1 or not listed[0].get("columns"):
+    if len(records) != 1 or not records[0].get("columns"):
         raise ValueError(
-            f"{path} holds one table with columns, got {len(listed)} records. Write each to a file "
-            "of its own; format='jsonl' holds many."
+            f"{path} holds one table with columns, or records of fields, got {len(records)} "
+            "records that are not. Write each to a file of its own; format='jsonl' holds many."
         )
-    record = listed[0]
+    record = records[0]
     where = f"record {record['id']!r}"
     columns = record["columns"]
     sizes = sorted({len(column["values"]) for column in columns})
@@ -125,18 +108,3 @@ def rows_of_record(records: Iterable[Record], path: Path, report: Report) -> lis
                 )
     headers = [column["header"] for column in columns]
     return [headers, *map(list, zip(*(column["values"] for column in columns)))]
-
-
-def check_header(header: Any) -> bool:
-    """Return whether the first row is one of headers.
-
-    Raises:
-        ValueError: other than True or False.
-
-    Example:
-        >>> check_header(True)
-        True
-    """
-    if not isinstance(header, bool):
-        raise ValueError(f"`header` must be True or False, got {header!r}.")
-    return header

@@ -1,4 +1,4 @@
-r"""CSV and TSV: one table a file.
+r"""CSV and TSV: one table a file, or a record of fields a row.
 
     city,age
     Rome,7    ->  {"id": "a", "columns": [{"header": "city", "values": ["Rome"], ...}, ...]}
@@ -15,24 +15,30 @@ from itertools import islice
 from pathlib import Path
 
 from . import conll
-from .column_tables import as_text, check_header, record_of_rows, rows_of_record
+from .column_tables import as_text
 from .files import MARK, bare_suffix, read_lines, read_text, writing
 from .records import Record
 from .report import Report
+from .tables import read_rows, rows_to_write
 
 _OTHERS = ";\t|"
 
 
 def read(
-    path: Path, report: Report, header: bool = True, delimiter: str | None = None
+    path: Path,
+    report: Report,
+    header: bool = True,
+    delimiter: str | None = None,
+    by: str = "columns",
 ) -> Iterator[Record]:
     r"""Read a table.
 
     Args:
         path: the file.
-        report: counts nothing here.
+        report: counts what records do not hold.
         header: whether the first row is one of headers.
         delimiter: one character; by default a comma, or a tab for ".tsv".
+        by: "columns" for one table, "rows" for a record of fields per row.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -41,7 +47,6 @@ def read(
         >>> next(read(path, Report("csv")))["columns"][1]
         {'header': 'age', 'values': ['7'], 'labels': None}
     """
-    check_header(header)
     text = read_text(path)
     text = text.removeprefix(MARK)
     divider = _delimiter(path, delimiter)
@@ -65,13 +70,13 @@ def read(
                 f"{path} must have more than the column {rows[0][0]!r:.80}, if {dividers[0]!r} "
                 "divides its cells. Pass `delimiter`."
             )
-    yield record_of_rows(rows, path, header)
+    yield from read_rows(rows, path, report, by, header)
 
 
 def write(
     records: Iterable[Record], path: Path, report: Report, delimiter: str | None = None
 ) -> None:
-    """Write a table.
+    """Write a table, or records of fields.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -81,7 +86,7 @@ def write(
         >>> path.read_text().split()
         ['city', 'Rome', '""']
     """
-    rows = rows_of_record(records, path, report)
+    rows = rows_to_write(records, path, report)
     content = io.StringIO(newline="")
     content.write(MARK * (rows[0][0] or "").startswith(MARK))  # of which the reader takes one
     writer = csv.writer(content, delimiter=_delimiter(path, delimiter))

@@ -1,4 +1,4 @@
-"""Excel workbooks, .xlsx: one table a sheet, read as text.
+"""Excel workbooks, .xlsx: one table a sheet, or a record of fields a row, read as text.
 
     city | age
     Rome | 7    ->  {"id": "a", "columns": [{"header": "city", "values": ["Rome"], ...}, ...]}
@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .column_tables import Cell, as_text, check_header, record_of_rows, rows_of_record
+from .column_tables import Cell, as_text
 from .extras import need
 from .files import bare_suffix, read_bytes, writing
 from .records import Record
 from .report import Report
+from .tables import read_rows, rows_to_write
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
@@ -28,7 +29,11 @@ LONGEST = 32767
 
 
 def read(
-    path: Path, report: Report, header: bool = True, sheet: str | None = None
+    path: Path,
+    report: Report,
+    header: bool = True,
+    sheet: str | None = None,
+    by: str = "columns",
 ) -> Iterator[Record]:
     """Read a sheet.
 
@@ -37,6 +42,7 @@ def read(
         report: counts formulas without a value.
         header: whether the first row is one of headers.
         sheet: its name; by default there must be one that is not empty.
+        by: "columns" for one table, "rows" for a record of fields per row.
 
     Example:
         >>> import pytest
@@ -51,7 +57,6 @@ def read(
         [{'header': 'age', 'values': ['7'], 'labels': None}]
     """
     need("openpyxl", report.format)
-    check_header(header)
     content = read_bytes(path)
     book = _load(content, path, values=False)
     filled = [name for name in book.sheetnames if _filled(book[name])]
@@ -77,7 +82,7 @@ def read(
     rows: list[list[Cell]] = []
     for index, row in enumerate(values.iter_rows(values_only=True)):
         rows.append([as_text(value, f"{path}, {name}, row {index + 1}") for value in row])
-    yield record_of_rows(rows, path, header)
+    yield from read_rows(rows, path, report, by, header)
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
@@ -97,7 +102,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
     from openpyxl import Workbook
     from openpyxl.utils.exceptions import IllegalCharacterError
 
-    rows = rows_of_record(records, path, report)
+    rows = rows_to_write(records, path, report)
     book = Workbook()
     sheet: Any = book.active
     for row, cells in enumerate(rows, start=1):

@@ -119,7 +119,7 @@ FORMATS = {
         delimited.write,
         (".csv", ".tsv"),
         detect_path=delimited.detect_path,
-        read_options=("header", "delimiter"),
+        read_options=("header", "delimiter", "by"),
         write_options=("delimiter",),
     ),
     "excel": Format(
@@ -127,9 +127,15 @@ FORMATS = {
         excel.write,
         (".xlsx",),
         detect_path=excel.detect_path,
-        read_options=("header", "sheet"),
+        read_options=("header", "sheet", "by"),
     ),
-    "parquet": Format(parquet.read, parquet.write, (".parquet",), detect_path=parquet.detect_path),
+    "parquet": Format(
+        parquet.read,
+        parquet.write,
+        (".parquet",),
+        detect_path=parquet.detect_path,
+        read_options=("by",),
+    ),
 }
 
 

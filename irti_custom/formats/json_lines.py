@@ -2,7 +2,9 @@
 
     {"text": "Ann saw Rome", "spans": [{"start": 8, "end": 12, "labels": ["place"]}], "id": "7"}
     {"columns": [{"header": "city", "values": ["Rome"], "labels": ["place"]}], "id": "7"}
+    {"fields": [{"name": "city", "value": "Rome", "labels": ["place"]}], "id": "7"}
 
+`{"fields": {"city": "Rome"}}` is a record whose labels are not known, as the processor takes it;
 `words` with spans in words, as the processor takes them, become a text joined by single spaces.
 """
 
@@ -31,8 +33,6 @@ def read(path: Path, report: Report) -> Iterator[Record]:
     for number, (where, item) in enumerate(read_objects(path)):
         if "words" in item and "text" not in item:
             item = _from_words(item, where)
-        elif "fields" in item and "text" not in item:
-            raise ValueError(f'{where}: Records of "fields" are not read, got {list(item)}.')
         with_id = {**item, "id": number if item.get("id") is None else item["id"]}
         record = check_record(with_id, where)
         for name in item.keys() - record.keys():
@@ -69,6 +69,8 @@ def detect(item: dict[str, Any]) -> bool:
         return False
     if ("text" in item or "words" in item) and isinstance(spans, list):
         return all(isinstance(span, dict) and "labels" in span for span in spans)
+    if isinstance(item.get("fields"), (dict, list)):
+        return not {"responses", "suggestions"} & item.keys()  # Argilla's
     return isinstance(item.get("columns"), list)
 
 

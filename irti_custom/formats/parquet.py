@@ -1,4 +1,4 @@
-"""Parquet: one table a file, read as text.
+"""Parquet: one table a file, or a record of fields a row, read as text.
 
 columns "city", "age"  ->  {"id": "a", "columns": [{"header": "city", "values": ["Rome"], ...}]}
 """
@@ -11,14 +11,20 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .column_tables import as_text, record_of_rows, rows_of_record
+from .column_tables import as_text
 from .files import bare_suffix, read_bytes, writing
 from .records import Record
 from .report import Report
+from .tables import read_rows, rows_to_write
 
 
-def read(path: Path, report: Report) -> Iterator[Record]:
+def read(path: Path, report: Report, by: str = "columns") -> Iterator[Record]:
     """Read a table.
+
+    Args:
+        path: the file.
+        report: counts what records do not hold.
+        by: "columns" for one table, "rows" for a record of fields per row.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -40,7 +46,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         for name, column in zip(table.column_names, values)
     ]
     headers = [name or None for name in table.column_names]
-    yield record_of_rows([headers, *map(list, zip(*cells))], path, header=True)
+    yield from read_rows([headers, *map(list, zip(*cells))], path, report, by)
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
@@ -54,7 +60,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
         >>> pq.read_table(path).to_pydict()
         {'city': ['Rome', None]}
     """
-    headers, *rows = rows_of_record(records, path, report)
+    headers, *rows = rows_to_write(records, path, report)
     columns = zip(*rows) if rows else [[] for _ in headers]
     arrays = [pa.array(list(column), pa.string()) for column in columns]
     with writing(path) as file:

@@ -51,6 +51,7 @@ def read_records(
     entity_fields: Sequence[str] | None = None,
     word_column: int | None = None,
     comment: str | None = None,
+    by: str | None = None,
 ) -> Dataset:
     """Read a file into a data set of records.
 
@@ -77,12 +78,15 @@ def read_records(
         header: False for a table without headers ("csv", "excel").
         delimiter: what divides cells, if it is no comma, or no tab in a ".tsv" ("csv").
         sheet: which, if several are not empty ("excel").
+        by: "columns" for one table, the default, or "rows" for a record of fields per row, with the
+            labels of "x" in a column "x_labels" ("csv", "excel", "parquet").
         entity_fields: what of an entity is a label, such as "etype", the default, and "infstat"
             ("conllu").
 
     Returns:
         ``{"id", "text", "spans": [{"start", "end", "labels"}]}``, with `scores` in a span where the
-        file has them; or ``{"id", "columns": [{"header", "values", "labels"}]}``.
+        file has them; or ``{"id", "columns": [{"header", "values", "labels"}]}``; or
+        ``{"id", "fields": [{"name", "value", "labels"}]}``.
 
     Raises:
         ValueError: a file that is damaged or of another format, an option that the format does not
@@ -112,6 +116,7 @@ def read_records(
         "entity_fields": entity_fields,
         "word_column": word_column,
         "comment": comment,
+        "by": by,
     }
     return _read(path, format, on_error, options).records
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .records import Record, check_record
+from .records import KINDS, Record, check_record, kind_of
 from .report import Report
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dat
         report: counts the records.
 
     Raises:
-        ValueError: texts and tables in one file, or nothing at all.
+        ValueError: several kinds of records in one file, or nothing at all.
 
     Example:
         >>> as_dataset([{"id": "0", "text": "Rome", "spans": []}], "a.jsonl", Report("jsonl"))
@@ -46,10 +46,11 @@ def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dat
     while batch := list(islice(iterator, _ROWS_AT_ONCE)):
         for record in batch:
             report.count(record)
-            kinds.add("columns" if "columns" in record else "spans")
+            kinds.add(kind_of(record))
         if len(kinds) > 1:
             raise ValueError(
-                f"{source} must hold texts with spans or tables, got both. Write them to two files."
+                f"{source} must hold one kind of records, got {[KINDS[k] for k in kinds]}. "
+                "Write each to a file of its own."
             )
         optional = {"title"} & set().union(*batch)
         optional |= {"scores" for r in batch for s in r.get("spans", ()) if "scores" in s}
@@ -67,6 +68,9 @@ def _schema(kinds: set[str], optional: set[str]) -> pa.Schema:
         title = [("title", pa.string())] if "title" in optional else []
         column = pa.struct([("header", pa.string()), ("values", names), ("labels", names)])
         return pa.schema([("id", pa.string()), *title, ("columns", pa.list_(column))])
+    if kinds == {"fields"}:
+        field = pa.struct([("name", pa.string()), ("value", pa.string()), ("labels", names)])
+        return pa.schema([("id", pa.string()), ("fields", pa.list_(field))])
     ends = [("start", pa.int64()), ("end", pa.int64()), ("labels", names)]
     scores = [("scores", pa.list_(pa.float64()))] if "scores" in optional else []
     spans = pa.list_(pa.struct([*ends, *scores]))
@@ -114,15 +118,18 @@ def texts(records: Iterable[Record], report: Report) -> Iterator[tuple[str, Reco
     """Yield the records that a format of texts writes, each after what errors call it.
 
     Raises:
-        ValueError: a table.
+        ValueError: a record of another kind.
 
     Example:
         >>> next(texts([{"id": "7", "columns": []}], Report("brat")))
         Traceback (most recent call last):
-        ValueError: record '7': format='brat' holds texts, got a table.
+        ValueError: record '7': format='brat' holds texts with spans, got a table.
     """
     for record in records:
         where = f"record {record['id']!r}"
         if "text" not in record:
-            raise ValueError(f"{where}: format={report.format!r} holds texts, got a table.")
+            raise ValueError(
+                f"{where}: format={report.format!r} holds texts with spans, got a "
+                f"{KINDS[kind_of(record)]}."
+            )
         yield where, record

@@ -2,9 +2,11 @@
 
     {"id": "7", "text": "Ann saw Rome", "spans": [{"start": 8, "end": 12, "labels": ["place"]}]}
     {"id": "7", "columns": [{"header": "city", "values": ["Rome", None], "labels": ["place"]}]}
+    {"id": "7", "fields": [{"name": "city", "value": "Rome", "labels": ["place"]}]}
 
 `start` and `end` count characters as Python does; `end` is exclusive. `labels` is None where
-they are not known. A span may have `scores`, one per label, and a table a `title`.
+they are not known. A span may have `scores`, one per label, and a table a `title`. The names of
+fields may be None, or repeat; a missing value is None, and has no labels.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Record = dict[str, Any]
-"""A text with spans or a table with columns, see above."""
+"""A text with spans, a table with columns or a record of fields, see above."""
+KINDS = {"spans": "text with spans", "columns": "table", "fields": "record of fields"}
+"""The key of its positions, and what a record with it is."""
+_FIELD = {"name", "value", "labels"}
 
 
 def check_record(record: Mapping[str, Any], where: str) -> Record:
     """Check a record, and return it with nothing else in it.
 
     Args:
-        record: one as at the top of this module; `id` must be there.
+        record: one as at the top of this module; `id` must be there. Fields without labels may be
+            a dict of values by name.
         where: what errors begin with.
 
     Raises:
@@ -30,13 +36,20 @@ def check_record(record: Mapping[str, Any], where: str) -> Record:
         >>> check_record({"id": 7, "text": "Rome", "spans": [], "topic": "a"}, "record 0")
         {'id': '7', 'text': 'Rome', 'spans': []}
     """
-    kinds = [kind for kind in ("text", "columns") if record.get(kind) is not None]
+    kinds = [kind for kind in ("text", "columns", "fields") if record.get(kind) is not None]
     if len(kinds) != 1:
         raise ValueError(
-            f'{where}: A record must have either "text" and "spans" or "columns", got the keys '
-            f"{list(record)}."
+            f'{where}: A record must have "text" and "spans", or "columns", or "fields", got the '
+            f"keys {list(record)}."
         )
     checked: Record = {"id": check_id(record.get("id"), where)}
+    if kinds == ["fields"]:
+        fields = record["fields"]
+        if isinstance(fields, Mapping):
+            fields = [{"name": name, "value": value} for name, value in fields.items()]
+        listed = check_list(fields, where, "fields")
+        checked["fields"] = [check_field(field, where) for field in listed]
+        return checked
     if kinds == ["columns"]:
         if record.get("title") is not None:
             checked["title"] = check_string(record["title"], where, "title")
@@ -119,7 +132,7 @@ def check_range(start: object, end: object, text: str, where: str) -> tuple[int,
 
 
 def check_labels(position: Mapping[str, Any], where: str) -> list[str] | None:
-    """Return the labels of a span or column: a list of names; None where they are not known.
+    """Return the labels of a position: a list of names; None where they are not known.
 
     Raises:
         ValueError: no `labels`, or other than names.
@@ -164,6 +177,44 @@ def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
         "values": cells,
         "labels": check_labels({"labels": None, **column}, where),
     }
+
+
+def kind_of(record: Mapping[str, Any]) -> str:
+    """Return the key of a record's positions, one of `KINDS`.
+
+    Example:
+        >>> kind_of({"id": "0", "fields": []})
+        'fields'
+    """
+    return next(kind for kind in KINDS if kind in record)
+
+
+def check_field(field: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check a field of a record; a number becomes text, and white space only is a missing value.
+
+    Raises:
+        ValueError: not a dict of a value, name and labels, or labels of a missing value.
+
+    Example:
+        >>> check_field({"name": "age", "value": 7}, "record 0")
+        {'name': 'age', 'value': '7', 'labels': None}
+    """
+    if not isinstance(field, Mapping) or "value" not in field or field.keys() - _FIELD:
+        raise ValueError(
+            f'{where}: A field must be a dict of "value" and, if it has them, "name" and "labels", '
+            f"got {field!r:.80}. A dict of values by field name is a record, too."
+        )
+    name = field.get("name")
+    name = None if name is None else check_string(name, where, "name") or None
+    value = _as_cell(field["value"], where)
+    value = value if value and value.strip() else None
+    labels = check_labels({"labels": None, **field}, where)
+    if labels and value is None:
+        raise ValueError(
+            f"{where}: The field {name!r} has no value, and the labels {labels!r:.80}, which would "
+            "be lost. Give None for them."
+        )
+    return {"name": name, "value": value, "labels": None if value is None else labels}
 
 
 def check_string(value: object, where: str, name: str) -> str:
@@ -226,8 +277,8 @@ def check_scores(scores: object, labels: list[str] | None, where: str) -> list[f
 
 
 def _as_cell(cell: object, where: str) -> str | None:
-    if cell is None or cell != cell:  # NaN
+    if cell is None or type(cell).__name__ == "NAType" or cell != cell:  # NA of pandas, NaN
         return None
     if isinstance(cell, (str, int, float)):
         return check_string(str(cell), where, "value")
-    raise ValueError(f"{where}: A value of a column must be a string or number, got {cell!r:.80}.")
+    raise ValueError(f"{where}: A value must be a string or number, got {cell!r:.80}.")

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .records import kind_of
+
 logger = logging.getLogger(__name__)
 
 ON_ERROR = ("raise", "skip")
@@ -27,8 +29,8 @@ class Report:
         writing: whether a file is written.
 
     Attributes:
-        records: how many texts or tables were read, or given to be written.
-        positions: how many spans or columns of these.
+        records: how many texts, tables or records of fields were read, or given to be written.
+        positions: how many spans or columns of these, or fields that have a value.
         labels: how often each of their labels.
         skipped: annotation that was left out, by kind; empty with ``on_error="raise"``.
         notes: all else that is worth knowing: a scheme that was found out, fields not kept.
@@ -90,7 +92,7 @@ class Report:
     def count(self, record: Mapping[str, Any]) -> None:
         """Count a record, its positions and its labels."""
         self.records += 1
-        positions = record["spans"] if "spans" in record else record["columns"]
+        positions = [one for one in record[kind_of(record)] if one.get("value", "") is not None]
         self.positions += len(positions)
         for position in positions:
             self.labels.update(position["labels"] or ())

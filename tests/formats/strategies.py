@@ -65,6 +65,17 @@ def tables(draw: Any) -> dict[str, Any]:
     return {"columns": draw(st.lists(column, max_size=3))}
 
 
+@st.composite
+def fields(draw: Any, names: Any, value: Any = TEXT, label: Any = NAMES) -> dict[str, Any]:
+    """A record of the fields with these names; a missing value has no labels."""
+    drawn = []
+    for name in names:
+        given = draw(st.none() | value.filter(str.strip))
+        labels = draw(st.none() | st.lists(label, max_size=2)) if given else None
+        drawn.append({"name": name, "value": given, "labels": labels})
+    return {"fields": drawn}
+
+
 def numbered(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"id": str(index), **record} for index, record in enumerate(records)]
 

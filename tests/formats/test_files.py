@@ -113,8 +113,8 @@ NO_RECORD = {
     "no dict": (["Ann"], "record 0: A record must be a dict, got 'Ann'"),
     "none": (None, "Records must be a data set or a list of dicts, got None"),
     "nothing": ([], "at least one record to write, got none"),
-    "no text": ([{"spans": []}], r"either \"text\" and \"spans\" or \"columns\", got"),
-    "both": ([{**ANN, "columns": []}], "either"),
+    "no text": ([{"spans": []}], r"must have \"text\" and \"spans\", or \"columns\", or"),
+    "both": ([{**ANN, "columns": []}], 'or "columns", or "fields", got'),
     "no spans": ([{"text": "Ann"}], r"`spans` must be a list, \[\] for none, got None"),
     "text": ([{"text": 7, "spans": []}], "A text must be a string, got 7"),
     "half a pair": ([{"text": "a\ud83d", "spans": []}], "half of a surrogate pair"),
@@ -177,7 +177,7 @@ def test_a_file_that_is_nothing_we_know_says_what_it_looks_like(tmp_path):
 
 def test_texts_and_tables_do_not_share_a_file(tmp_path):
     path = write(tmp_path / "a.jsonl", LINE + json.dumps({"columns": []}))
-    with pytest.raises(ValueError, match="texts with spans or tables, got both"):
+    with pytest.raises(ValueError, match=r"must hold one kind of records, got .*'table'"):
         read_records(path)
 
 

@@ -88,9 +88,6 @@ def test_errors_have_file_and_line(tmp_path):
     path.write_text('{"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}]}')
     with pytest.raises(ValueError, match=r"line 1: .*A single `label` is Prodigy's"):
         read_records(path, "jsonl")
-    path.write_text('{"fields": {"email": "a@b"}}')
-    with pytest.raises(ValueError, match='line 1: Records of "fields" are not read'):
-        read_records(path, "jsonl")
     path.write_text('{"words": ["a", ""], "spans": []}')
     with pytest.raises(ValueError, match="line 1: `words` must be a list of words"):
         read_records(path, "jsonl")

@@ -109,7 +109,7 @@ def test_what_a_table_file_cannot_hold_raises_or_is_counted(tmp_path):
     with pytest.raises(ValueError, match=r"All columns must have as many values, got \[0, 2\]"):
         write_records([{"columns": [column, other]}], path)
     for records in ([table] * 2, [{"text": "a", "spans": []}], [{"columns": []}]):
-        with pytest.raises(ValueError, match="holds one table with columns, got"):
+        with pytest.raises(ValueError, match="one table with columns, or records of fields, got"):
             write_records(records, path)
     with pytest.raises(ValueError, match="`delimiter` must be one character"):
         read_records(path, delimiter="::")
