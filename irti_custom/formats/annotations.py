@@ -5,20 +5,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Optional
 
+from .records import check_range, check_string
 from .report import Report
+
+SEVERAL = ("first", "last", "merge")
+"""How to read a text that several people annotated."""
 
 Annotation = tuple[int, int, Optional[str], Optional[float]]
 """Start, end, label and score; no label, or no score, is None."""
 
 
-def merge_spans(annotations: Iterable[Annotation], report: Report) -> list[dict[str, Any]]:
+def check_annotation(
+    start: object,
+    end: object,
+    label: object,
+    text: str,
+    where: str,
+    report: Report,
+    surface: object = None,
+) -> Annotation | None:
+    """Check an annotation as a file has it; None if it is left out.
+
+    Args:
+        start: of its characters.
+        end: exclusive.
+        label: a name; None for no label.
+        text: that of the record.
+        where: file and line.
+        report: counts annotations that are not their text.
+        surface: the text that the file has beside it; None where it has none.
+
+    Raises:
+        ValueError: a range beyond the text, or a label that is no name.
+
+    Example:
+        >>> check_annotation(8, 12, "place", "Ann saw Rome", "line 1", Report("brat"), "Rome")
+        (8, 12, 'place', None)
+    """
+    first, last = check_range(start, end, text, where)
+    if label is not None and (not isinstance(label, str) or not label):
+        raise ValueError(f"{where}: A label must be a name, got {label!r:.80}.")
+    name = None if label is None else check_string(label, where, "label")
+    if surface is not None and not is_its_text(surface, text, (first, last), where, report):
+        return None
+    return first, last, name, None
+
+
+def merge_spans(annotations: Iterable[Annotation | None], report: Report) -> list[dict[str, Any]]:
     """Make one span of several annotations of the same characters, in the order they come.
 
     Args:
-        annotations: those of one text.
+        annotations: those of one text; None for one that is left out.
         report: counts annotations that are there twice.
 
     Example:
@@ -26,7 +66,7 @@ def merge_spans(annotations: Iterable[Annotation], report: Report) -> list[dict[
         [{'start': 0, 'end': 3, 'labels': ['person', 'actor']}]
     """
     spans: dict[tuple[int, int], dict[str, float | None]] = {}
-    for start, end, label, score in annotations:
+    for start, end, label, score in filter(None, annotations):
         is_repeated = (start, end) in spans
         labels = spans.setdefault((start, end), {})
         if label in labels or (is_repeated and label is None):
@@ -42,7 +82,7 @@ def merge_spans(annotations: Iterable[Annotation], report: Report) -> list[dict[
 
 
 def is_its_text(
-    surface: str, text: str, span: tuple[int, int], where: str, report: Report, hint: str = ""
+    surface: object, text: str, span: tuple[int, int], where: str, report: Report, hint: str = ""
 ) -> bool:
     """Return True if a span is the text that its file has beside it.
 
@@ -104,17 +144,92 @@ def labels_to_write(span: Mapping[str, Any], where: str, report: Report) -> list
     return list(span["labels"] or ())
 
 
-def code_points(text: str, units: int) -> int:
+def code_points(text: str, units: object) -> int:
     """Turn a number of UTF-16 units, as JavaScript counts, into one of characters.
 
     Raises:
-        ValueError: beyond the text, or half a character.
+        ValueError: no integer, beyond the text, or half a character.
 
     Example:
         >>> code_points("a👍b", 3)
         2
     """
     content = text.encode("utf-16-le")
+    if isinstance(units, bool) or not isinstance(units, int):
+        raise ValueError(f"got {units!r:.80}, and no integer.")
     if not 0 <= 2 * units <= len(content):
         raise ValueError(f"got {units} of {len(content) // 2} UTF-16 units.")
     return len(content[: 2 * units].decode("utf-16-le"))
+
+
+def as_number(value: object) -> Any:
+    """Return a number that is written as text as one, and all else as it is.
+
+    Example:
+        >>> as_number("7"), as_number("7a")
+        (7, '7a')
+    """
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def choose_text(data: Mapping[str, Any], text_field: str | None, where: str) -> str:
+    """Return the text among the fields of an annotation tool.
+
+    Args:
+        data: by the name of the field.
+        text_field: the name; by default "text", or that of the only string.
+        where: file and line.
+
+    Raises:
+        ValueError: no such string.
+
+    Example:
+        >>> choose_text({"body": "Ann", "year": 7}, None, "line 1")
+        'Ann'
+    """
+    strings = [name for name, value in data.items() if isinstance(value, str)]
+    only = strings[0] if len(strings) == 1 else None
+    chosen = text_field or ("text" if "text" in strings else only)
+    if chosen not in strings:
+        raise ValueError(
+            f"{where}: There must be one string, or `text`, got {text_field!r} of {list(data)}. "
+            "`text_field` names it."
+        )
+    return check_string(data[chosen], where, "text")
+
+
+def choose_annotations(
+    made: list[Any],
+    annotations: str | None,
+    choices: Sequence[str],
+    annotators: list[Any],
+    where: str,
+    report: Report,
+) -> list[Any] | None:
+    """Return the annotations of a text to be read, or None for a text that is left out.
+
+    Args:
+        made: each by another annotator.
+        annotations: "first", "last" or "merge"; otherwise there must be one.
+        choices: all that `annotations` may be, for the error.
+        annotators: who made them.
+        where: file and line.
+        report: counts texts that have several.
+
+    Example:
+        >>> report = Report("argilla")
+        >>> choose_annotations(["a", "b"], "last", SEVERAL, ["Ann", "Bob"], "line 1", report)
+        ['b']
+    """
+    if len(made) > 1 and annotations in SEVERAL:
+        report.note(f"text with several annotations, {annotations} taken")
+        return {"first": made[:1], "last": made[-1:]}.get(annotations or "", made)
+    if len(made) > 1:
+        report.misfit(
+            "text with several annotations",
+            where,
+            f"A text must have one annotation, got {len(made)}, of the annotators {annotators}. "
+            f"`annotations` chooses, one of {choices}.",
+        )
+        return None
+    return made

@@ -22,6 +22,8 @@ from .report import Report
 from .tables import read_rows, rows_to_write
 
 _OTHERS = ";\t|"
+SOTAB = {"table_name", "column_index", "label"}
+"""The headers of SOTAB's files of labels, which are read with the tables that they name."""
 
 
 def read(
@@ -96,7 +98,7 @@ def write(
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for the name of a table, unless it holds words with tags.
+    """Return True for the name of a table, unless it holds words with tags or labels of SOTAB.
 
     Example:
         >>> detect_path(Path("people.csv.gz"))
@@ -104,7 +106,20 @@ def detect_path(path: Path) -> bool:
     """
     if bare_suffix(path) == ".tsv" and path.is_file():
         return not conll.detect([line.text for line in islice(read_lines(path), 50)])
-    return bare_suffix(path) in (".csv", ".tsv")
+    return bare_suffix(path) in (".csv", ".tsv") and not detect_sotab(path)
+
+
+def detect_sotab(path: Path) -> bool:
+    """Return True for a CSV with the headers of SOTAB's labels.
+
+    Example:
+        >>> detect_sotab(Path("people.csv"))
+        False
+    """
+    if bare_suffix(path) != ".csv" or not path.is_file():
+        return False
+    first = next((line.text for line in read_lines(path)), "")
+    return {cell.strip('" ') for cell in first.split(",")} == SOTAB
 
 
 def _delimiter(path: Path, delimiter: str | None) -> str:

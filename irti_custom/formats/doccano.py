@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .annotations import Annotation, labels_to_write, merge_spans, note_others
+from .annotations import Annotation, check_annotation, labels_to_write, merge_spans, note_others
 from .files import as_line, read_objects, writing
 from .record_streams import texts
-from .records import Record, check_id, check_labels, check_list, check_range, check_string
+from .records import Record, check_id, check_list, check_string
 from .report import Report
 
 _KEYS = ("label", "labels", "entities")
@@ -43,7 +43,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         for relation in check_list(item.get("relations") or [], where, "relations"):
             report.misfit("relation", where, f"A record holds no relations, got {relation!r:.80}.")
         note_others(item, ("id", "text", "relations", *_KEYS), report)
-        spans = merge_spans((_span(entry, text, where) for entry in entries), report)
+        spans = merge_spans((_span(entry, text, where, report) for entry in entries), report)
         yield {"id": check_id(item.get("id"), where, number), "text": text, "spans": spans}
 
 
@@ -86,7 +86,7 @@ def detect(item: dict[str, Any]) -> bool:
     )
 
 
-def _span(entry: Any, text: str, where: str) -> Annotation:
+def _span(entry: Any, text: str, where: str, report: Report) -> Annotation | None:
     if isinstance(entry, dict):
         entry = [entry.get(name) for name in ("start_offset", "end_offset", "label")]
     if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[2], str):
@@ -94,6 +94,5 @@ def _span(entry: Any, text: str, where: str) -> Annotation:
             f"{where}: An entry must be [start, end, label], or an object of `start_offset`, "
             f"`end_offset` and `label`, got {entry!r:.80}."
         )
-    start, end = check_range(entry[0], entry[1], text, where)
-    check_labels({"labels": entry[2]}, where)
-    return start, end, entry[2], None
+    start, end, label = entry
+    return check_annotation(start, end, label, text, where, report)

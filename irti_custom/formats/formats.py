@@ -11,19 +11,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import (
+    argilla,
     brat,
     conll,
     conllu,
     delimited,
     docbin,
     doccano,
+    entity_typing,
     excel,
     gliner,
     hugging_face,
     json_lines,
     label_studio,
     parquet,
+    presidio,
     prodigy,
+    semeval,
+    sotab,
 )
 from .files import bare_suffix, check_file, is_json, read_lines, read_objects
 from .records import Record
@@ -105,6 +110,18 @@ FORMATS = {
     "gliner": Format(
         gliner.read, gliner.write, detect_object=gliner.detect, write_options=("split_words",)
     ),
+    "argilla": Format(
+        argilla.read,
+        argilla.write,
+        detect_object=argilla.detect,
+        read_options=("annotations", "text_field", "question", "offsets"),
+        write_options=("question",),
+        scores=True,
+    ),
+    "presidio": Format(presidio.read, None, detect_object=presidio.detect),
+    "entity-typing": Format(entity_typing.read, None, detect_object=entity_typing.detect),
+    "semeval": Format(semeval.read, None, detect_lines=semeval.detect),
+    "sotab": Format(sotab.read, None, detect_path=delimited.detect_sotab),
     "spacy": Format(
         docbin.read,
         docbin.write,

@@ -15,7 +15,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .annotations import Annotation, code_points, merge_spans
+from .annotations import (
+    SEVERAL,
+    Annotation,
+    as_number,
+    choose_annotations,
+    choose_text,
+    code_points,
+    merge_spans,
+)
 from .files import read_objects, write_array
 from .record_streams import texts
 from .records import (
@@ -25,11 +33,10 @@ from .records import (
     check_list,
     check_range,
     check_scores,
-    check_string,
 )
 from .report import Report
 
-ANNOTATIONS = ("first", "last", "merge", "ground_truth", "predictions")
+ANNOTATIONS = (*SEVERAL, "ground_truth", "predictions")
 OFFSETS = ("code-points", "utf-16")
 _OWN_ID = "record_id"
 _KINDS = ("annotations", "predictions")
@@ -137,14 +144,7 @@ def _text(data: object, field: str | None, where: str) -> str:
         raise ValueError(
             f"{where}: A task must have `data`, got {data!r:.80}. Export as JSON, not as JSON-MIN."
         )
-    strings = [name for name, value in data.items() if isinstance(value, str) and name != _OWN_ID]
-    chosen = field or ("text" if "text" in strings else strings[0] if len(strings) == 1 else None)
-    if chosen not in strings:
-        raise ValueError(
-            f"{where}: The `data` of a task must have one string, or `text`, got {field!r} of "
-            f"{list(data)}. `text_field` names it."
-        )
-    return check_string(data[chosen], where, "text")
+    return choose_text({k: v for k, v in data.items() if k != _OWN_ID}, field, where)
 
 
 def _choose(
@@ -168,19 +168,11 @@ def _choose(
         kept = [one for one in kept if one.get("ground_truth")]
     if not kept:
         report.note(f"text without {annotations or 'annotations'}", lost=False)
-    if len(kept) > 1 and annotations in ("first", "last", "merge"):
-        report.note(f"text with several annotations, {annotations} taken")
-        kept = {"first": kept[:1], "last": kept[-1:]}.get(annotations, kept)
-    elif len(kept) > 1:
-        report.misfit(
-            "text with several annotations",
-            where,
-            f"A text must have one annotation, got {len(kept)}, of the annotators "
-            f"{[one.get('completed_by') for one in kept]}. `annotations` chooses, one of "
-            f"{ANNOTATIONS}.",
-        )
+    annotators = [one.get("completed_by") for one in kept]
+    chosen = choose_annotations(kept, annotations, ANNOTATIONS, annotators, where, report)
+    if chosen is None:
         return None
-    return [check_list(one.get("result") or [], where, "result") for one in kept]
+    return [check_list(one.get("result") or [], where, "result") for one in chosen]
 
 
 class _Regions:
@@ -229,13 +221,13 @@ class _Regions:
                         yield (*span, None, None)
 
     def _char_span(self, value: dict[str, Any], text: str, where: str) -> tuple[int, int] | None:
-        ends = [_as_number(value.get(name)) for name in ("start", "end")]
+        ends = [as_number(value.get(name)) for name in ("start", "end")]
         surface = value.get("text")
         try:
             if self.utf_16:
                 ends = [code_points(text, end) for end in ends]
             start, end = check_range(ends[0], ends[1], text, where)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             self._not_its_text(f"The ends of a region must be in its text: {error}", text, where)
             return None
         if not isinstance(surface, str):
@@ -288,10 +280,6 @@ def _result(
                 "value": value,
                 **({} if score is None else {"score": score}),
             }
-
-
-def _as_number(end: object) -> Any:
-    return int(end) if isinstance(end, str) and end.isdecimal() else end
 
 
 def _flat(text: str) -> str:

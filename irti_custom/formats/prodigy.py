@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .annotations import Annotation, is_its_text, merge_spans, note_others
+from .annotations import Annotation, check_annotation, merge_spans, note_others
 from .files import as_line, read_objects, writing
 from .record_streams import texts
-from .records import Record, check_id, check_labels, check_list, check_range, check_string
+from .records import Record, check_id, check_list, check_string
 from .report import Report
 
 _HASHES = ("_input_hash", "_task_hash")
@@ -49,7 +49,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         tokens = check_list(item.get("tokens") or [], where, "tokens")
         entries = check_list(item.get("spans") or [], where, "spans")
         annotations = (_span(entry, text, tokens, where, report) for entry in entries)
-        spans = merge_spans((span for span in annotations if span is not None), report)
+        spans = merge_spans(annotations, report)
         record_id = check_id((meta or {}).get("id"), where, number)
         yield {"id": record_id, "text": text, "spans": spans}
 
@@ -104,24 +104,21 @@ def _span(
 ) -> Annotation | None:
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: A span must be an object, got {entry!r:.80}.")
-    start, end = check_range(entry.get("start"), entry.get("end"), text, where)
-    label = entry.get("label")
-    if label is not None and not isinstance(label, str):
-        raise ValueError(f"{where}: A label must be a name, got {label!r:.80}.")
-    check_labels({"labels": label}, where)
-    surface = entry.get("text", text[start:end])
-    if not is_its_text(surface, text, (start, end), where, report):
-        return None
+    ends = entry.get("start"), entry.get("end")
+    annotation = check_annotation(
+        *ends, entry.get("label"), text, where, report, surface=entry.get("text")
+    )
     if tokens and {"token_start", "token_end"} <= entry.keys():
         try:
-            ends = (tokens[entry["token_start"]]["start"], tokens[entry["token_end"]]["end"])
+            of_tokens = (tokens[entry["token_start"]]["start"], tokens[entry["token_end"]]["end"])
         except (LookupError, TypeError) as error:
             raise ValueError(f"{where}: A span must be of tokens, got {entry!r:.120}.") from error
-        if ends != (start, end):
+        if annotation is not None and of_tokens != ends:
             report.misfit(
                 "span that is not its tokens",
                 where,
-                f"The tokens of a span must be at {start} to {end}, as it is, got {ends}.",
+                f"The tokens of a span must be at {ends[0]} to {ends[1]}, as it is, "
+                f"got {of_tokens}.",
             )
             return None
-    return start, end, label, None
+    return annotation

@@ -52,6 +52,7 @@ def read_records(
     word_column: int | None = None,
     comment: str | None = None,
     by: str | None = None,
+    question: str | None = None,
 ) -> Dataset:
     """Read a file into a data set of records.
 
@@ -71,9 +72,12 @@ def read_records(
         split: of a data set that has several ("hugging-face").
         attributes: "labels" to make labels of the attributes of spans ("brat").
         annotations: which to take of a text that several annotated: "first", "last", "merge",
-            "ground_truth", or "predictions" for those; by default several raise ("label-studio").
-        text_field: the field of a task that holds the text ("label-studio").
-        offsets: "utf-16" for those of old exports; "code-points" is the default ("label-studio").
+            "ground_truth" ("label-studio"), or "predictions" for those; by default several raise
+            ("label-studio", "argilla").
+        text_field: the field that holds the text ("label-studio", "argilla").
+        question: that of spans, if there are several ("argilla").
+        offsets: "code-points", or "utf-16" for those of old exports of "label-studio" and of the
+            page of "argilla", where texts with emoji need one of the two.
         spans_key: "ents", or the name of a group of spans ("spacy").
         header: False for a table without headers ("csv", "excel").
         delimiter: what divides cells, if it is no comma, or no tab in a ".tsv" ("csv").
@@ -117,6 +121,7 @@ def read_records(
         "word_column": word_column,
         "comment": comment,
         "by": by,
+        "question": question,
     }
     return _read(path, format, on_error, options).records
 
@@ -155,6 +160,7 @@ def write_records(
     predictions: bool | None = None,
     spans_key: str | None = None,
     delimiter: str | None = None,
+    question: str | None = None,
 ) -> Report:
     """Write records to a file.
 
@@ -175,6 +181,7 @@ def write_records(
         spans_key: "ents", or the name of a group of spans; by default "ents" where that holds all
             spans, else "sc" ("spacy").
         delimiter: as for reading ("csv").
+        question: the name of the span question, "spans" by default ("argilla").
 
     Returns:
         What was written, and what was left out.
@@ -201,6 +208,7 @@ def write_records(
         "predictions": predictions,
         "spans_key": spans_key,
         "delimiter": delimiter,
+        "question": question,
     }
     chosen = check_options(name, chosen_format.write_options, options)
     report = Report(name, on_error, writing=True)

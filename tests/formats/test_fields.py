@@ -215,11 +215,9 @@ def test_what_rows_cannot_hold_raises_or_is_counted(tmp_path, case):
 def test_labels_of_fields_without_a_name_of_their_own_raise(tmp_path):
     with pytest.raises(ValueError, match="must have a name that is there once"):
         write_records([{"fields": [field(None, "1", ["x"])]}], tmp_path / "a.csv")
-    with pytest.raises(
-        ValueError, match="'a_labels' holds the labels of 'a', and there must be one"
-    ):
-        records = [{"fields": [field("a", "1", ["x"]), field("a", "2")]}]
-        write_records(records, tmp_path / "a.csv")
+    twice = [{"fields": [field("a", "1", ["x"]), field("a", "2")]}]
+    with pytest.raises(ValueError, match="'a_labels' holds the labels of 'a', and there must be"):
+        write_records(twice, tmp_path / "a.csv")
     with pytest.raises(ValueError, match="must have columns, got records without fields"):
         write_records([{"fields": []}], tmp_path / "a.csv")
 

@@ -244,6 +244,26 @@ def test_command_line_options_are_those_of_reading_and_of_writing(tmp_path, caps
     assert read_records(tmp_path / "b.jsonl")[0]["columns"][0]["values"] == ["1"]
     with pytest.raises(SystemExit):
         main([str(table), str(tmp_path / "b.jsonl"), "--read_header", "first"])
+    table.write_text("city,city_labels\nRome,place\n")
+    main([str(table), str(tmp_path / "b.jsonl"), "--read_by", "rows"])
+    fields = [{"name": "city", "value": "Rome", "labels": ["place"]}]
+    assert read_records(tmp_path / "b.jsonl")[0]["fields"] == fields
+    main([str(tmp_path / "b.jsonl"), str(tmp_path / "c.csv")])
+    assert (tmp_path / "c.csv").read_text() == table.read_text()
+    target = tmp_path / "b.json"
+    main(
+        [
+            str(source),
+            str(target),
+            "--to",
+            "argilla",
+            "--write_question",
+            "who",
+            "--read_tag_columns",
+            "1",
+        ]
+    )
+    assert read_records(target, question="who", annotations="predictions")["text"][:] == ["Ann !"]
 
 
 def test_every_format_can_be_detected_and_is_named_in_the_readme():

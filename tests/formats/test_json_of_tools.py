@@ -19,6 +19,8 @@ from tests.formats.strategies import (
     sentences,
     texts,
 )
+from tests.formats.test_argilla import NESTED
+from tests.formats.test_published_data import PRESIDIO, UFET
 
 
 def write(tmp_path, *items, name="a.jsonl"):
@@ -212,6 +214,9 @@ SEEDS = {
     "doccano": DOCCANO_ENTITIES,
     "prodigy": PRODIGY,
     "gliner": GLINER,
+    "argilla": NESTED,
+    "presidio": PRESIDIO,
+    "entity-typing": UFET,
     "hugging-face": {"tokens": ["Ann"], "ner_tags": ["B-X"]},
     "label-studio": {
         "data": {"text": "Ann"},

@@ -1,0 +1,103 @@
+"""SOTAB, the WDC table annotation benchmark: a CSV of column types, and a folder of tables.
+
+    CTA_training_gt.csv          table_name,column_index,label
+                                 Hotel_a.de.json.gz,0,Hotel/name
+    Train/Hotel_a.de.json.gz     {"0": "Zum Löwen", "1": "Ulm"}
+
+Columns without a type have unknown labels. Tables lie beside the CSV or in a folder there. After
+http://webdatacommons.org/structureddata/sotab/.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from . import delimited
+from .files import read_objects
+from .records import Record, check_column
+from .report import Report
+
+
+def read(path: Path, report: Report) -> Iterator[Record]:
+    r"""Read tables, in the order of the CSV.
+
+    Args:
+        path: the CSV of labels.
+        report: counts labels of no column, and tables that are not there.
+
+    Raises:
+        ValueError: another CSV, such as that of column pairs.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "labels.csv"
+        >>> _ = path.write_text("table_name,column_index,label\na.json,0,Hotel/name")
+        >>> _ = (path.parent / "a.json").write_text('{"0": "Sonne"}')
+        >>> next(read(path, Report("sotab")))  # doctest: +ELLIPSIS
+        {'id': 'a.json', 'columns': [{'header': None, 'values': ['Sonne'], 'labels': [...]}]}
+    """
+    (labels,) = delimited.read(path, report)
+    listed = {column["header"]: column["values"] for column in labels["columns"]}
+    if set(listed) != delimited.SOTAB:
+        raise ValueError(
+            f"{path} must have the columns {sorted(delimited.SOTAB)}, got {list(listed)}. Labels "
+            "of pairs of columns are not read."
+        )
+    by_table: dict[str, list[tuple[str, Any, Any]]] = {}
+    rows = zip(listed["table_name"], listed["column_index"], listed["label"])
+    for number, (name, index, label) in enumerate(rows, start=2):
+        by_table.setdefault(name, []).append((f"{path}, row {number}", index, label))
+    folders = [path.parent, *sorted(one for one in path.parent.iterdir() if one.is_dir())]
+    for name, entries in by_table.items():
+        where = entries[0][0]
+        if not name or Path(name).name != name:
+            raise ValueError(f"{where}: A table must be the name of a file, got {name!r}.")
+        places = [folder / name for folder in folders if (folder / name).is_file()]
+        if len(places) == 1:
+            yield {"id": name, "columns": _columns(places[0], entries, report)}
+        else:
+            report.misfit(
+                "table that is not there" if not places else "table that is there several times",
+                where,
+                f"A table must lie beside the CSV, or in one folder there, got {places}.",
+            )
+
+
+def _columns(
+    path: Path, entries: list[tuple[str, Any, Any]], report: Report
+) -> list[dict[str, Any]]:
+    rows = [row for _, row in read_objects(path)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = []
+    for name in names:
+        # Cells may be objects of schema.org; numbers are the places of columns, and no headers.
+        cells = [_as_text(row.get(name)) for row in rows]
+        header = None if name.isdecimal() else name
+        columns.append(check_column({"header": header, "values": cells}, f"{path}, {name!r}"))
+    for where, index, label in entries:
+        if index is None or not index.isdecimal() or label is None:
+            raise ValueError(
+                f"{where}: It must have the number of a column and a label, got {index!r} and "
+                f"{label!r}."
+            )
+        if int(index) >= len(columns):
+            report.misfit(
+                "label of no column",
+                where,
+                f"The number must be below that of {path.name}'s columns, {len(columns)}, got "
+                f"{index}.",
+            )
+            continue
+        column = columns[int(index)]
+        if label in (column["labels"] or ()):
+            report.note("label that its column has twice")
+        else:
+            column["labels"] = [*(column["labels"] or ()), label]
+    return columns
+
+
+def _as_text(cell: Any) -> Any:
+    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, (dict, list)) else cell
