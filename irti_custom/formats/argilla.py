@@ -237,8 +237,8 @@ def _spans(
     elif answer.scores is not None:
         report.note("score of all spans of a text, not kept")
     for entry, score in zip(entries, scores):
-        if not isinstance(entry, dict):
-            raise ValueError(f"{where}: A span must be an object, got {entry!r:.80}.")
+        if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
+            raise ValueError(f"{where}: A span must be an object with a label, got {entry!r:.80}.")
         note_others(entry, ("start", "end", "label"), report)
         start, end = entry.get("start"), entry.get("end")
         before = text[:end] if isinstance(end, int) else ""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from .annotations import check_annotation, merge_spans, note_others
 from .files import read_objects
-from .records import Record, check_id, check_list, check_string
+from .records import Record, check_id, check_labels, check_list, check_string
 from .report import Report
 
 _UFET = ("left_context_token", "mention_span", "right_context_token", "y_str", "annot_id")
@@ -27,7 +27,7 @@ class _Mention(NamedTuple):
     text: str
     start: Any
     end: Any
-    labels: list[Any]
+    labels: list[str]
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
@@ -45,7 +45,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         note_others(item, _UFET if is_ufet else _OPEN_ENTITY, report)
         text, start, end, labels = (_ufet if is_ufet else _open_entity)(item, where)
         record_id = check_id(item.get("annot_id") if is_ufet else None, where, number)
-        if start == end:
+        if isinstance(start, int) and start == end:
             report.misfit(
                 "mention without characters",
                 where,
@@ -53,9 +53,8 @@ def read(path: Path, report: Report) -> Iterator[Record]:
             )
             yield {"id": record_id, "text": text, "spans": []}
             continue
-        annotations = (
-            check_annotation(start, end, label, text, where, report) for label in labels or [None]
-        )
+        named: list[str | None] = [*labels] or [None]
+        annotations = (check_annotation(start, end, name, text, where, report) for name in named)
         yield {"id": record_id, "text": text, "spans": merge_spans(annotations, report)}
 
 
@@ -77,12 +76,13 @@ def _ufet(item: dict[str, Any], where: str) -> _Mention:
     mention = check_string(item["mention_span"], where, "mention_span")
     start = len(left) + (left != "")
     text = " ".join(part for part in (left, mention, right) if part)
-    return _Mention(
-        text, start, start + len(mention), check_list(item.get("y_str"), where, "y_str")
-    )
+    return _Mention(text, start, start + len(mention), _labels(item, "y_str", where))
 
 
 def _open_entity(item: dict[str, Any], where: str) -> _Mention:
     text = check_string(item.get("sent"), where, "sent")
-    labels = check_list(item.get("labels"), where, "labels")
-    return _Mention(text, item.get("start"), item.get("end"), labels)
+    return _Mention(text, item.get("start"), item.get("end"), _labels(item, "labels", where))
+
+
+def _labels(item: dict[str, Any], name: str, where: str) -> list[str]:
+    return check_labels({"labels": check_list(item.get(name), where, name)}, where) or []

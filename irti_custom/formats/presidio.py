@@ -50,7 +50,7 @@ def detect(item: dict[str, Any]) -> bool:
 
 
 def _span(entry: Any, text: str, where: str, report: Report) -> Annotation | None:
-    if not isinstance(entry, dict) or "entity_type" not in entry:
+    if not isinstance(entry, dict) or not isinstance(entry.get("entity_type"), str):
         raise ValueError(f"{where}: A span must be an object of {_SPAN}, got {entry!r:.80}.")
     note_others(entry, _SPAN, report)
     label, surface, start, end = (entry.get(name) for name in _SPAN)

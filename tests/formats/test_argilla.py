@@ -168,7 +168,7 @@ def test_other_questions_are_named_or_raise(tmp_path):
 
 def test_errors_have_file_and_item(tmp_path):
     span = {"start": 0, "end": 3, "label": "x"}
-    for change in ({"end": 99}, {"start": None}, {"label": 3}, {"label": ""}, {"end": 0}):
+    for change in ({"end": 99}, {"start": None}, {"label": None}, {"label": ""}, {"end": 0}):
         with pytest.raises(ValueError, match=r"a\.json, item 1: "):
             read_records(write(tmp_path, answered([{**span, **change}])), on_error="skip")
     for part in ("responses", "suggestions"):

@@ -258,7 +258,7 @@ def test_punctuation_is_cut_off_when_asked_for(tmp_path):
 def test_ids_that_are_not_held_are_counted(tmp_path):
     records = [{"id": name, "text": "Rome", "spans": []} for name in "ab"]
     assert write_records(records, tmp_path / "a.conll").notes == {"id not kept": 2}
-    with pytest.raises(ValueError, match="format='conll' holds texts, got a table"):
+    with pytest.raises(ValueError, match="format='conll' holds texts with spans, got a table"):
         write_records([{"columns": []}], tmp_path / "a.conll")
     with pytest.raises(ValueError, match="A word must not be -DOCSTART-"):
         write_records([{"text": "-DOCSTART-", "spans": []}], tmp_path / "a.conll")

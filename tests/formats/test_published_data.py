@@ -66,6 +66,9 @@ def test_open_entity_mention_that_occurs_twice_is_read_by_its_offsets(tmp_path):
     assert report.notes == {"field 'ents' not kept": 1}
 
 
+NOWHERE = {"start": None, "end": None}
+
+
 def test_mentions_that_are_none(tmp_path):
     path = write(tmp_path / "a.json", [OPEN_ENTITY, {**OPEN_ENTITY, "end": 30}])
     with pytest.raises(ValueError, match=r"a\.json, line 2: A mention must have some characters"):
@@ -73,7 +76,14 @@ def test_mentions_that_are_none(tmp_path):
     records, report = read_with_report(path, on_error="skip")
     assert records[1]["spans"] == []
     assert report.skipped == {"mention without characters": 1}
-    for change in ({"end": 99}, {"start": "4"}, {"labels": "day"}, {"labels": [3]}, {"sent": 7}):
+    for change in (
+        {"end": 99},
+        {"start": "4"},
+        {"labels": "day"},
+        {"labels": [None]},
+        {"sent": 7},
+        NOWHERE,
+    ):
         path = write(tmp_path / "a.json", [{**OPEN_ENTITY, **change}])
         with pytest.raises(ValueError, match=r"a\.json, line 1: "):
             read_records(path, on_error="skip")
@@ -117,7 +127,7 @@ def test_presidio_spans_are_checked_against_their_values(tmp_path):
         read_records(path)
     report = read_with_report(path, on_error="skip").report
     assert report.skipped == {"span that is not its text": 1}
-    for change in ({"end_position": 99}, {"entity_type": 7}, {"start_position": None}):
+    for change in ({"end_position": 99}, {"entity_type": None}, {"start_position": None}):
         path = write(tmp_path / "a.json", [{**PRESIDIO, "spans": [{**span, **change}]}])
         with pytest.raises(ValueError, match=r"a\.json, line 1: "):
             read_records(path, on_error="skip")
