@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from cases import BATCH_SIZE, Case, by_length
-from peers import AS_IT_COMES, BY_HAND, Peer, gliner_note, peers
+from peers import AS_IT_COMES, BY_HAND, Peer, peers
 from timing import Timer, print_table, ratio
 
 from irti_custom.export.changes import Scored, measure, score_rows
@@ -65,7 +65,6 @@ def report_inference(case: Case, timer: Timer, bfloat16: bool) -> None:
     head = "a trained model" if case.trained else "a random head"
     texts = f"{len(case.test)} texts ({case.source})"
     print_table(f"Inference, {case.name}, {head}: {texts}, {count} positions", columns, rows)
-    print(gliner_note(), flush=True)
 
 
 def count_changes(case: Case, models: dict[str, Any]) -> dict[str, tuple[str, str]]:

@@ -5,7 +5,6 @@ Each returns calls that score all texts, by name. Heads are random, which change
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -56,11 +55,6 @@ def peers(case: Case) -> dict[str, Peer]:
         ),
         "LUKE of this size, forward pass alone": Peer(luke(case), count),
     }
-
-
-def gliner_note() -> str:
-    found = importlib.util.find_spec("gliner") is not None
-    return f"GLiNER: {'installed, but no code here times it' if found else 'not installed'}."
 
 
 def tag_by_hand(model: nn.Module, case: Case) -> list[list[Answer]]:

@@ -35,7 +35,7 @@ from irti_custom.export.engines import has_amx
 
 SECTIONS = ("inference", "training", "growth", "host", "limit")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "openvino", "nncf")
+PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "openvino", "nncf", "gliner")
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ def print_header(threads: int) -> None:
     print(f"{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, {threads} thread(s);")
     print(f"flags: {', '.join(having) or 'none'}; without: {', '.join(lacking) or 'none'};")
     print(f"Python {platform.python_version()}, {', '.join(versions)}; batches of {BATCH_SIZE}.")
-    print(f"`python benchmarks/run.py {shlex.join(sys.argv[1:])}`", flush=True)
+    print(f"`python {shlex.join(sys.argv)}`", flush=True)
 
 
 def read_cpu() -> tuple[str, set[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from irti_custom import read_records
-from tests.examples.test_examples import EXAMPLES, run
+from tests.examples.test_examples import run
 from tests.tiny import save_base
 
 pytest.importorskip("cleanlab", reason="the extra label_errors is not installed")
@@ -42,7 +42,7 @@ def texts_with_errors(task: str, seed: int = 0) -> tuple[list[dict[str, Any]], s
         else:
             span["labels"] = sorted({*span["labels"]} ^ {draw.choice(LABELS)})
     flipped = {place(record["id"], span) for record, span in wrong}
-    for record, span in draw.sample([one for one in places if one not in wrong], 10):
+    for _, span in draw.sample([one for one in places if one not in wrong], 10):
         span["labels"] = None
     return records, flipped
 
