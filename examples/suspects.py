@@ -154,8 +154,8 @@ def rank_labels(
     if model.config.task == "multilabel":
         quality = quality_of_sets(given, chances)
         suggested = [of_span.nonzero()[:, 0].tolist() for of_span in decided]
-    else:  # its sign says whether another class is more probable
-        quality = quality_of_classes(np.concatenate(given), chances, method="normalized_margin")
+    else:
+        quality = quality_of_classes(np.concatenate(given), chances)
         suggested = decided[:, None].tolist()
 
     def named(position: int, labels: list[int]) -> dict[str, float]:
@@ -163,7 +163,8 @@ def rank_labels(
 
     return [
         Suspect(
-            *places[position],
+            places[position][0],
+            places[position][1],
             round(float(quality[position]), 4),
             named(position, given[position]),
             named(position, suggested[position]),
