@@ -90,13 +90,16 @@ def draw_folds(records: Sequence[Mapping[str, Any]], folds: int, seed: int) -> n
     _, documents = np.unique(connected_components(links)[1][by_id], return_inverse=True)
     count = int(documents.max()) + 1
     if not 2 <= folds <= count:
-        raise ValueError(f"`folds` must be from 2 to {count}, the number of texts, got {folds}.")
+        raise ValueError(
+            "`folds` must be at least 2 and at most the number of texts that differ, "
+            f"{count}, got {folds}."
+        )
     drawn = np.random.default_rng(seed).permutation(count)[documents] % folds
     for fold in range(folds):
-        inside, outside = (
-            set().union(*(_labels_in(records[i]) for i in np.flatnonzero(part)))
-            for part in (drawn == fold, drawn != fold)
-        )
+        inside: set[str] = set()
+        outside: set[str] = set()
+        for record, of_record in zip(records, drawn):
+            (inside if of_record == fold else outside).update(_labels_in(record))
         if inside - outside:
             logger.warning(
                 "Only fold %d has the label(s) %s. Its model does not know them, and they look "
