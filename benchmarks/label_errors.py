@@ -42,7 +42,7 @@ def main() -> None:
             paths = ["--file", f"{folder}/changed.jsonl", "--output_dir", folder]
             script = [sys.executable, str(EXAMPLE), "--share", "0.1", "--seed", str(seed)]
             subprocess.run([*script, *settings, *paths], check=True, stdout=subprocess.DEVNULL)
-            lines = Path(folder, "suspects.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = Path(folder, "suspects.jsonl").read_bytes().splitlines()
         suspects = [json.loads(line) for line in lines]
         found = {(line["id"], line["start"], line["end"]) for line in suspects} & wrong
         print(f"seed {seed}: {len(found)} of {len(wrong)} ({len(found) / len(wrong):.3f})", end=" ")

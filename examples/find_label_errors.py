@@ -112,7 +112,7 @@ def main() -> None:
     ranked = rank_labels(records, processor.decode(rows, logits, fill=None), model)
     worst = ranked[: math.ceil(script.share * len(ranked))]
     write_suspects(records, worst, training.output_dir)
-    print(f"{counts['positions'] - len(ranked)} positions without labels were left out.")
+    print(f"Positions without labels, left out: {counts['positions'] - len(ranked)}")
     print(f"{len(worst)} suspects, of {len(ranked)} positions, lie in {training.output_dir}")
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import random
+from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from irti_custom import read_records
-from tests.examples.test_examples import run
+from tests.examples.test_examples import EXAMPLES, run
 from tests.tiny import save_base
 
 pytest.importorskip("cleanlab", reason="the extra label_errors is not installed")
@@ -52,7 +56,7 @@ def place(id: str, span: dict[str, Any]) -> tuple[str, int, int]:
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
@@ -63,7 +67,7 @@ def test_changed_labels_are_among_the_first_and_every_position_is_ranked_once(ta
     flags = ["--file", str(file), "--task", task, "--output_dir", str(out), "--max_length", "16"]
     flags += ["--model_name_or_path", save_base(tmp_path / "base"), "--folds", "3", *FAST]
     printed = run("find_label_errors.py", tmp_path, *flags, "--share", "1")
-    assert "10 positions without labels were left out" in printed
+    assert "Positions without labels, left out: 10" in printed
 
     ranking = lines_of(out / "suspects.jsonl")
     known = {
@@ -90,3 +94,54 @@ def test_changed_labels_are_among_the_first_and_every_position_is_ranked_once(ta
         for span in record["spans"]:
             assert span["labels"] == list(suggested.pop(place(record["id"], span)))
     assert not suggested
+
+
+@pytest.fixture
+def suspects(monkeypatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module("suspects")
+
+
+def record(id: int, text: int, *labels: str) -> dict[str, Any]:
+    spans = [{"start": 0, "end": 1, "labels": [label]} for label in labels]
+    return {"id": f"{id}", "text": f"{text}", "spans": spans}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_records_with_an_equal_id_or_an_equal_text_share_a_fold(suspects, seed):
+    draw = random.Random(seed)
+    records = [record(draw.randrange(60), draw.randrange(60)) for _ in range(50)]
+    folds = suspects.draw_folds(records, 3, seed).tolist()
+    for one, of_one in zip(records, folds):
+        for other, of_other in zip(records, folds):
+            if one["id"] == other["id"] or one["text"] == other["text"]:
+                assert of_one == of_other
+    assert set(folds) == {0, 1, 2}
+
+
+def test_folds_of_different_texts_are_of_equal_size(suspects):
+    folds = suspects.draw_folds([record(n, n) for n in range(32)], 3, seed=0)
+    assert sorted(Counter(folds.tolist()).values()) == [10, 11, 11]
+
+
+def test_a_label_that_only_one_fold_has_is_logged(suspects, caplog):
+    records = [record(n, n, "common", *(["rare"] if n == 4 else [])) for n in range(9)]
+    fold = suspects.draw_folds(records, 3, seed=0)[4]
+    assert f"Only fold {fold} has the label(s) ['rare']" in caplog.text
+
+
+def test_what_cannot_be_ranked_is_refused(suspects):
+    with pytest.raises(ValueError, match="the number of texts that differ, 1, got 2"):
+        suspects.draw_folds([record(0, 0), record(1, 0)], 2, seed=0)
+    with pytest.raises(ValueError, match="the number of texts that differ, 2, got 1"):
+        suspects.draw_folds([record(0, 0), record(1, 1)], 1, seed=0)
+    with pytest.raises(ValueError, match="at least two labels, got \\['a'\\]"):
+        suspects.label_names([record(0, 0, "a")])
+    with pytest.raises(ValueError, match="got tables"):
+        suspects.label_names([{"id": "0", "columns": []}])
+
+
+def test_its_examples_hold(suspects):
+    result = doctest.testmod(suspects)
+    assert result.attempted
+    assert not result.failed
