@@ -3,7 +3,7 @@
     records, logits per span  ──▶  rank_labels (cleanlab)  ──▶  write_suspects: JSON lines, tasks
 
 Records are those of `read_records`. The logits must come from models that did not train on the
-texts; `draw_folds` says which texts may be trained on apart.
+same texts: `draw_folds` keeps these together.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from cleanlab.multilabel_classification import get_label_quality_scores as quality_of_sets
+from cleanlab.rank import get_label_quality_scores as quality_of_classes
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -136,9 +138,6 @@ def rank_labels(
     Raises:
         ValueError: no position to rank, or logits that are not finite.
     """
-    from cleanlab.multilabel_classification import get_label_quality_scores as quality_of_sets
-    from cleanlab.rank import get_label_quality_scores as quality_of_classes
-
     places = [
         (record, span)
         for record, of_spans in enumerate(logits)
