@@ -154,7 +154,8 @@ def rank_labels(
     labels = [records[record]["spans"][span]["labels"] for record, span in places]
     given = [sorted({ids[name] for name in of_span}) for of_span in labels]
     if model.config.task == "multilabel":
-        # The default aggregator averages over labels: of many, a single wrong one hardly counts.
+        # By default the second worst label counts, too: a clear position with one wrong label would
+        # come after many that are unsure in two.
         quality = quality_of_sets(given, chances, aggregator_kwargs={"method": "softmin"})
         suggested = [of_span.nonzero()[:, 0].tolist() for of_span in decided]
     else:
