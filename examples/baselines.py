@@ -9,8 +9,9 @@ sets come one per span, in the order of records and spans.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
+
+from irti_custom.evaluation.baselines import look_up, most_frequent
 
 
 def label_sets(records: Iterable[dict]) -> list[frozenset[str]]:
@@ -31,42 +32,20 @@ def majority_baseline(train: Iterable[dict], test: Iterable[dict]) -> list[froze
         >>> majority_baseline([row], [row])
         [frozenset({'city'})]
     """
-    counts = Counter(label_sets(train))
-    majority = max(counts, key=counts.__getitem__, default=frozenset())
+    majority = most_frequent(label_sets(train))
     return [majority for _ in label_sets(test)]
 
 
 def lookup_baseline(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[str]]:
-    """Predict from training spans with the same lower-cased string, else by `majority_baseline`.
-
-    Predicted are the labels of at least half of these spans and always their most frequent one (of
-    equals, the first in the alphabet); only that one if all training spans have a single label.
+    """Predict from training spans with the same string, as `look_up` does.
 
     Example:
         >>> row = {"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}
         >>> lookup_baseline([row], [{**row, "text": "ULM"}])
         [frozenset({'city'})]
     """
-    train, test = list(train), list(test)
-    truth = label_sets(train)
-    multiclass = all(len(labels) == 1 for labels in truth)
-    seen: Counter[str] = Counter()
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
-    for string, labels in zip(_strings(train), truth):
-        seen[string] += 1
-        votes[string].update(labels)
-
-    def look_up(string: str) -> frozenset[str]:
-        counts = votes[string]
-        top = sorted(counts, key=lambda label: (-counts[label], label))[:1]
-        half = [] if multiclass else [name for name in counts if 2 * counts[name] >= seen[string]]
-        return frozenset(half or top)
-
-    fallbacks = majority_baseline(train, test)
-    return [
-        look_up(string) if string in seen else fallback
-        for string, fallback in zip(_strings(test), fallbacks)
-    ]
+    train = list(train)
+    return look_up(_strings(train), label_sets(train), _strings(test))
 
 
 def micro_f1(
@@ -139,7 +118,9 @@ def score_table(
     return "\n".join(lines)
 
 
-def _strings(records: Iterable[dict]) -> Iterator[str]:
-    for record in records:
-        for span in record["spans"]:
-            yield record["text"][span["start"] : span["end"]].lower()
+def _strings(records: Iterable[dict]) -> list[str]:
+    return [
+        record["text"][span["start"] : span["end"]]
+        for record in records
+        for span in record["spans"]
+    ]

@@ -113,7 +113,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         )
         self.look_ahead = check_count("look_ahead", look_ahead)
         self._collator = DataCollatorForMaskedSeq(processor.tokenizer, model=module)
-        self._writer()  # refuses wrong settings now
+        self.writer()  # refuses wrong settings now
         check_count("batch_size", self._batch_size)
 
     @classmethod
@@ -176,7 +176,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
                 raised when its window is reached, after the answers of the windows before it.
         """
         size = check_count("batch_size", self._batch_size if batch_size is None else batch_size)
-        writer = self._writer(**options)
+        writer = self.writer(**options)
         if rows:
             inputs = [{"fields": record} for record in frame_records(inputs)]
         if _is_one_input(inputs):
@@ -195,7 +195,8 @@ class MaskedSeqClassificationPipeline(Pipeline):
             )
         return {}, {}, options
 
-    def _writer(self, **options: Any) -> AnswerWriter:
+    def writer(self, **options: Any) -> AnswerWriter:
+        """Return what describes positions with these options; see `__call__`."""
         _, _, given = self._sanitize_parameters(**options)
         settings = {**self._postprocess_params, **given}
         if settings.get("thresholds") is None:
@@ -210,12 +211,23 @@ class MaskedSeqClassificationPipeline(Pipeline):
         iterator, size, first = iter(inputs), batch_size * self.look_ahead, 0
         while window := list(islice(iterator, size)):
             encoded = self.preprocess(window, first=first)
-            yield from self._answer(encoded, first, batch_size, writer)
+            yield from self.answer(encoded, first, batch_size, writer)
             first += len(window)
 
-    def _answer(
+    def answer(
         self, encoded: Encoded, first: int, batch_size: int, writer: AnswerWriter
     ) -> list[list[Answer]]:
+        """Answer inputs that are prepared already, all of them at once.
+
+        Args:
+            encoded: from `preprocess`.
+            first: the number of the first input, as given there.
+            batch_size: rows per forward pass.
+            writer: says what is answered; from `writer`, or a class derived from it.
+
+        Returns:
+            Per input a list of dicts, one per position; see `__call__`.
+        """
         columns = encoded.rows
         rows = rows_of(columns)
         by_row: list[list[Answer]] = [[] for _ in rows]

@@ -1,0 +1,1 @@
+"""A model and labelled records in, a page to look at out."""
