@@ -26,6 +26,7 @@ from .modeling_custom import AutoModelForMaskedSeqModeling
 from .processing.class_weights import balanced_weights, label_frequencies
 from .processing.data_collator import DataCollatorForMaskedSeq
 from .processing.processor import MaskedSeqProcessor
+from .report.report import write_report
 
 __version__ = "0.2.0"
 
@@ -47,6 +48,7 @@ __all__ = [
     "tune_thresholds",
     "write_model_card",
     "write_records",
+    "write_report",
 ]
 
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)

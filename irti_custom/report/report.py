@@ -1,0 +1,189 @@
+"""Write a page that shows what a model does well and badly on labelled records.
+
+    model + records ──▶ collect ──▶ figures ──▶ report.json
+                                       └──▶ page ──▶ report.html
+
+The page is drawn from the figures alone, so that each of them is in report.json, too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..formats.files import writing
+from ..hub.card import hub_id_of
+from ..inference.components import ProcessorOrPath
+from ..inference.pipeline import MaskedSeqClassificationPipeline
+from ..labels import as_integer
+from .bootstrap import CONFIDENCE
+from .cases import changes_of
+from .collect import Scored, check_records, collect, digest_of, open_pipeline, places_of
+from .comparison import compare_figures, other_decisions
+from .figures import (
+    Draws,
+    baselines,
+    calibration_figures,
+    case_figures,
+    confusion_figures,
+    label_figures,
+    overall_figures,
+    position_figures,
+    slice_figures,
+)
+from .page import check_extra, draw_page, write_json
+from .slices import all_slices
+
+Records = Iterable[Mapping[str, Any]]
+
+
+def write_report(
+    model: Any,
+    records: Records,
+    path: str | os.PathLike[str] = "report.html",
+    *,
+    processor: ProcessorOrPath | None = None,
+    train: Records | None = None,
+    compare: Any = None,
+    slices: Sequence[str] = (),
+    document: str | None = None,
+    data: str | None = None,
+    max_cases: int = 2000,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Write a page on how well a model labels records, and its figures as JSON beside it.
+
+    The page is one file that loads nothing: scores with intervals, each label, confusions,
+    calibration, slices, and the positions themselves, the most confident errors first. It quotes
+    the texts: whoever has the page has them.
+
+    Args:
+        model: the folder or Hub id of a checkpoint, an adapter or an exported graph; a loaded
+            model; or a `MaskedSeqClassificationPipeline`, for options such as a device.
+        records: labelled ones, as `read_records` returns them. Positions whose labels are None,
+            and those that ``on_overflow="drop"`` leaves out, are counted and not scored.
+        path: of the page; the figures are written to the same name with ``.json``. Files there are
+            replaced.
+        processor: of a loaded model, or in place of the one beside a folder.
+        train: the records that the model was trained on, for two baselines (the most frequent
+            label set, and looking the string up) and for strings that training has not seen.
+        compare: another model (as `model`, where loaded as a pipeline) or the ``report.json`` of
+            one on the same records, for differences and the positions that changed.
+        slices: columns of `records` to score by.
+        document: a column of `records` that says which of them belong together. Intervals
+            resample documents; by default each record is one.
+        data: what `records` are called on the page.
+        max_cases: how many positions the page shows: errors first, the others drawn at random.
+        resamples: draws of the bootstrap; 0 for no intervals.
+        seed: of all that is drawn.
+
+    Returns:
+        The content of the JSON file.
+
+    Raises:
+        ModuleNotFoundError: the extra `report` is not installed.
+        ValueError: arguments out of range, records that are none, without labels or with labels
+            that the model does not have, or a `compare` that does not fit.
+
+    Example:
+        >>> records = read_records("test.jsonl")  # doctest: +SKIP
+        >>> report = write_report("out/finetune", records, "report.html")  # doctest: +SKIP
+    """
+    page_path = Path(path)
+    json_path = page_path.with_suffix(".json")
+    if page_path.suffix != ".html":
+        raise ValueError(
+            f"`path` must end in .html, as the figures go to the same name with .json, got "
+            f"{str(path)!r}."
+        )
+    for name, value, least in (
+        ("max_cases", max_cases, 1),
+        ("resamples", resamples, 0),
+        ("seed", seed, 0),
+    ):
+        if (as_integer(value) or 0) < least or as_integer(value) is None:
+            raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
+    if isinstance(slices, str):
+        raise ValueError(f"`slices` must be a list of names, got {slices!r}. Write [{slices!r}].")
+    check_extra()
+    checked = check_records(records, "records")
+    train_places = None
+    if train is not None:
+        rows = enumerate(check_records(train, "train"))
+        train_places = [place for number, record in rows for place in places_of(number, record)]
+    documents = _documents(checked, document)
+    pipe = open_pipeline(model, processor)
+    scored = collect(pipe, checked)
+    other = None if compare is None else other_decisions(compare, scored, checked)
+
+    places = np.array([documents[place.record] for place in scored.places])
+    draws = Draws(np.unique(places, return_inverse=True)[1], resamples, seed)
+    predictions = {} if train_places is None else baselines(scored, train_places)
+    strings = None
+    if train_places is not None:
+        strings = {place.string.lower() for place in train_places}
+    changes: list[str | None] = [None] * len(scored.places)
+    if other is not None:
+        changes = changes_of(scored.true, scored.predicted, other.predicted)
+    report = {
+        "created": datetime.now().astimezone().isoformat(timespec="minutes"),
+        "model": model_facts(pipe, scored),
+        "data": {
+            "name": data,
+            **scored.counts,
+            "documents": int(draws.documents.max()) + 1,
+            "train_positions": None if train_places is None else len(train_places),
+            "digest": digest_of(checked),
+        },
+        "bootstrap": {"confidence": CONFIDENCE, "resamples": int(resamples), "seed": int(seed)},
+        "overall": overall_figures(scored, draws, predictions),
+        "labels": label_figures(scored, draws),
+        "confusions": confusion_figures(scored),
+        "calibration": calibration_figures(scored),
+        "slices": slice_figures(scored, draws, all_slices(scored, checked, strings, slices)),
+        "comparison": None
+        if other is None
+        else compare_figures(scored, other, changes, draws.documents, resamples, seed),
+        "cases": case_figures(
+            scored, checked, changes, None if other is None else other.predicted, max_cases, seed
+        ),
+        "positions": position_figures(scored),
+    }
+    for target, content in ((json_path, write_json(report)), (page_path, draw_page(report))):
+        with writing(target) as file:
+            file.write(content)
+    return report
+
+
+def model_facts(pipe: MaskedSeqClassificationPipeline, scored: Scored) -> dict[str, Any]:
+    """Return what a report says of a model; no folder of this machine."""
+    config, writer = pipe.model.config, scored.writer
+    return {
+        "name": scored.name,
+        "task": writer.task,
+        "labels": writer.names,
+        "groups": [[writer.names[index] for index in group] for group in writer.groups],
+        "encoder": hub_id_of(config.base_model_name_or_path) or config.base_model_type,
+        "read": pipe.processor.read,
+        "max_length": pipe.processor.max_length,
+    }
+
+
+def _documents(records: Sequence[Mapping[str, Any]], column: str | None) -> list[int]:
+    """Return the document of each record."""
+    if column is None:
+        return list(range(len(records)))
+    if missing := [record["id"] for record in records if record.get(column) is None]:
+        raise ValueError(
+            f"`document` must name a column that each record has, got {column!r}, which is missing "
+            f"in {len(missing)}, the first with the id {missing[0]!r}."
+        )
+    names = [str(record[column]) for record in records]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
