@@ -115,13 +115,12 @@ def describe(
     string = place.string
     if len(string) > _LONGEST:
         string = f"{string[: _LONGEST // 2]} … {string[-_LONGEST // 2 :]}"
-    before = place.text[max(0, place.start - _AROUND) : place.start]
-    after = place.text[place.end : place.end + _AROUND]
+    before, after = place.text[: place.start], place.text[place.end :]
     case: dict[str, Any] = {
         "record": records[place.record]["id"],
-        "before": "…" * (place.start > _AROUND) + before,
+        "before": _shorten(before[::-1])[::-1],
         "string": string,
-        "after": after + "…" * (place.end + _AROUND < len(place.text)),
+        "after": _shorten(after),
         "true": _with_scores(scored, index, scored.true),
         "predicted": _with_scores(scored, index, scored.predicted),
         "kind": kind,
@@ -130,6 +129,14 @@ def describe(
         case["other"] = np.flatnonzero(other[index]).tolist()
         case["change"] = change
     return case
+
+
+def _shorten(text: str) -> str:
+    """Return the first `_AROUND` characters of a text, up to a space where there is one near."""
+    if len(text) <= _AROUND:
+        return text
+    cut = max(text.rfind(" ", _AROUND - 20, _AROUND), text.rfind("\n", _AROUND - 20, _AROUND))
+    return text[: cut if cut > 0 else _AROUND] + "…"
 
 
 def _with_scores(scored: Scored, index: int, labels: np.ndarray) -> list[list[float]]:

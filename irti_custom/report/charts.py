@@ -79,7 +79,7 @@ def precision_recall_chart(label: Mapping[str, Any], share: float) -> Markup:
 
 
 def reliability_chart(figures: Mapping[str, Any], name: str, size: float = 2.4) -> Markup:
-    """Draw the share that is true over the score; the area of a point shows how many it stands for.
+    """Draw the share that is true over the score; a larger point stands for more.
 
     Args:
         figures: of `reliability_figures`.
@@ -89,9 +89,9 @@ def reliability_chart(figures: Mapping[str, Any], name: str, size: float = 2.4) 
     bins = figures["bins"]
 
     def draw(axes: Axes) -> None:
-        largest = max(one["count"] for one in bins)
+        largest = max(one["count"] for one in bins) ** 0.5  # of areas: most scores are near 0
         scores, shares = [one["score"] for one in bins], [one["share_true"] for one in bins]
-        areas = [max(3.0, 60 * one["count"] / largest) for one in bins]
+        areas = [max(4.0, 60 * one["count"] ** 0.5 / largest) for one in bins]
         axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
         axes.plot(scores, shares, color=_ACCENT, linewidth=1.2)
         axes.scatter(scores, shares, s=areas, color=_ACCENT, linewidths=0, zorder=3)

@@ -113,7 +113,8 @@ def _confusions(report: Mapping[str, Any]) -> dict[str, Any]:
     ]
     pairs.sort(key=lambda pair: -pair["count"])
     ids = sorted(sorted(range(last), key=lambda i: -support[i])[:MAX_CONFUSED])
-    shown = [*ids, last]
+    nothing = any(counts[last]) or any(row[last] for row in counts)
+    shown = [*ids, last] if nothing else ids
     rows = [
         {
             "name": names[i],
@@ -125,7 +126,12 @@ def _confusions(report: Mapping[str, Any]) -> dict[str, Any]:
         }
         for i in shown
     ]
-    return {"pairs": pairs[:10], "columns": [names[j] for j in shown], "rows": rows, "last": last}
+    return {
+        "pairs": pairs[:10],
+        "num_labels": len(ids),
+        "columns": [names[j] for j in shown],
+        "rows": rows,
+    }
 
 
 def _differences(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
