@@ -227,10 +227,11 @@ def digest_of(records: Sequence[Mapping[str, Any]]) -> str:
 
     Example:
         >>> digest_of([{"text": "Rome", "spans": []}])[:8]
-        '8a10e3f3'
+        '9854af7c'
     """
     digest = hashlib.sha256()
     for number, record in enumerate(records):
+        digest.update(json.dumps(record.get("text")).encode())
         for place in places_of(number, record):
             labels = None if place.labels is None else sorted(place.labels)
             digest.update(json.dumps([*place[:5], labels]).encode())

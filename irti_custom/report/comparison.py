@@ -43,33 +43,40 @@ def other_decisions(compare: Any, scored: Scored, records: Sequence[Mapping[str,
     """
     if isinstance(compare, (str, os.PathLike)) and os.fspath(compare).endswith(".json"):
         report = _read(compare)
-        name, task, labels = (report["model"][key] for key in ("name", "task", "labels"))
+        model, positions = report["model"], report["positions"]
+        order = _order_of_labels(model["task"], model["labels"], scored)
         if report["data"]["digest"] != digest_of(records):
             raise ValueError(
                 f"{os.fspath(compare)} is a report on other records: their texts, positions or "
                 "labels differ. Give the folder of its model, which is then run on these records."
             )
-        places = list(zip(report["positions"]["record"], report["positions"]["number"]))
-        predicted = np.zeros((len(places), len(labels)), dtype=bool)
-        for row, ids in enumerate(report["positions"]["predicted"]):
+        name, places = model["name"], list(zip(positions["record"], positions["number"]))
+        predicted = np.zeros((len(places), len(order)), dtype=bool)
+        for row, ids in enumerate(positions["predicted"]):
             predicted[row, ids] = True
     else:
-        other = collect(open_pipeline(compare, None), records)
-        name, task, labels = other.name, other.writer.task, other.writer.names
-        places, predicted = [place[:2] for place in other.places], other.predicted
+        pipe = open_pipeline(compare, None)
+        order = _order_of_labels(pipe.writer().task, pipe.writer().names, scored)
+        other = collect(pipe, records)
+        name, places = other.name, [place[:2] for place in other.places]
+        predicted = other.predicted
+    if places != [place[:2] for place in scored.places]:
+        raise ValueError(
+            f"`compare` must score the same positions as the model, {len(scored.places)}, got "
+            f"{len(places)}: on_overflow='drop' leaves out others. Use on_overflow='window'."
+        )
+    return Other(name, predicted[:, order])
+
+
+def _order_of_labels(task: str, labels: Sequence[str], scored: Scored) -> list[int]:
+    """Return where the other model has each label of this one."""
     writer = scored.writer
     if task != writer.task or sorted(labels) != sorted(writer.names):
         raise ValueError(
             f"`compare` must have the task and the labels of the model, {writer.task!r} and "
             f"{writer.names}, got {task!r} and {labels}."
         )
-    if places != [place[:2] for place in scored.places]:
-        raise ValueError(
-            f"`compare` must score the same positions as the model, {len(scored.places)}, got "
-            f"{len(places)}: on_overflow='drop' leaves out others. Use on_overflow='window'."
-        )
-    order = [list(labels).index(label) for label in writer.names]
-    return Other(name, predicted[:, order])
+    return [list(labels).index(label) for label in writer.names]
 
 
 def compare_figures(

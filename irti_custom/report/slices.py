@@ -110,9 +110,14 @@ def _numbers(name: str, values: Iterable[Any]) -> Slice:
     cuts = np.unique(np.quantile(known, [0.25, 0.5, 0.75], method="lower"))
     cuts = cuts[cuts < known.max()]
     edges = [f"{cut:.6g}" for cut in cuts]
-    groups = [f"up to {edge}" for edge in edges[:1]]
-    groups += [f"over {low}, up to {high}" for low, high in zip(edges, edges[1:])]
-    groups += [f"over {edges[-1]}"] if edges else [f"{known.max():.6g} or less"]
+    if (known == np.rint(known)).all():
+        nexts = [f"{cut + 1:.6g}" for cut in cuts]
+        between = [f"{low} to {high}" for low, high in zip(nexts, edges[1:])]
+        last = [f"{nexts[-1]} or more"] if edges else []
+    else:
+        between = [f"over {low}, up to {high}" for low, high in zip(edges, edges[1:])]
+        last = [f"over {edges[-1]}"] if edges else []
+    groups = [f"up to {edge}" for edge in edges[:1] or [f"{known.max():.6g}"]] + between + last
     members = np.searchsorted(cuts, given, side="left")
     if len(known) < len(given):
         members[np.isnan(given)] = len(groups)
