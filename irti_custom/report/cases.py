@@ -52,7 +52,9 @@ def changes_of(true: np.ndarray, predicted: np.ndarray, other: np.ndarray) -> li
     right, was_right = (true == predicted).all(axis=1), (true == other).all(axis=1)
     differs = (predicted != other).any(axis=1)
     names = np.array([None, "changed", "broken", "fixed"])
-    return names[np.where(right & ~was_right, 3, np.where(was_right & ~right, 2, differs * 1))].tolist()
+    return names[
+        np.where(right & ~was_right, 3, np.where(was_right & ~right, 2, differs * 1))
+    ].tolist()
 
 
 def severities(scored: Scored) -> np.ndarray:

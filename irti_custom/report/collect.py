@@ -24,6 +24,7 @@ from ..inference.components import ProcessorOrPath
 from ..inference.pipeline import MaskedSeqClassificationPipeline
 from ..inference.predictions import Answer, AnswerWriter
 from ..labels import IGNORE_INDEX
+from ..processing.examples import ExampleInput
 
 
 class Place(NamedTuple):
@@ -161,9 +162,7 @@ def places_of(number: int, record: Mapping[str, Any]) -> Iterator[Place]:
                 yield Place(number, index, text, start, end, field["labels"])
     else:
         for index, span in enumerate(record["spans"]):
-            yield Place(
-                number, index, record["text"], span["start"], span["end"], span["labels"]
-            )
+            yield Place(number, index, record["text"], span["start"], span["end"], span["labels"])
 
 
 def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str, Any]]) -> Scored:
@@ -188,7 +187,9 @@ def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str
     cut: list[bool] = []
     counts = Counter(records=len(records), unlabelled=0, dropped=0, records_in_windows=0)
     for first in range(0, len(records), size):
-        examples = [_example_of(record) for record in records[first : first + size]]
+        examples: list[ExampleInput] = [
+            _example_of(record) for record in records[first : first + size]
+        ]
         encoded = pipe.preprocess(examples, first=first)
         rows_per_record = Counter(encoded.rows["example_ids"])
         answers = pipe.answer(encoded, first, batch_size, scores)
@@ -269,7 +270,9 @@ def _check_labels(
 def _example_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record without its labels, as the processor takes it."""
     if record.get("columns") is not None:
-        columns = [{key: column[key] for key in ("header", "values")} for column in record["columns"]]
+        columns = [
+            {key: column[key] for key in ("header", "values")} for column in record["columns"]
+        ]
         return {"columns": columns, "title": record.get("title")}
     if record.get("fields") is not None:
         return {"fields": [{key: f[key] for key in ("name", "value")} for f in record["fields"]]}

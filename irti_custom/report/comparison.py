@@ -128,11 +128,12 @@ def compare_figures(
     }
 
 
-def _difference(value: float, other: float, differences: np.ndarray) -> dict[str, float | None]:
+def _difference(value: Any, other: Any, differences: np.ndarray) -> dict[str, float | None]:
     [found] = interval(differences[:, None])
     low, high = found or (None, None)
-    numbers = {"value": value, "other": other, "difference": value - other}
-    known = {key: None if np.isnan(number) else float(number) for key, number in numbers.items()}
+    one, two = float(value), float(other)
+    numbers = {"value": one, "other": two, "difference": one - two}
+    known = {key: None if np.isnan(number) else number for key, number in numbers.items()}
     return {**known, "low": low, "high": high}
 
 

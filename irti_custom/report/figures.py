@@ -1,6 +1,6 @@
 """Compute all that a report shows, as plain values: the content of report.json.
 
-    Scored + records  ->  {"overall": [...], "labels": [...], "slices": [...], "cases": [...], ...}
+Scored + records  ->  {"overall": [...], "labels": [...], "slices": [...], "cases": [...], ...}
 """
 
 from __future__ import annotations
@@ -111,11 +111,10 @@ def label_thresholds(scored: Scored) -> list[float | None]:
     """Return the probability from which each label holds; None where the top one is taken."""
     writer = scored.writer
     size = len(writer.names)
-    if writer.task == "multiclass":
-        return [writer.thresholds or None] * size
-    if writer.thresholds is None:
+    if writer.thresholds is None and writer.task == "multilabel":
         return [threshold or None for threshold in default_thresholds(size, writer.groups)]
-    return list(writer.thresholds)
+    given = writer.thresholds or None  # for "multiclass" 0 rejects nothing
+    return list(given) if isinstance(given, list) else [given] * size
 
 
 def calibration_figures(scored: Scored) -> dict[str, Any]:

@@ -27,7 +27,10 @@ def test_look_up_is_the_slow_reading_of_its_rule(sizes):
     rng = random.Random(0)
     for _ in range(50):
         train = [
-            (rng.choice(["Ulm", "ULM", "ann", "Rome"]), set(rng.sample("abcd", rng.randint(*sizes))))
+            (
+                rng.choice(["Ulm", "ULM", "ann", "Rome"]),
+                set(rng.sample("abcd", rng.randint(*sizes))),
+            )
             for _ in range(12)
         ]
         strings = ["ulm", "Ann", "ROME", "Bob"]

@@ -31,7 +31,9 @@ def sklearn_measures(task: str, true: np.ndarray, predicted: np.ndarray) -> dict
         classes = true.argmax(axis=1), predicted.argmax(axis=1)
         macro = metrics.f1_score(*classes, average="macro", zero_division=0)
         return {"accuracy": metrics.accuracy_score(*classes), "macro_f1": macro, "coverage": 1.0}
-    f1 = {a: metrics.f1_score(true, predicted, average=a, zero_division=0) for a in ("micro", "macro")}
+    f1 = {
+        a: metrics.f1_score(true, predicted, average=a, zero_division=0) for a in ("micro", "macro")
+    }
     exact = metrics.accuracy_score(true, predicted)
     return {"micro_f1": f1["micro"], "macro_f1": f1["macro"], "exact_match": exact}
 
@@ -145,7 +147,9 @@ def test_calibration_of_classes_is_that_of_the_top_one():
     top = scored.probabilities.max(axis=1)
     right = scored.true[np.arange(len(top)), scored.probabilities.argmax(axis=1)]
     bins = np.clip(np.ceil(top * 15).astype(int) - 1, 0, 14)
-    gaps = [abs(top[bins == k].mean() - right[bins == k].mean()) * (bins == k).sum() for k in set(bins)]
+    gaps = [
+        abs(top[bins == k].mean() - right[bins == k].mean()) * (bins == k).sum() for k in set(bins)
+    ]
     assert calibration_figures(scored)["calibration_error"] == pytest.approx(sum(gaps) / len(top))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from irti_custom import (
     DataCollatorForMaskedSeq,
     MaskedSeqClassificationPipeline,
     make_compute_metrics,
+    write_records,
     write_report,
 )
 from irti_custom.processing.rows import rows_of
+from irti_custom.report.__main__ import main
 from irti_custom.report.page import draw_page
 from tests.report.scored import HOSTILE, LABELS, make_records, save_pair, tiny_pair
 
@@ -47,7 +50,9 @@ def test_figures_are_those_of_the_metrics_windows_and_all(task, tmp_path):
     expected = compute((model(**batch).logits, targets))
 
     assert len(rows) > len(records)
-    assert report["data"]["records_in_windows"] == len({r["example_ids"] for r in rows if r["num_spans"] and sum(o["example_ids"] == r["example_ids"] for o in rows) > 1})  # fmt: skip
+    rows_per_record = Counter(row["example_ids"] for row in rows)
+    cut = [record for record, number in rows_per_record.items() if number > 1]
+    assert report["data"]["records_in_windows"] == len(cut)
     for one in report["overall"]:
         assert one["value"] == pytest.approx(expected[one["measure"]])
     for row in report["labels"]:
@@ -317,3 +322,13 @@ def test_no_folder_of_this_machine_is_named(tmp_path):
     report_on(save_pair(tmp_path / "model"), make_records(3), tmp_path)
     for name in ("report.html", "report.json"):
         assert str(Path(tmp_path).parent) not in (tmp_path / name).read_text(encoding="utf-8")
+
+
+def test_the_command_writes_a_report_and_says_what_is_wrong(tmp_path, capsys):
+    folder, file = save_pair(tmp_path / "model"), tmp_path / "test.jsonl"
+    write_records([{**r, "genre": None} for r in make_records(4)], file)
+    main([folder, str(file), "--output", str(tmp_path / "a.html"), "--train", str(file)])
+    assert "Micro F1 0." in capsys.readouterr().out
+    assert (tmp_path / "a.json").exists()
+    with pytest.raises(SystemExit, match=r"error: .*nowhere"):
+        main([folder, str(tmp_path / "nowhere")])

@@ -1,0 +1,49 @@
+"""Write a report on a model and a file of labelled records.
+
+python -m irti_custom.report out/finetune test.jsonl.gz --train train.jsonl.gz --output report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ..formats.formats import FORMATS
+from ..formats.read_write import read_records
+from .report import write_report
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write a report.
+
+    Args:
+        arguments: of the command line; None for those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m irti_custom.report", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("model", help="folder or Hub id of a model with its processor")
+    parser.add_argument("file", help="the labelled records")
+    parser.add_argument("--output", default="report.html")
+    parser.add_argument("--train", help="the records that the model was trained on")
+    parser.add_argument("--compare", help="another model, or the report.json of one")
+    parser.add_argument("--format", default="auto", choices=["auto", *FORMATS])
+    chosen = parser.parse_args(arguments)
+    try:
+        report = write_report(
+            chosen.model,
+            read_records(chosen.file, chosen.format),
+            chosen.output,
+            train=chosen.train and read_records(chosen.train, chosen.format),
+            compare=chosen.compare,
+            data=chosen.file,
+        )
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    scores = ", ".join(f"{one['name']} {one['value']:.3f}" for one in report["overall"])
+    print(f"{scores}: {chosen.output}")
+
+
+if __name__ == "__main__":
+    main()
