@@ -73,8 +73,8 @@ class AnswerWriter:
         """
         if self.task == "multilabel":
             return [{"labels": labels} for labels in self._lists(logits)]
-        ids = decide(logits, self.task, self.thresholds, self.groups).tolist()
-        best = probabilities(logits, self.task).amax(-1).tolist()
+        ids = self.decide(logits).tolist()
+        best = self.probabilities(logits).amax(-1).tolist()
         answers = [
             {"label": None if index < 0 else self.names[index], "score": score}
             for index, score in zip(ids, best)
@@ -83,6 +83,14 @@ class AnswerWriter:
             for answer, labels in zip(answers, self._lists(logits)):
                 answer["labels"] = labels
         return answers
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the scores that are answered, ``(N, L)``."""
+        return probabilities(logits, self.task)
+
+    def decide(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the decisions that are answered, as `decisions.decide` does."""
+        return decide(logits, self.task, self.thresholds, self.groups)
 
     def unknown(self) -> Answer:
         """Describe a position that ``on_overflow="drop"`` left out: all values are None."""
@@ -94,11 +102,11 @@ class AnswerWriter:
         """List labels, best first: the first `count`, or those above the thresholds."""
         # The logits are sorted, since probabilities can round to a tie.
         order = logits.argsort(dim=-1, descending=True, stable=True)[:, : self.count]
-        scores = probabilities(logits, self.task).gather(-1, order)
+        scores = self.probabilities(logits).gather(-1, order)
         if self.count is not None:
             kept = torch.ones_like(order, dtype=torch.bool)
         else:
-            kept = decide(logits, self.task, self.thresholds, self.groups).gather(-1, order)
+            kept = self.decide(logits).gather(-1, order)
         lists: list[list[Answer]] = [[] for _ in range(len(logits))]
         places = kept.nonzero()
         found = zip(places[:, 0].tolist(), order[kept].tolist(), scores[kept].tolist())

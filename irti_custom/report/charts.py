@@ -1,4 +1,4 @@
-"""Draw charts as SVG that goes into the page: readable on a phone, in the dark and by a screen reader.
+"""Draw charts as SVG for the page: for a phone, for the dark, and for a screen reader.
 
     points  ->  <svg role="img"><title>...</title><desc>...</desc> ... </svg>
 

@@ -13,12 +13,11 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ..decisions import decide, probabilities
 from ..formats.records import check_record
 from ..inference.components import ProcessorOrPath
 from ..inference.pipeline import MaskedSeqClassificationPipeline
@@ -44,7 +43,7 @@ class Place(NamedTuple):
     text: str
     start: int
     end: int
-    labels: Optional[list[str]]
+    labels: list[str] | None
 
     @property
     def string(self) -> str:
@@ -76,15 +75,13 @@ class Scored(NamedTuple):
     counts: dict[str, int]
 
 
-class ScoreWriter(AnswerWriter):
+class _Logits(AnswerWriter):
     """Answer with the logits themselves."""
 
     def write(self, logits: torch.Tensor) -> list[Answer]:
-        """Describe N positions by their logits ``(L,)``."""
         return [{"logits": row} for row in logits]
 
     def unknown(self) -> Answer:
-        """Describe a position that is not read."""
         return {"logits": None}
 
 
@@ -179,7 +176,7 @@ def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str
     writer = pipe.writer()
     all_places = [list(places_of(number, record)) for number, record in enumerate(records)]
     _check_labels([place for places in all_places for place in places], writer, records)
-    scores = ScoreWriter(writer.names, writer.task, writer.thresholds, groups=writer.groups)
+    as_logits = _Logits(writer.names, writer.task)
     batch_size = pipe._batch_size
     size = batch_size * pipe.look_ahead
     places: list[Place] = []
@@ -192,7 +189,7 @@ def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str
         ]
         encoded = pipe.preprocess(examples, first=first)
         rows_per_record = Counter(encoded.rows["example_ids"])
-        answers = pipe.answer(encoded, first, batch_size, scores)
+        answers = pipe.answer(encoded, first, batch_size, as_logits)
         for number, of_record in enumerate(answers, start=first):
             is_cut = rows_per_record[number] > 1
             counts["records_in_windows"] += is_cut
@@ -217,7 +214,7 @@ def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str
         places,
         _one_hot(places, writer.names),
         _decisions(stacked, writer),
-        probabilities(stacked, writer.task).double().numpy(),
+        writer.probabilities(stacked).double().numpy(),
         np.array(cut),
         dict(counts),
     )
@@ -288,7 +285,7 @@ def _one_hot(places: Sequence[Place], names: Sequence[str]) -> np.ndarray:
 
 
 def _decisions(logits: torch.Tensor, writer: AnswerWriter) -> np.ndarray:
-    decided = decide(logits, writer.task, writer.thresholds, writer.groups)
+    decided = writer.decide(logits)
     if writer.task == "multilabel":
         return decided.numpy()
     return (decided[:, None] == torch.arange(logits.shape[1])).numpy() & (
