@@ -75,9 +75,9 @@ def choose(scored: Scored, changes: Sequence[str | None], max_cases: int, seed: 
         seed: of the right ones.
     """
     severity = severities(scored)
-    of_interest = (severity > 0) | np.array([change is not None for change in changes])
-    errors = np.flatnonzero(of_interest)
-    right = np.flatnonzero(~of_interest)
+    wrong = (scored.true != scored.predicted).any(axis=1)
+    of_interest = wrong | np.array([change is not None for change in changes])
+    errors, right = np.flatnonzero(of_interest), np.flatnonzero(~of_interest)
     num_errors = min(len(errors), max(max_cases - len(right), max_cases * 4 // 5))
     worst = errors[np.lexsort((-severity[errors], _ranks(scored, severity)[errors]))][:num_errors]
     drawn = np.random.default_rng(seed).permutation(right)[: max_cases - num_errors]

@@ -212,12 +212,26 @@ def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str
         name_of(pipe),
         writer,
         places,
-        _one_hot(places, writer.names),
+        one_hot([place.labels or () for place in places], writer.names),
         _decisions(stacked, writer),
         writer.probabilities(stacked).double().numpy(),
         np.array(cut),
         dict(counts),
     )
+
+
+def one_hot(label_sets: Sequence[Iterable[str]], names: Sequence[str]) -> np.ndarray:
+    """Mark the labels of each position, bool ``(P, L)``; those not among the names are left out.
+
+    Example:
+        >>> one_hot([["b"], [], ["a", "c"]], ["a", "b"]).tolist()
+        [[False, True], [False, False], [True, False]]
+    """
+    ids = {name: index for index, name in enumerate(names)}
+    marked = np.zeros((len(label_sets), len(names)), dtype=bool)
+    for row, labels in enumerate(label_sets):
+        marked[row, [ids[label] for label in labels if label in ids]] = True
+    return marked
 
 
 def digest_of(records: Sequence[Mapping[str, Any]]) -> str:
@@ -232,7 +246,8 @@ def digest_of(records: Sequence[Mapping[str, Any]]) -> str:
         digest.update(json.dumps(record.get("text")).encode())
         for place in places_of(number, record):
             labels = None if place.labels is None else sorted(place.labels)
-            digest.update(json.dumps([*place[:5], labels]).encode())
+            content = [place.number, place.start, place.end, place.string, labels]
+            digest.update(json.dumps(content).encode())
     return digest.hexdigest()
 
 
@@ -274,14 +289,6 @@ def _example_of(record: Mapping[str, Any]) -> dict[str, Any]:
     if record.get("fields") is not None:
         return {"fields": [{key: f[key] for key in ("name", "value")} for f in record["fields"]]}
     return {"text": record["text"], "spans": record["spans"]}
-
-
-def _one_hot(places: Sequence[Place], names: Sequence[str]) -> np.ndarray:
-    ids = {name: index for index, name in enumerate(names)}
-    true = np.zeros((len(places), len(names)), dtype=bool)
-    for row, place in enumerate(places):
-        true[row, [ids[label] for label in place.labels or ()]] = True
-    return true
 
 
 def _decisions(logits: torch.Tensor, writer: AnswerWriter) -> np.ndarray:

@@ -16,7 +16,7 @@ from ..evaluation.counts import precision_recall_f1
 from ..labels import default_thresholds
 from .bootstrap import interval, resample
 from .cases import choose, describe, kinds_of
-from .collect import Place, Scored
+from .collect import Place, Scored, one_hot
 from .confusions import confusions
 from .curves import precision_recall_curve, reliability_figures
 from .measures import MEASURES, count, label_f1, measures, tally
@@ -50,10 +50,7 @@ def baselines(scored: Scored, train: Sequence[Place]) -> dict[str, np.ndarray]:
         "most frequent": [most_frequent(sets)] * len(scored.places),
     }
     names = scored.writer.names
-    return {
-        system: np.array([[name in labels for name in names] for labels in predicted])
-        for system, predicted in predictions.items()
-    }
+    return {system: one_hot(predicted, names) for system, predicted in predictions.items()}
 
 
 def overall_figures(
