@@ -140,13 +140,16 @@ def places_of(number: int, record: Mapping[str, Any]) -> Iterator[Place]:
         >>> [place.text for place in places_of(0, {"columns": [column]})]
         ['city: Rome, Ulm']
     """
-    if record.get("columns") is not None:
+    if record.get("text") is not None:
+        for index, span in enumerate(record["spans"]):
+            yield Place(number, index, record["text"], span["start"], span["end"], span["labels"])
+    elif record.get("columns") is not None:
         for index, column in enumerate(record["columns"]):
             header = column["header"] or ""
             values = ", ".join(value for value in column["values"] if value is not None)
             text = f"{header}: {values}" if header else values
             yield Place(number, index, text, 0, len(header or values), column["labels"])
-    elif record.get("fields") is not None:
+    else:
         text, ends = "", []
         for field in record["fields"]:
             text += " | " if text else ""
@@ -157,9 +160,6 @@ def places_of(number: int, record: Mapping[str, Any]) -> Iterator[Place]:
         for index, (field, (start, end)) in enumerate(zip(record["fields"], ends)):
             if start < end:  # a missing value is no position
                 yield Place(number, index, text, start, end, field["labels"])
-    else:
-        for index, span in enumerate(record["spans"]):
-            yield Place(number, index, record["text"], span["start"], span["end"], span["labels"])
 
 
 def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str, Any]]) -> Scored:
@@ -281,14 +281,16 @@ def _check_labels(
 
 def _example_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record without its labels, as the processor takes it."""
+    if record.get("text") is not None:
+        return {"text": record["text"], "spans": record["spans"]}
     if record.get("columns") is not None:
         columns = [
             {key: column[key] for key in ("header", "values")} for column in record["columns"]
         ]
         return {"columns": columns, "title": record.get("title")}
-    if record.get("fields") is not None:
-        return {"fields": [{key: f[key] for key in ("name", "value")} for f in record["fields"]]}
-    return {"text": record["text"], "spans": record["spans"]}
+    return {
+        "fields": [{key: field[key] for key in ("name", "value")} for field in record["fields"]]
+    }
 
 
 def _decisions(logits: torch.Tensor, writer: AnswerWriter) -> np.ndarray:

@@ -25,7 +25,7 @@ for (const button of document.querySelectorAll("th button.sort")) {
 }
 
 /* Cases: filters, and a page at a time. All text goes in as text. */
-const { labels, kinds, changes, rows } = JSON.parse(document.getElementById("data").textContent);
+const { labels, kinds, changes, groups, rows } = JSON.parse(document.getElementById("data").textContent);
 const form = document.getElementById("filters");
 const list = document.getElementById("list");
 const PAGE = 20;
@@ -96,9 +96,12 @@ function show() {
   }
 }
 
+/* As in the matrix: a label is taken for labels of its own group only; groups[id] is its number. */
 function confuses(row, truth, predicted) {
-  const missed = ids(row.true).filter((id) => !ids(row.predicted).includes(id));
-  const spurious = ids(row.predicted).filter((id) => !ids(row.true).includes(id));
+  const group = groups[truth === NOTHING ? predicted : truth];
+  const own = (pairs) => ids(pairs).filter((id) => groups[id] === group);
+  const missed = own(row.true).filter((id) => !ids(row.predicted).includes(id));
+  const spurious = own(row.predicted).filter((id) => !ids(row.true).includes(id));
   const fits = (list, id) => (id === NOTHING ? !list.length : list.includes(id));
   return fits(missed, truth) && fits(spurious, predicted);
 }

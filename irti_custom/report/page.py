@@ -61,8 +61,11 @@ def draw_page(report: Mapping[str, Any]) -> bytes:
     environment.filters.update(figure=_figure, signed=_signed, count=_count, percent=_percent)
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    labels, groups = report["model"]["labels"], report["model"]["groups"]
+    group_of = {name: number for number, group in enumerate(groups) for name in group}
     cases = {
-        "labels": report["model"]["labels"],
+        "labels": labels,
+        "groups": [group_of.get(name, -1) for name in labels],
         "kinds": KINDS,
         "changes": CHANGES,
         "rows": report["cases"]["rows"],

@@ -20,7 +20,7 @@ from ..formats.files import writing
 from ..hub.card import hub_id_of
 from ..inference.components import ProcessorOrPath
 from ..inference.pipeline import MaskedSeqClassificationPipeline
-from ..labels import as_integer
+from ..labels import as_integer, check_count
 from .bootstrap import CONFIDENCE
 from .cases import changes_of
 from .collect import Scored, check_records, collect, digest_of, open_pipeline, places_of
@@ -102,13 +102,8 @@ def write_report(
             f"`path` must end in .html, as the figures go to the same name with .json, got "
             f"{str(path)!r}."
         )
-    for name, value, least in (
-        ("max_cases", max_cases, 1),
-        ("resamples", resamples, 0),
-        ("seed", seed, 0),
-    ):
-        if (as_integer(value) or 0) < least or as_integer(value) is None:
-            raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
+    max_cases = check_count("max_cases", max_cases)
+    resamples, seed = _whole("resamples", resamples), _whole("seed", seed)
     if isinstance(slices, str):
         raise ValueError(f"`slices` must be a list of names, got {slices!r}. Write [{slices!r}].")
     check_extra()
@@ -141,7 +136,7 @@ def write_report(
             "train_positions": None if train_places is None else len(train_places),
             "digest": digest_of(checked),
         },
-        "bootstrap": {"confidence": CONFIDENCE, "resamples": int(resamples), "seed": int(seed)},
+        "bootstrap": {"confidence": CONFIDENCE, "resamples": resamples, "seed": seed},
         "overall": overall_figures(scored, draws, predictions),
         "labels": label_figures(scored, draws),
         "confusions": confusion_figures(scored),
@@ -173,6 +168,13 @@ def model_facts(pipe: MaskedSeqClassificationPipeline, scored: Scored) -> dict[s
         "read": pipe.processor.read,
         "max_length": pipe.processor.max_length,
     }
+
+
+def _whole(name: str, value: object) -> int:
+    number = as_integer(value)
+    if number is None or number < 0:
+        raise ValueError(f"`{name}` must be a whole number of at least 0, got {value!r}.")
+    return number
 
 
 def _documents(records: Sequence[Mapping[str, Any]], column: str | None) -> list[int]:

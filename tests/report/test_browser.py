@@ -35,6 +35,7 @@ def report(tmp_path_factory):
     for number, record in enumerate(records):
         record["text"] += " " + HOSTILE[number % 4]
     one, other = (MaskedSeqClassificationPipeline(*tiny_pair(names=NAMES)) for _ in range(2))
+    one.model.config.groups = {"kind": NAMES[2:]}
     folder = tmp_path_factory.mktemp("report")
     settings = {"train": records, "slices": ["genre"], "resamples": 50}
     report = write_report(one, records, folder / "report.html", compare=other, **settings)

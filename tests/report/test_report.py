@@ -87,7 +87,11 @@ def test_hostile_text_stays_text(tmp_path):
     html5lib = pytest.importorskip("html5lib", reason="parses the page as a browser does")
     model, processor = tiny_pair(names=HOSTILE)
     records = [
-        {**record, "text": record["text"] + " " + HOSTILE[number % 4], HOSTILE[0]: HOSTILE[1]}
+        {
+            **record,
+            "text": record["text"] + " " + HOSTILE[number % 4],
+            HOSTILE[0]: HOSTILE[1],
+        }
         for number, record in enumerate(make_records(12, names=HOSTILE))
     ]
     records[0]["id"] = HOSTILE[0]
