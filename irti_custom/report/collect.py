@@ -150,16 +150,15 @@ def places_of(number: int, record: Mapping[str, Any]) -> Iterator[Place]:
             text = f"{header}: {values}" if header else values
             yield Place(number, index, text, 0, len(header or values), column["labels"])
     else:
-        text, ends = "", []
-        for field in record["fields"]:
-            text += " | " if text else ""
-            text += f"{field['name']}: " if field["name"] else ""
-            value = field["value"] or ""
-            ends.append((len(text), len(text) + len(value)))
-            text += value
-        for index, (field, (start, end)) in enumerate(zip(record["fields"], ends)):
-            if start < end:  # a missing value is no position
-                yield Place(number, index, text, start, end, field["labels"])
+        text, found = "", []
+        for index, field in enumerate(record["fields"]):
+            value = (field["value"] or "").strip()
+            if value:  # a missing one is no position
+                text += " | " if text else ""
+                text += f"{field['name']}: " if field["name"] else ""
+                found.append((index, len(text), len(text) + len(value), field["labels"]))
+                text += value
+        yield from (Place(number, index, text, *rest) for index, *rest in found)
 
 
 def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str, Any]]) -> Scored:

@@ -41,10 +41,10 @@ def baselines(scored: Scored, train: Sequence[Place]) -> dict[str, np.ndarray]:
 
     Args:
         scored: the positions to predict.
-        train: those of the training data; only the ones with labels count.
+        train: those of the training data that have labels.
     """
-    known = [(place.string, frozenset(place.labels)) for place in train if place.labels is not None]
-    strings, sets = [string for string, _ in known], [labels for _, labels in known]
+    strings = [place.string for place in train]
+    sets = [frozenset(place.labels or ()) for place in train]
     predictions = {
         "look-up": look_up(strings, sets, [place.string for place in scored.places]),
         "most frequent": [most_frequent(sets)] * len(scored.places),

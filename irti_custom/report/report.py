@@ -111,7 +111,8 @@ def write_report(
     train_places = None
     if train is not None:
         rows = enumerate(check_records(train, "train"))
-        train_places = [place for number, record in rows for place in places_of(number, record)]
+        of_train = (place for number, record in rows for place in places_of(number, record))
+        train_places = [place for place in of_train if place.labels is not None]
     documents = _documents(checked, document)
     pipe = open_pipeline(model, processor)
     scored = collect(pipe, checked)

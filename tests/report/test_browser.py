@@ -70,6 +70,8 @@ def test_the_page_does_not_scroll_sideways(page):
     page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
     width = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     assert len(set(page.evaluate(width))) == 1
+    labels = page.locator("#labels tbody th").evaluate_all("all => all.map(one => one.clientWidth)")
+    assert min(labels) >= 80  # a name is not broken letter by letter
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 718, "height": 1047})  # A4 between its margins
     assert len(set(page.evaluate(width))) == 1

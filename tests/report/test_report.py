@@ -123,9 +123,10 @@ def test_positions_without_labels_are_counted_and_not_scored(tmp_path):
     records = make_records(20)
     records[0]["spans"] += [{"start": 0, "end": 1, "labels": None}] * 3
     whole = [len(record["spans"]) for record in records]
-    report = report_on(model, records, tmp_path, processor=processor)
+    report = report_on(model, records, tmp_path, processor=processor, train=records)
     data = report["data"]
     assert data["unlabelled"] == 3
+    assert data["train_positions"] == sum(whole) - 3
     assert data["dropped"] > 0
     assert data["positions"] + data["unlabelled"] + data["dropped"] == sum(whole)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
