@@ -13,10 +13,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
+from .decisions import Temperature, check_temperature, check_unmoved, move_thresholds
 from .labels import (
     PROBLEM_TYPES,
     Thresholds,
@@ -44,12 +46,14 @@ _OWN_KEYS = (
     "problem_type",
     "base_model_attr_name",
     "thresholds",
+    "temperature",
     "groups",
     "tokens_per_position",
     *LOSS_SETTINGS,
 )
 # Settings that are checked against task and labels, whenever they or these are assigned.
-_PER_LABEL = ("pos_weight", "class_weight", "thresholds", "groups")
+_PER_LABEL = ("pos_weight", "class_weight", "groups", "temperature", "thresholds")
+_NEUTRAL = {"thresholds": "0.5 for 'multilabel', 0.0 for 'multiclass'", "temperature": "1"}
 
 
 class OpaqueEncoderConfig(PretrainedConfig):
@@ -82,6 +86,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         thresholds: probabilities that `predict` decides by, see `tune_thresholds`. "multilabel":
             one for all labels, L of them, or a dict by label name, kept as a list of L; None is
             0.5. "multiclass": one, under which the top class is rejected; None rejects nothing.
+        temperature: what logits are divided by before they become probabilities, see
+            `fit_temperature`: one, or for "multilabel" L of them, or a dict by label name; None is
+            1. Thresholds are for the temperature they were tuned at: `set_temperature` moves them.
         groups: label names by name of the group, "multilabel" only. Of a group at most one label
             holds at a position: a softmax over its labels and "none" takes the place of their
             sigmoids, and its answer is the most probable of these; thresholds reject it.
@@ -119,6 +126,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         class_weight: Sequence[float] | None = None,
         focal_gamma: float = 0.0,
         thresholds: Thresholds | None = None,
+        temperature: Temperature | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         tokens_per_position: int = 1,
         base_model_config: PretrainedConfig | dict[str, Any] | None = None,
@@ -158,8 +166,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         self.pos_weight, self.class_weight = pos_weight, class_weight
         self.focal_gamma = focal_gamma
         self.tokens_per_position = tokens_per_position
-        self.thresholds = check_thresholds(thresholds, task, self.label_names, self.num_labels)
         self.groups = groups
+        self.temperature = check_temperature(temperature, task, self.label_names, self.group_ids)
+        self.thresholds = check_thresholds(thresholds, task, self.label_names, self.num_labels)
 
     @property
     def group_ids(self) -> list[list[int]]:
@@ -170,6 +179,35 @@ class MaskedSeqModelingConfig(PretrainedConfig):
     def label_names(self) -> list[str]:
         """The L names, in the order of their ids."""
         return [self.id2label[index] for index in range(self.num_labels)]
+
+    def set_temperature(self, temperature: Temperature | None) -> None:
+        """Set the temperature, and move the thresholds along, so that no decision changes.
+
+        Args:
+            temperature: see the class.
+
+        Raises:
+            ValueError: an invalid temperature, or thresholds that cannot follow: those that reject
+                the top class or the answer of a group. Nothing has changed then.
+
+        Example:
+            >>> config = MaskedSeqModelingConfig(num_labels=2, thresholds=[0.9, 0.5])
+            >>> config.set_temperature(2.0)
+            >>> config.temperature, config.thresholds
+            (2.0, [0.75..., 0.5])
+        """
+        changed = {"temperature": temperature}
+        value = self._check_settings(self.task, self.id2label, changed)["temperature"]
+        moved = move_thresholds(
+            self.thresholds,
+            self.task,
+            before=self.temperature,
+            after=value,
+            groups=self.group_ids,
+            num_labels=self.num_labels,
+        )
+        self.thresholds = None
+        self.temperature, self.thresholds = value, moved
 
     @property
     def vocab_size(self) -> int | None:
@@ -228,19 +266,23 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                     f"`{name}` must be a Python identifier without a leading underscore, got "
                     f"{value!r}. The default is the encoder's model type, such as 'bert'."
                 )
-        elif name in _PER_LABEL:
-            value = _check_per_label(name, value, self.task, self.id2label)
+        elif name in _PER_LABEL and "task" in vars(self):  # else Transformers 4 sets its own
+            value = self._check_settings(self.task, self.id2label, {name: value})[name]
+            if name == "temperature":
+                check_unmoved(vars(self).get("thresholds"), vars(self).get(name), value)
         super().__setattr__(name, value)
 
-    def _check_settings(self, task: str, id2label: dict[int, str]) -> None:
-        """Check that what is set per label goes with a task and labels."""
+    def _check_settings(
+        self, task: str, id2label: dict[int, str], changed: Mapping[str, Any] = MappingProxyType({})
+    ) -> dict[str, Any]:
+        """Check that what is set per label goes with a task and labels; return normal forms."""
         if task == "multiclass" and len(id2label) < 2:
             raise ValueError(
                 f"task='multiclass' needs at least 2 labels, got {list(id2label.values())}. A "
                 "single yes-or-no label is task='multilabel'."
             )
-        for name in _PER_LABEL:
-            _check_per_label(name, vars(self).get(name), task, id2label)
+        settings = {**vars(self), **changed}
+        return {name: _check_per_label(name, settings, task, id2label) for name in _PER_LABEL}
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -249,8 +291,8 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         Overriding labels or task drops what follows from the saved ones. Permissions are dropped.
 
         Raises:
-            ValueError: settings that contradict each other, or saved `thresholds` that were tuned
-                for another task or other labels.
+            ValueError: settings that contradict each other, or a saved `temperature` or saved
+                `thresholds` that are for another task, other labels or another temperature.
         """
         config_dict = _as_data(config_dict)
         if not _is_remote(cls):  # a checkpoint's copy of this code is for processes without it
@@ -264,8 +306,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             config_dict.update(overrides)
         if kwargs.get("task") is not None:
             config_dict.pop("problem_type", None)
-        if kwargs.get("thresholds") is None and saved.get("thresholds") is not None:
-            _check_thresholds_still_fit(saved, {**config_dict, **kwargs})
+        for name in ("temperature", "thresholds"):
+            if kwargs.get(name) is None and saved.get(name) is not None:
+                _check_still_fits(name, saved, {**config_dict, **kwargs})
         # None means "as saved". Without these, Transformers would set the attributes one by one,
         # past the checks of `__init__`.
         for name in (*_LABEL_KEYS, *_OWN_KEYS):
@@ -273,6 +316,12 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             if value is not None:
                 config_dict[name] = value
         return super().from_dict(config_dict, **kwargs)
+
+    def _get_generation_parameters(self) -> dict[str, Any]:
+        """Return none, for Transformers would not save them here; our `temperature` is not its."""
+        return {}
+
+    _get_non_default_generation_parameters = _get_generation_parameters  # Transformers 4
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PretrainedConfig:
         """Return the encoder's config: special tokens, widths and the like are its own."""
@@ -297,13 +346,20 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         return output
 
 
-def _check_per_label(name: str, value: Any, task: str, id2label: dict[int, str]) -> Any:
-    """Return `pos_weight`, `class_weight`, `thresholds` or `groups` in its normal form."""
-    size = len(id2label)
+def _check_per_label(
+    name: str, settings: Mapping[str, Any], task: str, id2label: dict[int, str]
+) -> Any:
+    """Return one setting of `_PER_LABEL` in its normal form."""
+    value, size = settings.get(name), len(id2label)
+    names = [id2label[index] for index in range(size)]
     if name == "groups":
-        return check_groups(value, task, list(id2label.values()))
+        return check_groups(value, task, names)
     if name == "thresholds":
-        return check_thresholds(value, task, list(id2label.values()), size)
+        return check_thresholds(value, task, names, size)
+    if name == "temperature":
+        groups = (settings.get("groups") or {}).values()
+        ids = [[names.index(label) for label in group] for group in groups]
+        return check_temperature(value, task, names, ids)
     return check_weights(name, value, task, size)
 
 
@@ -347,13 +403,17 @@ def _as_data(config_dict: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _check_thresholds_still_fit(saved: dict[str, Any], changed: dict[str, Any]) -> None:
-    """Raise if labels would be decided by thresholds that were tuned for others."""
+def _check_still_fits(name: str, saved: dict[str, Any], changed: dict[str, Any]) -> None:
+    """Raise if labels would be decided by what was tuned for others, or at another temperature."""
+    if name == "temperature" and saved[name] == 1:  # Transformers 4 may have written it
+        return
     labels = [resolve_labels(*(c.get(key) for key in _LABEL_KEYS)) for c in (saved, changed)]
     tasks = [config.get("task") or "multilabel" for config in (saved, changed)]
     if labels[0] != labels[1] or tasks[0] != tasks[1]:
         raise ValueError(
-            f"The saved `thresholds` are for task={tasks[0]!r} with the labels {labels[0]}, got "
-            f"task={tasks[1]!r} with {labels[1]}. Pass `thresholds` for these, too: 0.5 for "
-            "'multilabel', 0.0 for 'multiclass' is as if there were none."
+            f"The saved `{name}` are for task={tasks[0]!r} with the labels {labels[0]}, got "
+            f"task={tasks[1]!r} with {labels[1]}. Pass `{name}` for these, too: {_NEUTRAL[name]} "
+            "is as if there were none."
         )
+    if name == "thresholds" and changed.get("temperature") is not None:
+        check_unmoved(saved[name], saved.get("temperature"), changed["temperature"])

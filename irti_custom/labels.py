@@ -176,7 +176,7 @@ def check_prior(
     """
     if isinstance(prior, Mapping) and names is not None and set(prior) == set(names):
         prior = [prior[name] for name in names]
-    values = _as_floats(prior)
+    values = as_floats(prior)
     if task == "multilabel" and not values.ndim:
         values = np.full(num_labels, values)
     if values.shape != (num_labels,) or not ((values > 0) & (values < 1)).all():
@@ -276,7 +276,7 @@ def check_weights(
             f"`{name}` does not fit the task: 'multilabel' takes `pos_weight`, 'multiclass' takes "
             "`class_weight`."
         )
-    values = _as_floats(weights)
+    values = as_floats(weights)
     if values.shape != (num_labels,) or not all(0 <= value < math.inf for value in values):
         raise ValueError(
             f"`{name}` must hold {num_labels} finite factors of at least 0, one per label, got "
@@ -285,13 +285,38 @@ def check_weights(
     return values.tolist()
 
 
-def _as_floats(values: object) -> np.ndarray:
-    """Convert one number or a sequence; what holds anything else becomes a NaN."""
+def as_floats(values: object) -> np.ndarray:
+    """Convert one number or a sequence; what holds anything else becomes a NaN.
+
+    Example:
+        >>> as_floats([1, 2]).tolist(), as_floats("1").tolist()
+        ([1.0, 2.0], [nan])
+    """
     try:
         array = np.asarray(values)
     except (RuntimeError, TypeError, ValueError):  # lists of different lengths
         return np.array([math.nan])
     return array.astype(np.float64) if array.dtype.kind in "iuf" else np.array([math.nan])
+
+
+def in_order(name: str, values: Any, names: Sequence[str] | None) -> Any:
+    """Return values by label name in the order of the ids, and any others as they are.
+
+    Raises:
+        ValueError: other names than those of the labels.
+
+    Example:
+        >>> in_order("thresholds", {"place": 0.7, "person": 0.4}, ["person", "place"])
+        [0.4, 0.7]
+    """
+    if not isinstance(values, Mapping):
+        return values
+    if names is None or set(values) != set(names):
+        raise ValueError(
+            f"`{name}` by name must name each label of `id2label` ({names}), got {list(values)}. "
+            "One value, or a sequence of L, needs no names."
+        )
+    return [values[label] for label in names]
 
 
 def check_thresholds(
@@ -321,19 +346,12 @@ def check_thresholds(
     """
     if thresholds is None:
         return None
-    if task == "multiclass" and (isinstance(thresholds, Mapping) or _as_floats(thresholds).ndim):
+    if task == "multiclass" and (isinstance(thresholds, Mapping) or as_floats(thresholds).ndim):
         raise ValueError(
             f"`thresholds` must be one probability for task={task!r}, under which the top class is "
             f"rejected, got {thresholds}. One per label is for task='multilabel'."
         )
-    if isinstance(thresholds, Mapping):
-        if names is None or set(thresholds) != set(names):
-            raise ValueError(
-                f"`thresholds` by name must name each label of `id2label` ({names}), got "
-                f"{list(thresholds)}. One value, or a sequence of L, needs no names."
-            )
-        thresholds = [thresholds[name] for name in names]
-    values = _as_floats(thresholds)
+    values = as_floats(in_order("thresholds", thresholds, names))
     if values.ndim > 1 or not values.size or not ((values >= 0) & (values <= 1)).all():
         raise ValueError(
             "`thresholds` must be probabilities in [0, 1], one or a flat sequence, got "

@@ -51,6 +51,7 @@ _OUTPUTS = ("output_attentions", "output_hidden_states", "return_dict")
 _SETTINGS = (
     *LOSS_SETTINGS,
     "thresholds",
+    "temperature",
     "groups",
     "tokens_per_position",
     "problem_type",
@@ -246,11 +247,11 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             label_prior: where a new head starts, see `set_label_prior`. "auto": for "multilabel"
                 at about one label per position, probabilities of ``1 / (L + 1)``; for "multiclass"
                 at equal ones.
-            **kwargs: `thresholds`, `groups`, `tokens_per_position` and settings of the loss
-                (`pos_weight`, `class_weight`, `focal_gamma`), see `MaskedSeqModelingConfig`; else
-                as in Transformers: `dtype`, `device_map`, `attn_implementation`, `revision`,
-                `subfolder`, `token`, `cache_dir`, `output_loading_info`,
-                `ignore_mismatched_sizes`, ...
+            **kwargs: `thresholds`, `temperature`, `groups`, `tokens_per_position` and settings of
+                the loss (`pos_weight`, `class_weight`, `focal_gamma`), see
+                `MaskedSeqModelingConfig`; else as in Transformers: `dtype`, `device_map`,
+                `attn_implementation`, `revision`, `subfolder`, `token`, `cache_dir`,
+                `output_loading_info`, `ignore_mismatched_sizes`, ...
 
                 For an adapter also `is_trainable`, to train on, and `base_model_name_or_path`,
                 where its base is now.

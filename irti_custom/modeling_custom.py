@@ -376,9 +376,11 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         """Turn logits ``(..., L)`` into probabilities of the same shape, in float32 or better.
 
         Independent ones per label for "multilabel" (sigmoid), which sum to at most 1 over the
-        labels of a group; for "multiclass" they sum to 1 over the last axis (softmax).
+        labels of a group; for "multiclass" they sum to 1 over the last axis (softmax). Logits are
+        divided by ``config.temperature`` first.
         """
-        return probabilities(logits, self.config.task)
+        config = self.config
+        return probabilities(logits, config.task, config.temperature, config.group_ids)
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
         """Decide by ``config.thresholds``, or without them by 0.5, or by the most probable one.
@@ -392,7 +394,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             rejected.
         """
         config = self.config
-        return decide(logits, config.task, config.thresholds, config.group_ids)
+        return decide(logits, config.task, config.thresholds, config.group_ids, config.temperature)
 
     def save_pretrained(
         self,

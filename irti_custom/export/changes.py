@@ -101,8 +101,9 @@ def compare_decisions(
     pair = [torch.as_tensor(np.asarray(logits), dtype=torch.float64) for logits in (exact, other)]
     if not len(pair[0]):
         raise ValueError("`rows` must hold a position to compare decisions on, got none.")
-    one, two = (probabilities(logits, config.task) for logits in pair)
-    settings = (config.task, config.thresholds, config.group_ids)
+    scale = (config.task, config.temperature, config.group_ids)
+    one, two = (probabilities(logits, *scale) for logits in pair)
+    settings = (config.task, config.thresholds, config.group_ids, config.temperature)
     decided = [decide(logits, *settings) for logits in pair]
     changed = decided[0] != decided[1]
     by_position = changed.any(-1) if config.task == "multilabel" else changed
@@ -192,6 +193,10 @@ def _score(scored: Scored, config: MaskedSeqModelingConfig) -> float | None:
     if scored.labels is None:
         return None
     metrics = make_compute_metrics(
-        config.task, config.id2label, config.thresholds, groups=config.group_ids
+        config.task,
+        config.id2label,
+        config.thresholds,
+        groups=config.group_ids,
+        temperature=config.temperature,
     )
     return metrics((scored.logits[:, None], scored.labels[:, None]))[_SCORES[config.task]]

@@ -207,12 +207,14 @@ class OnnxMaskedSeqModel:
         Independent ones per label for "multilabel" (sigmoid); for "multiclass" they sum to 1 over
         the last axis (softmax). Arrays for arrays, tensors for tensors.
         """
-        return _apply(logits, lambda tensor: probabilities(tensor, self.config.task))
+        config = self.config
+        settings = (config.task, config.temperature, config.group_ids)
+        return _apply(logits, lambda tensor: probabilities(tensor, *settings))
 
     def predict(self, logits: ArrayT) -> ArrayT:
         """Decide by `config.thresholds`, as the PyTorch model does; see `decisions.decide`."""
         config = self.config
-        settings = (config.task, config.thresholds, config.group_ids)
+        settings = (config.task, config.thresholds, config.group_ids, config.temperature)
         return _apply(logits, lambda tensor: decide(tensor, *settings))
 
 

@@ -202,7 +202,8 @@ class MaskedSeqClassificationPipeline(Pipeline):
         if settings.get("thresholds") is None:
             settings["thresholds"] = self.model.config.thresholds
         config = self.model.config
-        return AnswerWriter(self._names, config.task, groups=config.group_ids, **settings)
+        settings.update(groups=config.group_ids, temperature=config.temperature)
+        return AnswerWriter(self._names, config.task, **settings)
 
     def _stream(
         self, inputs: Iterable[Any], batch_size: int, writer: AnswerWriter

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..decisions import decide, probabilities
+from ..decisions import Temperature, check_temperature, decide, probabilities, temper
 from ..labels import Thresholds, check_count, check_task, check_thresholds
 
 Answer = dict[str, Any]
@@ -28,6 +28,7 @@ class AnswerWriter:
         top_k: list the best `top_k` labels, all where there are fewer, whatever the thresholds.
         return_all_scores: list all labels.
         groups: ``config.group_ids``.
+        temperature: ``config.temperature``.
 
     Raises:
         ValueError: settings out of range, or that contradict each other.
@@ -48,6 +49,7 @@ class AnswerWriter:
         top_k: int | None = None,
         return_all_scores: bool = False,
         groups: Sequence[Sequence[int]] = (),
+        temperature: Temperature | None = None,
     ) -> None:
         check_task(task)
         top_k = None if top_k is None else check_count("top_k", top_k)
@@ -58,6 +60,7 @@ class AnswerWriter:
             )
         self.names, self.task, self.groups = list(names), task, groups
         self.thresholds = check_thresholds(thresholds, task, self.names, len(self.names))
+        self.temperature = check_temperature(temperature, task, self.names, groups)
         self.count = len(self.names) if return_all_scores else top_k
 
     def write(self, logits: torch.Tensor) -> list[Answer]:
@@ -86,11 +89,11 @@ class AnswerWriter:
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the scores that are answered, ``(N, L)``."""
-        return probabilities(logits, self.task)
+        return probabilities(logits, self.task, self.temperature, self.groups)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the decisions that are answered, as `decisions.decide` does."""
-        return decide(logits, self.task, self.thresholds, self.groups)
+        return decide(logits, self.task, self.thresholds, self.groups, self.temperature)
 
     def unknown(self) -> Answer:
         """Describe a position that ``on_overflow="drop"`` left out: all values are None."""
@@ -100,8 +103,9 @@ class AnswerWriter:
 
     def _lists(self, logits: torch.Tensor) -> list[list[Answer]]:
         """List labels, best first: the first `count`, or those above the thresholds."""
-        # The logits are sorted, since probabilities can round to a tie.
-        order = logits.argsort(dim=-1, descending=True, stable=True)[:, : self.count]
+        # Logits are sorted, since probabilities can round to a tie.
+        tempered = temper(logits, self.temperature, self.groups)
+        order = tempered.argsort(dim=-1, descending=True, stable=True)[:, : self.count]
         scores = self.probabilities(logits).gather(-1, order)
         if self.count is not None:
             kept = torch.ones_like(order, dtype=torch.bool)

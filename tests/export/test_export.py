@@ -193,6 +193,19 @@ def test_folder_describes_itself_and_says_nothing_of_where_it_was_made(bert, exp
     assert package not in (bert.folder / "model.onnx").read_bytes()
 
 
+def test_the_graph_carries_the_temperature_of_the_model(bert, without_tracing, tmp_path):
+    model = copy.deepcopy(bert.model)
+    model.config.set_temperature([0.5, 1.0, 2.0, 3.0])
+    export_onnx(model, tmp_path, rows=bert.rows)
+    exported = OnnxMaskedSeqModel.from_pretrained(tmp_path)
+    assert exported.config.temperature == [0.5, 1.0, 2.0, 3.0]
+    assert exported.config.thresholds == model.config.thresholds != THRESHOLDS
+    logits = exported(**tiny_batch()).logits
+    assert torch.equal(exported.predict_proba(logits), model.predict_proba(logits))
+    assert not torch.equal(exported.predict_proba(logits), bert.model.predict_proba(logits))
+    assert torch.equal(exported.predict(logits), model.predict(logits))
+
+
 def test_processor_is_saved_beside_the_graph_and_pads(bert, without_tracing, monkeypatch, tmp_path):
     tokenizer = word_tokenizer(padding_side="left")
     processor = types.SimpleNamespace(tokenizer=tokenizer)
