@@ -1,6 +1,6 @@
 """The arithmetic of the metrics: update counts from arrays, merge counts, compute measures.
 
-    logits (P, L), labels (P, L) or (P,)  ->  Counts  ->  precision, recall, F1, ...
+    logits (P, L), labels (P, L) or (P,)  ->  Counts  ->  precision, recall, F1, ECE, ...
 
 Counts add up over batches, so the same code serves one batch and a whole evaluation set.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..labels import IGNORE_INDEX
+from .calibration import NUM_BINS, bin_sums
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -30,6 +31,20 @@ class Counts(NamedTuple):
     positions: int
     elements: int
     loss: float
+    examples: np.ndarray  # (5,) of `_example_sums`; zeros for "multiclass"
+    bins: np.ndarray  # (3, K) of `bin_sums`: of elements, or of the top class of positions
+    squared_error: float  # of the probabilities
+
+
+def no_counts(num_labels: int) -> Counts:
+    """Return the counts of no position.
+
+    Example:
+        >>> no_counts(2).support.tolist()
+        [0, 0]
+    """
+    none = np.zeros(num_labels, dtype=np.int64)
+    return Counts(none, none, none, 0, 0, 0, 0.0, np.zeros(5), np.zeros((3, NUM_BINS)), 0.0)
 
 
 def merge(left: Counts, right: Counts) -> Counts:
@@ -57,6 +72,9 @@ def merge(left: Counts, right: Counts) -> Counts:
         positions=left.positions + right.positions,
         elements=left.elements + right.elements,
         loss=left.loss + right.loss,
+        examples=left.examples + right.examples,
+        bins=left.bins + right.bins,
+        squared_error=left.squared_error + right.squared_error,
     )
 
 
@@ -66,6 +84,7 @@ def update(
     labels: np.ndarray,
     thresholds: np.ndarray,
     groups: Sequence[Sequence[int]] = (),
+    temperature: float | Sequence[float] | None = None,
 ) -> Counts:
     """Count over the positions of a batch.
 
@@ -76,6 +95,7 @@ def update(
         thresholds: ``()`` or ``(L,)``; for "multiclass" one, and a top class that is less probable
             is not predicted.
         groups: ids of labels that exclude each other, see `lead`.
+        temperature: of the probabilities, see `temper`.
 
     Raises:
         ValueError: labels that are not 0/1 or not in ``[0, L - 1]``, logits that are not finite.
@@ -85,15 +105,16 @@ def update(
         1
     """
     num_labels = logits.shape[-1]
-    none = np.zeros(num_labels, dtype=np.int64)
-    total = Counts(none, none, none, 0, 0, 0, 0.0)
+    total = no_counts(num_labels)
     step = max(1, _CHUNK // num_labels)
     for start in range(0, len(logits), step):
         chunk = slice(start, start + step)
         if task == "multilabel":
-            counts = _multilabel_update(logits[chunk], labels[chunk], thresholds, groups)
+            counts = _multilabel_update(
+                logits[chunk], labels[chunk], thresholds, groups, temperature
+            )
         else:
-            counts = _multiclass_update(logits[chunk], labels[chunk], thresholds)
+            counts = _multiclass_update(logits[chunk], labels[chunk], thresholds, temperature)
         total = merge(total, counts)
     return total
 
@@ -103,14 +124,17 @@ def _multilabel_update(
     labels: np.ndarray,
     thresholds: np.ndarray,
     groups: Sequence[Sequence[int]],
+    temperature: float | Sequence[float] | None,
 ) -> Counts:
     kept = labels != IGNORE_INDEX
     check_values(logits[kept], labels[kept], [0, 1], "0 or 1")
     x, true = np.where(np.isfinite(logits), logits, 0).astype(np.float64), labels == 1
+    leads = lead(decision_scores("multilabel", x), groups) if groups else True
+    x = temper(x, temperature, groups)
     small = np.exp(-np.abs(x))  # never overflows
     loss = np.maximum(x, 0) - x * true + np.log1p(small)
     chances = _stable_sigmoid(x, small)
-    predicted = (chances >= thresholds) & lead(chances, groups) & kept
+    predicted = (chances >= thresholds) & leads & kept
     return Counts(
         hits=(predicted & true).sum(axis=0),
         predicted=predicted.sum(axis=0),
@@ -119,17 +143,40 @@ def _multilabel_update(
         positions=len(labels),
         elements=int(kept.sum()),
         loss=float(loss.sum(where=kept)),
+        examples=_example_sums(predicted, true),
+        bins=bin_sums(chances[kept], true[kept]),
+        squared_error=float(((chances - true) ** 2).sum(where=kept)),
     )
 
 
-def _multiclass_update(logits: np.ndarray, labels: np.ndarray, threshold: np.ndarray) -> Counts:
+def _example_sums(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Add up each position's precision, recall and F1, and count those with any predicted, or true.
+
+    A measure of a position without a denominator is 0.
+    """
+    sums = precision_recall_f1(
+        hits=(predicted & true).sum(axis=1),
+        predicted=predicted.sum(axis=1),
+        support=true.sum(axis=1),
+    )
+    answered, labelled = (array.any(axis=1).sum() for array in (predicted, true))
+    return np.array([*(values.sum() for values in sums.values()), answered, labelled])
+
+
+def _multiclass_update(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    threshold: np.ndarray,
+    temperature: float | Sequence[float] | None,
+) -> Counts:
     num_labels = logits.shape[1]
     check_values(logits, labels, np.arange(num_labels), f"in [0, {num_labels - 1}]")
     true, predicted = labels.astype(np.int64), logits.argmax(axis=1)
-    shifted, total = _shifted_softmax(logits)
+    shifted, total = _shifted_softmax(temper(logits, temperature))
     losses = np.log(total) - shifted[np.arange(len(true)), true]
     answered = 1 / total >= threshold  # the rest is rejected: no class is predicted
     hits = true[(predicted == true) & answered]
+    errors = np.exp(shifted) / total[:, None] - np.eye(num_labels)[true]
     return Counts(
         hits=np.bincount(hits, minlength=num_labels),
         predicted=np.bincount(predicted[answered], minlength=num_labels),
@@ -138,7 +185,31 @@ def _multiclass_update(logits: np.ndarray, labels: np.ndarray, threshold: np.nda
         positions=len(true),
         elements=len(true),
         loss=float(losses.sum()),
+        examples=np.zeros(5),
+        bins=bin_sums(1 / total, predicted == true),
+        squared_error=float((errors**2).sum()),
     )
+
+
+def temper(
+    logits: np.ndarray,
+    temperature: float | Sequence[float] | None,
+    groups: Sequence[Sequence[int]] = (),
+) -> np.ndarray:
+    """Divide logits ``(P, L)`` by a temperature, as `irti_custom.decisions.temper` does.
+
+    Example:
+        >>> temper(np.array([[3.0, -1.0]]), [2.0, 0.5]).tolist()
+        [[1.5, -2.0]]
+    """
+    if temperature is None:
+        return logits
+    import torch
+
+    from ..decisions import temper as temper_tensor
+
+    scores = torch.from_numpy(logits.astype(np.float64))
+    return temper_tensor(scores, temperature, groups).numpy()
 
 
 def lead(chances: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:

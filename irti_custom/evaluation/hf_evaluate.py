@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..decisions import Temperature
 from ..labels import Thresholds
 from .metrics import ComputeMetrics, make_compute_metrics, to_numpy
 
@@ -28,6 +29,7 @@ def load_metric(
     thresholds: Thresholds | None = None,
     per_label: bool = False,
     groups: Sequence[Sequence[int]] = (),
+    temperature: Temperature | None = None,
     **kwargs: Any,
 ) -> evaluate.Metric:
     """Build an `evaluate.Metric` that computes the measures of `make_compute_metrics`.
@@ -43,6 +45,7 @@ def load_metric(
         thresholds: see `make_compute_metrics`.
         per_label: see `make_compute_metrics`.
         groups: see `make_compute_metrics`.
+        temperature: see `make_compute_metrics`.
         **kwargs: of `evaluate.Metric`: `keep_in_memory`, `cache_dir`, `num_process`, ...
 
     Raises:
@@ -56,7 +59,9 @@ def load_metric(
         >>> results["num_positions"], results["accuracy"]
         (2.0, 0.5)
     """
-    compute_metrics = make_compute_metrics(task, id2label, thresholds, per_label, groups)
+    compute_metrics = make_compute_metrics(
+        task, id2label, thresholds, per_label, groups, temperature
+    )
     return _metric_class()(compute_metrics, num_labels, **kwargs)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 from transformers.trainer_pt_utils import nested_numpify
 
+from ..decisions import Temperature, check_temperature
 from ..labels import (
     DEFAULT_THRESHOLDS,
     IGNORE_INDEX,
@@ -27,6 +28,7 @@ from ..labels import (
     default_thresholds,
     resolve_labels,
 )
+from .calibration import calibration_error_of, reliability_of_sums
 from .counts import (
     Counts,
     compute_ranking,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # A label of this name (the Trainer adds the prefix) would share a key with an average.
-_AVERAGES = ("micro", "macro", "macro_average", "weighted")
+_AVERAGES = ("micro", "macro", "macro_average", "weighted", "samples", "loose_macro")
 _RESERVED = {prefix + name for prefix in ("", "eval_", "test_") for name in _AVERAGES}
 
 
@@ -57,6 +59,7 @@ def make_compute_metrics(
     thresholds: Thresholds | None = None,
     per_label: bool = False,
     groups: Sequence[Sequence[int]] = (),
+    temperature: Temperature | None = None,
 ) -> ComputeMetrics:
     """Build the `compute_metrics` of a stock `Trainer`.
 
@@ -66,10 +69,15 @@ def make_compute_metrics(
     measures are scikit-learn's with ``zero_division=0``, and 0.0 where there is nothing to average.
 
     - Both: ``num_positions`` and ``loss``, the exact mean over kept elements (the Trainer shows it
-      as ``eval_loss``, in place of its own mean of batch means).
+      as ``eval_loss``, in place of its own mean of batch means); ``ece``, the expected calibration
+      error in 15 bins, and ``brier``, the Brier score: for "multilabel" of all elements, for
+      "multiclass" of the top class and of all classes of a position.
     - "multilabel": ``micro_`` and ``macro_`` ``precision``, ``recall`` and ``f1``, macro over all L
-      labels; ``exact_match``; ``macro_average_precision`` and ``macro_roc_auc`` over the labels
-      that have both classes.
+      labels; ``exact_match``; ``samples_precision``, ``samples_recall`` and ``samples_f1``, means
+      over positions; ``loose_macro_`` ``precision``, ``recall`` and ``f1`` of entity typing (Ling
+      and Weld 2012), where precision is averaged over the positions with a predicted label, recall
+      over those with a true one, and F1 is of these two (their loose micro is ``micro_``);
+      ``macro_average_precision`` and ``macro_roc_auc`` over the labels that have both classes.
     - "multiclass": ``accuracy``, ``macro_precision``, ``macro_recall``, ``macro_f1``,
       ``weighted_f1``, ``matthews_correlation``; macro over classes that are true or predicted. With
       a threshold above 0, also ``coverage``, the share of positions that are not rejected, and
@@ -95,6 +103,8 @@ def make_compute_metrics(
             ``<name>_support`` for each label; without `id2label` the names are "0", "1", ...
         groups: ``model.config.group_ids``, where the model has groups: of each only the most
             probable label counts as predicted, as `model.predict` decides. Needs `id2label`.
+        temperature: ``model.config.temperature``, where it has one: of the probabilities that
+            thresholds, ``loss``, ``ece`` and ``brier`` look at.
 
     Raises:
         ValueError: here for settings that contradict each other; in a call for shapes that
@@ -122,7 +132,8 @@ def make_compute_metrics(
         checked = default_thresholds(len(label_names or ()), ids)
     elif checked is None:
         checked = DEFAULT_THRESHOLDS[task]
-    return ComputeMetrics(task, label_names, np.array(checked), per_label, ids)
+    degrees = check_temperature(temperature, task, label_names, ids)
+    return ComputeMetrics(task, label_names, np.array(checked), per_label, ids, degrees)
 
 
 @dataclass(eq=False)
@@ -134,6 +145,7 @@ class ComputeMetrics:
     thresholds: np.ndarray  # () or (L,)
     per_label: bool
     groups: list[list[int]] = field(default_factory=list)
+    temperature: float | list[float] | None = None
     _merged: Counts | None = field(default=None, init=False, repr=False)
     _silence_is_said: bool = field(default=False, init=False, repr=False)
 
@@ -154,7 +166,7 @@ class ComputeMetrics:
             counts.append(self._merged)
             self.reset()  # first, so that an error below leaves nothing for the next evaluation
         batches = [self.format(logits, labels) for logits, labels in iterate_batches(eval_pred)]
-        settings = (self.thresholds, self.groups)
+        settings = (self.thresholds, self.groups, self.temperature)
         counts += [update(self.task, logits, labels, *settings) for logits, labels in batches]
         merged = functools.reduce(merge, counts)
         if compute_result is False:
@@ -190,7 +202,9 @@ class ComputeMetrics:
         """
         kept = drop_ignored(self.task, logits, labels)
         sizes = {"id2label": len(self.label_names or ())}
-        sizes["thresholds"] = self.thresholds.size if self.thresholds.ndim else 0
+        for name in ("thresholds", "temperature"):
+            values = getattr(self, name)
+            sizes[name] = np.size(values) if np.ndim(values) else 0
         for name, size in sizes.items():
             if size not in (0, logits.shape[-1]):
                 raise ValueError(
@@ -210,6 +224,12 @@ class ComputeMetrics:
             results.update((f"micro_{key}", x) for key, x in micro.items())
             results.update((f"macro_{key}", x.mean()) for key, x in scores.items())
             results["exact_match"] = correct
+            *sums, answered, labelled = total.examples
+            means = ratio(sums, total.positions)
+            results.update(zip(("samples_precision", "samples_recall", "samples_f1"), means))
+            precision, recall = ratio(sums[:2], [answered, labelled])
+            results["loose_macro_precision"], results["loose_macro_recall"] = precision, recall
+            results["loose_macro_f1"] = ratio(2 * precision * recall, precision + recall)
         else:
             present = np.sum(total.predicted + total.support > 0)
             results.update((f"macro_{key}", ratio(x.sum(), present)) for key, x in scores.items())
@@ -224,12 +244,43 @@ class ComputeMetrics:
                 results.update((f"micro_{key}", x) for key, x in micro.items())
                 results["coverage"] = ratio(total.predicted.sum(), total.positions)
         results["loss"] = ratio(total.loss, total.elements)
+        results["ece"] = calibration_error_of(reliability_of_sums(total.bins))
+        results["brier"] = ratio(total.squared_error, total.elements)
         results["num_positions"] = total.positions
         if self.per_label:
             scores["support"] = total.support
             for index, name in enumerate(self.label_names or map(str, range(len(total.support)))):
                 results.update((f"{name}_{key}", x[index]) for key, x in scores.items())
         return {key: float(value) for key, value in results.items()}
+
+
+def collect_positions(
+    task: str, logits: ArrayLike, labels: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gather the positions that are kept, from arrays, tensors, or lists with one per batch.
+
+    Args:
+        task: "multilabel" or "multiclass".
+        logits: ``(N, M, L)`` or ``(P, L)``.
+        labels: as for `make_compute_metrics`; ``(P, L)`` or ``(P,)`` for logits ``(P, L)``.
+
+    Returns:
+        Logits ``(P, L)`` and labels ``(P, L)`` or ``(P,)``.
+
+    Raises:
+        ValueError: shapes that disagree.
+
+    Example:
+        >>> collect_positions("multiclass", np.zeros((2, 3)), np.array([1, -100]))[0].shape
+        (1, 3)
+    """
+    parts = []
+    for scores, targets in iterate_batches((logits, labels)):
+        if scores.ndim == 2:  # (P, L): one row of P positions
+            scores, targets = scores[None], targets[None]
+        parts.append(drop_ignored(task, scores, targets))
+    scores, targets = (np.concatenate(arrays) for arrays in zip(*parts))
+    return scores, targets
 
 
 def drop_ignored(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 from transformers import EvalPrediction, Trainer, TrainingArguments
 
 from irti_custom.evaluation.hf_evaluate import load_metric
@@ -54,17 +55,43 @@ def softplus(x):
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
+def calibration_error(scores, hits):
+    """Weigh the bins of scikit-learn's reliability diagram."""
+    if not len(scores):
+        return 0.0
+    share, mean = calibration_curve(hits, scores, n_bins=15)
+    bins = np.searchsorted(np.linspace(0, 1, 16)[1:-1], scores)
+    return np.abs(share - mean) @ np.unique(bins, return_counts=True)[1] / len(scores)
+
+
+def loose_macro(y, p):
+    """Ling and Weld 2012, by sets: a mean over those with a prediction, and those with a label."""
+    pairs = [(set(np.flatnonzero(a)), set(np.flatnonzero(b))) for a, b in zip(y, p)]
+    precision = np.mean([len(true & found) / len(found) for true, found in pairs if found] or [0])
+    recall = np.mean([len(true & found) / len(true) for true, found in pairs if true] or [0])
+    both = precision + recall
+    return {
+        "loose_macro_precision": precision,
+        "loose_macro_recall": recall,
+        "loose_macro_f1": 2 * precision * recall / both if both else 0.0,
+    }
+
+
 def multilabel_by_hand(x, y):
     p = (1 / (1 + np.exp(-x)) >= 0.5).astype(int)
     expected = {
         f"{average}_{name}": score(y, p, average=average, zero_division=0)
-        for average in ("micro", "macro")
+        for average in ("micro", "macro", "samples")
         for name, score in (
             ("precision", sk.precision_score),
             ("recall", sk.recall_score),
             ("f1", sk.f1_score),
         )
     }
+    chances = 1 / (1 + np.exp(-x))
+    expected.update(loose_macro(y, p))
+    expected["ece"] = calibration_error(chances.ravel(), y.ravel())
+    expected["brier"] = np.mean((chances - y) ** 2)
     both = [j for j in range(y.shape[1]) if 0 < y[:, j].mean() < 1]
     expected["exact_match"] = sk.accuracy_score(y, p)
     expected["macro_average_precision"] = sk.average_precision_score(y[:, both], x[:, both])
@@ -83,6 +110,8 @@ def multiclass_by_hand(x, y):
         "macro_precision": sk.precision_score(y, p, average="macro", zero_division=0),
         "macro_recall": sk.recall_score(y, p, average="macro", zero_division=0),
         "matthews_correlation": sk.matthews_corrcoef(y, p),
+        "ece": calibration_error(probabilities.max(axis=1), p == y),
+        "brier": ((probabilities - np.eye(x.shape[1])[y]) ** 2).sum(axis=1).mean(),
         "loss": sk.log_loss(y, probabilities, labels=range(x.shape[1])),
         "num_positions": len(y),
     }
@@ -158,6 +187,34 @@ def test_an_ignored_element_counts_nowhere():
     average_precision, roc_auc = np.mean(scores, axis=0)
     expected.update(macro_average_precision=average_precision, macro_roc_auc=roc_auc)
     assert_same({key: results[key] for key in expected}, expected)
+
+
+def test_positions_without_a_label_or_a_prediction_count_as_in_each_definition():
+    logits, labels = random_set("multilabel", shape=(20, 5, 4))
+    kept = labels[..., 0] != -100
+    labels[:5][kept[:5]] = 0
+    logits[3:8][kept[3:8]] = -1
+    results = make_compute_metrics("multilabel")((logits, labels))
+    assert_same(results, by_hand("multilabel", logits, labels))
+    assert results["loose_macro_recall"] > results["samples_recall"]
+    assert results["loose_macro_precision"] > results["samples_precision"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_temperature_divides_the_logits_of_all_measures(task):
+    logits, labels = random_set(task)
+    plain = make_compute_metrics(task)((logits, labels))
+    for temperature in (2.5, 0.4):
+        results = make_compute_metrics(task, temperature=temperature)((logits, labels))
+        assert_same(results, by_hand(task, logits / temperature, labels))
+        changed = {name for name in plain if results[name] != pytest.approx(plain[name])}
+        assert changed == {"loss", "ece", "brier"}
+    if task == "multilabel":
+        each = [0.5, 1, 2, 3, 4]
+        results = make_compute_metrics(task, temperature=each)((logits, labels))
+        assert_same(results, by_hand(task, logits / np.array(each), labels))
+        with pytest.raises(ValueError, match="`temperature` must have one entry per label, got 2"):
+            make_compute_metrics(task, temperature=[1, 2])((logits, labels))
 
 
 @pytest.mark.parametrize("task", TASKS)
