@@ -12,6 +12,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_custom import MaskedSeqModelingConfig
 from .evaluation.metrics import make_compute_metrics
+from .evaluation.sets import fit_set_threshold, predict_sets
+from .evaluation.temperatures import fit_temperature
 from .evaluation.thresholds import tune_thresholds
 from .export.export import export_onnx
 from .export.runtime import OnnxMaskedSeqModel
@@ -40,9 +42,12 @@ __all__ = [
     "OnnxMaskedSeqModel",
     "balanced_weights",
     "export_onnx",
+    "fit_set_threshold",
+    "fit_temperature",
     "get_lora_model",
     "label_frequencies",
     "make_compute_metrics",
+    "predict_sets",
     "push_to_hub",
     "read_records",
     "tune_thresholds",

@@ -1,7 +1,8 @@
-"""Tune thresholds at the end of a training with the stock `Trainer`.
+"""Fit a temperature and tune thresholds at the end of a training with the stock `Trainer`.
 
     trainer.add_callback(ThresholdTuningCallback(trainer))
-    trainer.train()  ->  predict the evaluation set  ->  tune  ->  model.config.thresholds
+    trainer.train()  ->  predict the evaluation set  ->  fit, tune  ->  model.config.temperature
+                                                                    model.config.thresholds
 
 Import this module explicitly: Transformers' callbacks load PEFT where it is installed.
 """
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from ..decisions import move_thresholds
 from .metrics import logits_only
+from .temperatures import fit_temperature
 from .thresholds import check_settings, tune_thresholds
 
 if TYPE_CHECKING:
@@ -42,10 +45,16 @@ class ThresholdTuningCallback(TrainerCallback):
         trainer: the trainer; a callback cannot predict by itself.
         eval_dataset: the data set to tune on, or the name of one if the trainer has a dict of them;
             default: the trainer's evaluation set.
-        objective: of `tune_thresholds`.
+        objective: of `tune_thresholds`; None to fit the temperature only, and move the thresholds
+            that the model has, if any, along.
         beta: of `tune_thresholds`.
-        min_positives: of `tune_thresholds`.
+        min_positives: of `tune_thresholds` and `fit_temperature`.
         default: of `tune_thresholds`.
+        at_least: of `tune_thresholds`.
+        over: of `tune_thresholds`.
+        confidence: of `tune_thresholds`.
+        fit_temperature: first fit ``config.temperature``, "per_label" for one per label. Thresholds
+            are then for calibrated probabilities.
 
     Raises:
         ValueError: when training begins, for settings that contradict each other or without an
@@ -63,33 +72,54 @@ class ThresholdTuningCallback(TrainerCallback):
         self,
         trainer: Trainer,
         eval_dataset: Dataset | str | None = None,
-        objective: str = "f1",
+        objective: str | None = "f1",
         beta: float = 1.0,
         min_positives: int = 5,
         default: float | None = None,
+        at_least: float | None = None,
+        over: str = "label",
+        confidence: float | str | None = None,
+        fit_temperature: bool | str = False,
     ) -> None:
         self.trainer = trainer
         self.eval_dataset = eval_dataset
-        self.objective, self.beta = objective, beta
-        self.min_positives, self.default = min_positives, default
+        self.fit_temperature = fit_temperature
+        self.objective = objective
+        self.settings: dict[str, Any] = {
+            "beta": beta,
+            "min_positives": min_positives,
+            "default": default,
+            "at_least": at_least,
+            "over": over,
+            "confidence": confidence,
+        }
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Raise now for settings that would fail after the training."""
         self._dataset()
-        check_settings(
-            task=self._config().task,
-            objective=self.objective,
-            beta=self.beta,
-            min_positives=self.min_positives,
-            default=self.default,
-        )
+        config, fits = self._config(), self.fit_temperature
+        if fits not in (True, False, "per_label") or (fits is False and self.objective is None):
+            raise ValueError(
+                "`fit_temperature` must be True, False or 'per_label', and not False without an "
+                f"`objective`, got {fits!r} with objective={self.objective!r}."
+            )
+        if fits == "per_label" and config.task == "multiclass":
+            raise ValueError(
+                "fit_temperature='per_label' is for task='multilabel', got task='multiclass'. Use "
+                "fit_temperature=True."
+            )
+        if self.objective is not None:
+            check_settings(task=config.task, objective=self.objective, **self.settings)
+        else:  # raises for those that cannot follow
+            groups, size = config.group_ids, config.num_labels
+            move_thresholds(config.thresholds, config.task, 1.0, 2.0, groups, size)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Predict, tune, and set `config.thresholds`."""
+        """Predict, fit, tune, and set `config.temperature` and `config.thresholds`."""
         with _logits_only_predictions(self.trainer):
             output = self.trainer.predict(self._dataset())
         if output.label_ids is None:
@@ -98,16 +128,28 @@ class ThresholdTuningCallback(TrainerCallback):
                 "with labels to ThresholdTuningCallback as `eval_dataset`."
             )
         config = self._config()
-        config.thresholds = tune_thresholds(
-            logits=output.predictions,
-            labels=output.label_ids,
-            task=config.task,
-            objective=self.objective,
-            beta=self.beta,
-            min_positives=self.min_positives,
-            default=self.default,
-            groups=config.group_ids,
+        temperature = config.temperature
+        shared: dict[str, Any] = {
+            "logits": output.predictions,
+            "labels": output.label_ids,
+            "task": config.task,
+            "groups": config.group_ids,
+            "id2label": config.id2label,
+        }
+        if self.fit_temperature:
+            temperature = fit_temperature(
+                per_label=self.fit_temperature == "per_label",
+                min_positives=self.settings["min_positives"],
+                **shared,
+            )
+        if self.objective is None:
+            config.set_temperature(temperature)
+            return
+        thresholds = tune_thresholds(
+            objective=self.objective, temperature=temperature, **shared, **self.settings
         )
+        config.thresholds = None  # those before are for another temperature
+        config.temperature, config.thresholds = temperature, thresholds
 
     def _config(self) -> MaskedSeqModelingConfig:
         return self.trainer.accelerator.unwrap_model(self.trainer.model).config

@@ -9,20 +9,31 @@ costs one sort; a threshold lies midway between the two scores that its cut sepa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..decisions import Temperature, check_temperature
 from ..labels import (
     DEFAULT_THRESHOLDS,
     IGNORE_INDEX,
     check_group_ids,
     check_task,
     default_thresholds,
+    resolve_labels,
 )
-from .counts import check_values, decision_scores, lead, ratio, update
-from .metrics import drop_ignored, iterate_batches
+from .counts import check_values, decision_scores, lead, ratio, temper, update
+from .cuts import Cuts, label_cuts, rank_cuts
+from .metrics import collect_positions
+from .promises import (
+    PROMISES,
+    check_promise,
+    keep_by_rejection,
+    keep_found_share,
+    keep_over_all,
+    keep_per_label,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -31,10 +42,6 @@ OBJECTIVES = {
     "multilabel": ("f1", "micro_f1", "accuracy", "balanced_accuracy"),
     "multiclass": ("f1", "micro_f1"),
 }
-# Scores that differ by less than this share of the larger one count as tied: float32 on another
-# device, or in another order of summation, may not separate them.
-_RESOLUTION = 16 * float(np.finfo(np.float32).eps)
-_SMALLEST = 10 * float(np.finfo(np.float32).tiny)
 
 
 def tune_thresholds(
@@ -46,6 +53,11 @@ def tune_thresholds(
     min_positives: int = 5,
     default: float | None = None,
     groups: Sequence[Sequence[int]] = (),
+    temperature: Temperature | None = None,
+    at_least: float | None = None,
+    over: str = "label",
+    confidence: float | str | None = None,
+    id2label: Mapping[Any, str] | None = None,
 ) -> list[float] | float:
     """Find the best thresholds on validation data, by trying every cut.
 
@@ -63,6 +75,27 @@ def tune_thresholds(
     - "accuracy", "multilabel": share of correct elements.
     - "balanced_accuracy", "multilabel": mean recall of a label's positives and negatives, for
       decisions that should not depend on how frequent it is.
+    - "recall" or "precision", with `at_least`: a promise, and the best of the other measure that
+      keeps it. "multiclass": "precision" of the positions that are not rejected, with the best
+      coverage; "recall" is the share of all positions that are right and not rejected. What cannot
+      keep it comes as near as it can, and a warning names it.
+
+    A promise is kept on this data. With a `confidence` it is kept on new data that is exchangeable
+    with it, which takes more positives, and a better value on this data:
+
+    - a probability, such as .9: for nine in ten such data sets, the recall or precision of all that
+      is to come is at least as promised (Clopper and Pearson's bound for a recall, learn then test
+      of Angelopoulos et al. 2021 for a precision);
+    - "marginal", for a recall: on average over such data sets (conformal risk control, Angelopoulos
+      et al. 2024).
+
+    The unit is a position that has the label, for a recall, or that is predicted to have it, for a
+    precision, and the promise is made to each label by itself: for all L at once, pass
+    ``1 - (1 - confidence) / L``. Positions of one text depend on each other, so that fewer of them
+    are independent than the bound takes for granted: keep one position of each text, at random,
+    and set the labels of the others to `IGNORE_INDEX`. Where the data cannot show that any
+    threshold keeps the promise, the label gets 0 for a recall (all are predicted) and 1 for a
+    precision (none is).
 
     Args:
         logits: ``(N, M, L)`` or ``(P, L)``, arrays or tensors; or a list with one array per batch.
@@ -77,6 +110,14 @@ def tune_thresholds(
             (nothing is rejected).
         groups: ``model.config.group_ids``, where the model has groups: of each only the most
             probable label can pass.
+        temperature: ``model.config.temperature``, where it has one, as the thresholds are for it.
+        at_least: the recall or precision that is promised.
+        over: "label": each label keeps the promise by itself. "all": the sums over all labels keep
+            it, found exactly, in time with the square of the number of positives. With a
+            `confidence` all labels get one threshold, and the promise is about the share of its
+            labels that a position with labels is found, as their mean over positions.
+        confidence: see above; None promises nothing about new data.
+        id2label: names of the labels, for messages.
 
     Returns:
         L floats, or one for "multiclass"; for ``config.thresholds`` and `make_compute_metrics`.
@@ -93,72 +134,48 @@ def tune_thresholds(
         >>> round(tune_thresholds(logits, np.array([1, 0, 1]), "multiclass", min_positives=2), 3)
         0.967
     """
-    check_settings(task, objective, beta, min_positives, default)
-    parts = []
-    for scores, targets in iterate_batches((logits, labels)):
-        if scores.ndim == 2:  # (P, L): one row of P positions
-            scores, targets = scores[None], targets[None]
-        parts.append(drop_ignored(task, scores, targets))
-    scores, targets = (np.concatenate(arrays) for arrays in zip(*parts))
+    check_settings(task, objective, beta, min_positives, default, at_least, over, confidence)
+    promise = check_promise(task, objective, at_least, over, confidence)
+    scores, targets = collect_positions(task, logits, labels)
     num_labels = scores.shape[-1]
     ids = check_group_ids(groups, task, num_labels)
+    names = list((resolve_labels(num_labels, id2label, None) or {}).values())
+    degrees = check_temperature(temperature, task, names, ids)
     if task == "multiclass":
         default = DEFAULT_THRESHOLDS[task] if default is None else default
-        return _tune_rejection(scores, targets, objective, beta, min_positives, default)
+        check_values(scores, targets, np.arange(num_labels), f"in [0, {num_labels - 1}]")
+        if promise is not None:
+            sure = decision_scores(task, temper(scores, degrees))
+            right = scores.argmax(axis=1) == targets
+            return keep_by_rejection(sure, right, promise, min_positives, default)
+        return _tune_rejection(scores, targets, objective, beta, min_positives, default, degrees)
     defaults = default_thresholds(num_labels, ids) if default is None else [default] * num_labels
     kept = targets != IGNORE_INDEX
     check_values(scores[kept], targets[kept], [0, 1], "0 or 1")
-    chances = decision_scores(task, np.where(np.isfinite(scores), scores, 0))
-    leads = lead(chances, ids)
+    scores = np.where(np.isfinite(scores), scores, 0)
+    chances = decision_scores(task, temper(scores, degrees, ids))
+    leads = lead(decision_scores(task, scores), ids)
+    if promise is not None and promise.confidence is not None and over == "all":
+        return [keep_found_share(chances, targets, leads, promise)] * num_labels
+    if promise is not None and over == "label":
+        columns = range(num_labels)
+        ranked = [(chances[:, i], targets[:, i] == 1, leads[:, i] & kept[:, i]) for i in columns]
+        return keep_per_label(
+            [(x[can], true[can], int(true.sum())) for x, true, can in ranked],
+            promise,
+            min_positives=min_positives,
+            defaults=defaults,
+            names=names,
+        )
     cuts_per_label = [
-        _label_cuts(chances[:, i], targets[:, i], leads[:, i], min_positives, defaults[i])
+        label_cuts(chances[:, i], targets[:, i], leads[:, i], min_positives, defaults[i])
         for i in range(num_labels)
     ]
+    if promise is not None:
+        return keep_over_all(cuts_per_label, promise)
     if objective == "micro_f1":
         return _tune_micro(cuts_per_label, beta)
     return [float(cuts.thresholds[_best_cut(cuts, objective, beta)]) for cuts in cuts_per_label]
-
-
-class Cuts(NamedTuple):
-    """The counts of C cuts through ranked scores; the first one is at the default."""
-
-    thresholds: np.ndarray  # (C,)
-    hits: np.ndarray  # (C,) true and predicted
-    predicted: np.ndarray  # (C,)
-    support: int  # true
-    elements: int
-
-
-def _rank_cuts(scores: np.ndarray, true: np.ndarray, min_positives: int, default: float) -> Cuts:
-    """Rank scores ``(P,)`` and count at every cut at which a measure here can be best.
-
-    That leaves out cuts through a tie, and those that add only negatives to the cut before.
-    """
-    above = scores >= default
-    thresholds, hits = np.array([default]), np.array([(above & true).sum()])
-    predicted = np.array([above.sum()])
-    if true.sum() >= max(min_positives, 1):
-        order = np.argsort(-scores, kind="stable")
-        ranked, hits_above = scores[order], np.concatenate([[0], np.cumsum(true[order])])
-        upper, lower = np.append(1.0, ranked), np.append(ranked, 0.0)
-        separated = upper - lower > _RESOLUTION * upper + _SMALLEST
-        separated[-1] = True  # below all scores, however small they are
-        cut = np.flatnonzero(separated)
-        cut = cut[np.diff(hits_above[cut], prepend=-1) > 0]
-        middle = (upper[cut] + lower[cut]) / 2
-        # float32 sigmoids this small become 0, on some devices before the smallest float32.
-        thresholds = np.append(thresholds, np.where(middle < _SMALLEST / 2, 0, middle))
-        hits, predicted = np.append(hits, hits_above[cut]), np.append(predicted, cut)
-    return Cuts(thresholds, hits, predicted, int(true.sum()), len(true))
-
-
-def _label_cuts(
-    scores: np.ndarray, labels: np.ndarray, leads: np.ndarray, min_positives: int, default: float
-) -> Cuts:
-    """Count the cuts of one label ``(P,)``; where it does not lead its group, it never passes."""
-    kept = labels != IGNORE_INDEX
-    cuts = _rank_cuts(scores[kept & leads], labels[kept & leads] == 1, min_positives, default)
-    return cuts._replace(support=int((labels == 1).sum()), elements=int(kept.sum()))
 
 
 def _tune_micro(cuts_per_label: list[Cuts], beta: float) -> list[float]:
@@ -193,11 +210,12 @@ def _tune_rejection(
     beta: float,
     min_positives: int,
     default: float,
+    temperature: float | Sequence[float] | None,
 ) -> float:
     num_labels = logits.shape[1]
-    check_values(logits, labels, np.arange(num_labels), f"in [0, {num_labels - 1}]")
-    scores, ids = decision_scores("multiclass", logits), logits.argmax(axis=1)
-    cuts = _rank_cuts(scores, ids == labels, min_positives, default)
+    scores = decision_scores("multiclass", temper(logits, temperature))
+    ids = logits.argmax(axis=1)
+    cuts = rank_cuts(scores, ids == labels, min_positives, default)
     if objective == "micro_f1":
         return float(cuts.thresholds[_best_cut(cuts._replace(support=len(labels)), "f1", beta)])
     order = np.argsort(-scores, kind="stable")
@@ -205,7 +223,7 @@ def _tune_rejection(
     best = float(cuts.thresholds[_nearest_best(values[cuts.predicted], cuts.thresholds)])
 
     def exact_macro_f(threshold: float) -> float:
-        total = update("multiclass", logits, labels, np.array(threshold))
+        total = update("multiclass", logits, labels, np.array(threshold), (), temperature)
         present = np.sum(total.predicted + total.support > 0)
         scores = _f_beta(total.hits, total.predicted, total.support, beta)
         return float(ratio(scores.sum(), present))
@@ -262,7 +280,14 @@ def _f_beta(
 
 
 def check_settings(
-    task: str, objective: str, beta: float, min_positives: int, default: float | None
+    task: str,
+    objective: str,
+    beta: float,
+    min_positives: int,
+    default: float | None,
+    at_least: float | None = None,
+    over: str = "label",
+    confidence: float | str | None = None,
 ) -> None:
     """Check the settings of `tune_thresholds` against each other.
 
@@ -274,10 +299,12 @@ def check_settings(
         >>> check_settings("multiclass", "micro_f1", beta=0.5, min_positives=5, default=None)
     """
     check_task(task)
-    if objective not in OBJECTIVES[task]:
+    check_promise(task, objective, at_least, over, confidence)
+    if objective not in (*OBJECTIVES[task], *PROMISES):
         hint = "" if task == "multilabel" else " No other measure gains from a rejection."
         raise ValueError(
-            f"`objective` must be one of {OBJECTIVES[task]} for task={task!r}, got {objective!r}."
+            f"`objective` must be one of {(*OBJECTIVES[task], *PROMISES)} for task={task!r}, got "
+            f"{objective!r}."
             f"{hint}"
         )
     if not 0 < beta < math.inf or (beta != 1 and objective not in OBJECTIVES["multiclass"]):
