@@ -9,9 +9,11 @@ All are fitted on the validation file and measured on the test file. Each model 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,8 +31,17 @@ from irti_custom import (
 )
 from irti_custom.decisions import decide, probabilities
 from irti_custom.evaluation.calibration import expected_calibration_error
-from irti_custom.export.changes import Scored, score_rows
+from irti_custom.export.changes import score_rows
 
+
+class Positions(NamedTuple):
+    """The positions of a file."""
+
+    logits: np.ndarray  # (P, L)
+    labels: np.ndarray  # (P, L) or (P,)
+
+
+ENOUGH = 50  # positives on test, for a label to be counted
 SCORES = {"multilabel": ("micro_f1", "macro_f1"), "multiclass": ("accuracy", "macro_f1")}
 
 
@@ -38,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with validation and test files")
     parser.add_argument("--models", nargs="+", required=True, help="one folder per seed")
+    parser.add_argument("--at_least", type=float, default=0.95, help="what is promised")
     arguments = parser.parse_args()
     logging.getLogger("irti_custom").setLevel(logging.ERROR)  # labels that keep no promise
     files = [next(arguments.data.glob(f"{name}*")) for name in ("validation", "test")]
@@ -56,7 +68,7 @@ def main() -> None:
         print_table(table)
 
 
-def scored(folder: str, files: Sequence[Path]) -> tuple[MaskedSeqModelingConfig, list[Scored]]:
+def scored(folder: str, files: Sequence[Path]) -> tuple[MaskedSeqModelingConfig, list[Positions]]:
     """Score all positions of the files."""
     model = AutoModelForMaskedSeqModeling.from_pretrained(folder).eval()
     processor = MaskedSeqProcessor.from_pretrained(folder)
@@ -67,21 +79,23 @@ def scored(folder: str, files: Sequence[Path]) -> tuple[MaskedSeqModelingConfig,
         columns = processor.encode_spans(list(records["text"]), list(records["spans"]), labels)
         rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
         with torch.inference_mode():
-            splits.append(score_rows(model, rows, processor.tokenizer, batch_size=32))
+            found = score_rows(model, rows, processor.tokenizer, batch_size=32)
+        splits.append(Positions(found.logits, np.asarray(found.labels)))
     return model.config, splits
 
 
 def calibrated(
-    config: MaskedSeqModelingConfig, validation: Scored, test: Scored
+    config: MaskedSeqModelingConfig, validation: Positions, test: Positions
 ) -> dict[str, dict[str, float]]:
     """Measure a model as it comes, with one temperature, and with one per label."""
     rows: dict[str, dict[str, float]] = {}
     task, groups = config.task, config.group_ids
-    assert test.labels is not None
-    kept = {"task": task, "groups": groups}
-    temperatures = {"as trained": None, "one": fit_temperature(*validation, **kept)}
+    temperatures: dict[str, float | list[float] | None] = {
+        "as trained": None,
+        "one": fit_temperature(*validation, task, groups=groups),
+    }
     if task == "multilabel":
-        temperatures["per label"] = fit_temperature(*validation, **kept, per_label=True)
+        temperatures["per label"] = fit_temperature(*validation, task, True, groups)
     for name, temperature in temperatures.items():
         one = MaskedSeqModelingConfig.from_dict(config.to_dict())
         one.set_temperature(temperature)
@@ -104,58 +118,57 @@ def calibrated(
 
 
 def promised(
-    config: MaskedSeqModelingConfig, validation: Scored, test: Scored
+    config: MaskedSeqModelingConfig, validation: Positions, test: Positions, at_least: float
 ) -> dict[str, dict[str, float]]:
     """Measure promises that were made on validation data."""
     rows: dict[str, dict[str, float]] = {}
     task, groups = config.task, config.group_ids
-    assert test.labels is not None
-    for measure in ("recall", "precision"):
-        for confidence in (None, "marginal", 0.9):
-            if (measure, confidence) == ("precision", "marginal"):
-                continue
-            thresholds = tune_thresholds(
-                *validation,
-                task,
-                objective=measure,
-                at_least=0.9,
-                confidence=confidence,
-                groups=groups,
-                temperature=config.temperature,
-            )
-            metrics = make_compute_metrics(
-                task,
-                config.id2label,
-                thresholds,
-                per_label=True,
-                groups=groups,
-                temperature=config.temperature,
-            )((test.logits[None], test.labels[None]))
-            name = f"{measure} .9" + ("" if confidence is None else f", {confidence}")
-            rows[name] = kept_share(config, metrics, measure)
-    if task == "multiclass":
-        for confidence in ("marginal", 0.9):
-            threshold = fit_set_threshold(*validation, coverage=0.9, confidence=confidence)
-            sets = predict_sets(test.logits, threshold)
-            hits = sets[np.arange(len(sets)), test.labels.astype(int)]
-            rows[f"sets .9, {confidence}"] = {
-                "covered": float(hits.mean()),
-                "classes in a set": float(sets.sum(axis=1).mean()),
-            }
+    measures = ("recall", "precision") if task == "multilabel" else ("precision",)
+    for measure, confidence in itertools.product(measures, (None, "marginal", 0.9)):
+        if (measure, confidence) == ("precision", "marginal"):
+            continue  # there is no such promise
+        thresholds = tune_thresholds(
+            *validation,
+            task,
+            objective=measure,
+            at_least=at_least,
+            confidence=confidence,
+            groups=groups,
+            temperature=config.temperature,
+        )
+        metrics = make_compute_metrics(
+            task,
+            config.id2label,
+            thresholds,
+            per_label=True,
+            groups=groups,
+            temperature=config.temperature,
+        )((test.logits[None], test.labels[None]))
+        name = f"{measure} {at_least:g}" + ("" if confidence is None else f", {confidence}")
+        rows[name] = kept_share(config, metrics, measure, at_least)
+    for confidence in ("marginal", 0.9) if task == "multiclass" else ():
+        threshold = fit_set_threshold(*validation, at_least, confidence)
+        sets = predict_sets(test.logits, threshold)
+        rows[f"sets {at_least:g}, {confidence}"] = {
+            "set holds the class": float(sets[np.arange(len(sets)), test.labels].mean()),
+            "classes in a set": float(sets.sum(axis=1).mean()),
+        }
     return rows
 
 
 def kept_share(
-    config: MaskedSeqModelingConfig, metrics: Mapping[str, float], measure: str
+    config: MaskedSeqModelingConfig, metrics: Mapping[str, float], measure: str, at_least: float
 ) -> dict[str, float]:
     """Pick the measures that show whether a promise was kept on test."""
     if config.task == "multiclass":
-        keys = ("micro_precision", "micro_recall", "coverage")
-        return {key: metrics.get(key, 1.0) for key in keys}
-    names = [name for name in config.label_names if metrics[f"{name}_support"] >= 20]
-    shares = [metrics[f"{name}_{measure}"] >= 0.9 for name in names]
-    mean = {f"micro_{key}": metrics[f"micro_{key}"] for key in ("recall", "precision")}
-    return {**mean, f"labels that keep it (of {len(names)} with 20)": float(np.mean(shares))}
+        accuracy = metrics["accuracy"]  # of a threshold of 0, which rejects nothing
+        precision = metrics.get("micro_precision", accuracy)
+        return {"precision": precision, "coverage": metrics.get("coverage", 1.0)}
+    names = [name for name in config.label_names if metrics[f"{name}_support"] >= ENOUGH]
+    shares = [metrics[f"{name}_{measure}"] >= at_least for name in names]
+    micro = {key: metrics[f"micro_{key}"] for key in ("recall", "precision")}
+    kept = f"labels that keep it, of {len(names)} with {ENOUGH} positives"
+    return {**micro, kept: float(np.mean(shares))}
 
 
 def print_table(table: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
