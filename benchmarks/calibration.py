@@ -56,11 +56,12 @@ def main() -> None:
     calibration: dict[str, list[dict[str, float]]] = {}
     promises: dict[str, list[dict[str, float]]] = {}
     for folder in arguments.models:
-        config, splits = scored(folder, files)
-        for table, rows in (
-            (calibration, calibrated(config, *splits)),
-            (promises, promised(config, *splits)),
-        ):
+        config, (validation, test) = scored(folder, files)
+        measured = (
+            calibrated(config, validation, test),
+            promised(config, validation, test, arguments.at_least),
+        )
+        for table, rows in zip((calibration, promises), measured):
             for name, row in rows.items():
                 table.setdefault(name, []).append(row)
     for title, table in (("Calibration", calibration), ("Promises", promises)):
