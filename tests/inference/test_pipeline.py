@@ -221,6 +221,18 @@ def test_multiclass_names_the_best_unless_the_threshold_rejects_it():
     assert all(set(one) == {"start", "end", "word", "label", "score"} for one in kept)
 
 
+def test_scores_and_thresholds_are_at_the_temperature_of_the_config(pipe):
+    plain = np.array(scores_of(pipe(ASKED, return_all_scores=True)))
+    pipe.model.config.temperature = 2.0
+    answers = pipe(ASKED, return_all_scores=True)
+    tempered = np.array(scores_of(answers))
+    odds = np.log(plain / (1 - plain)) / 2
+    np.testing.assert_allclose(tempered, 1 / (1 + np.exp(-odds)), atol=1e-6)
+    limit = float(np.median(tempered))
+    kept = [[one for one in answer["labels"] if one["score"] >= limit] for answer in answers]
+    assert [answer["labels"] for answer in pipe(ASKED, thresholds=limit)] == kept
+
+
 def test_answers_are_those_of_predict_and_ready_for_json():
     for task in ("multilabel", "multiclass"):
         model = make_model(task, thresholds=0.45)
