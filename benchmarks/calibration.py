@@ -41,7 +41,7 @@ class Positions(NamedTuple):
     labels: np.ndarray  # (P, L) or (P,)
 
 
-ENOUGH = 50  # positives on test, for a label to be counted
+ENOUGH = 50  # positions on test that have the label, or are predicted to have it
 SCORES = {"multilabel": ("micro_f1", "macro_f1"), "multiclass": ("accuracy", "macro_f1")}
 
 
@@ -53,19 +53,21 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("irti_custom").setLevel(logging.ERROR)  # labels that keep no promise
     files = [next(arguments.data.glob(f"{name}*")) for name in ("validation", "test")]
-    calibration: dict[str, list[dict[str, float]]] = {}
-    promises: dict[str, list[dict[str, float]]] = {}
+    tables: dict[str, dict[str, list[dict[str, float]]]] = {}
     for folder in arguments.models:
         config, (validation, test) = scored(folder, files)
-        measured = (
-            calibrated(config, validation, test),
-            promised(config, validation, test, arguments.at_least),
-        )
-        for table, rows in zip((calibration, promises), measured):
+        measured = {
+            "Calibration": calibrated(config, validation, test),
+            "Promises": promised(config, validation, test, arguments.at_least),
+            "Promises, positions of both files shuffled": promised(
+                config, *shuffled(validation, test), arguments.at_least
+            ),
+        }
+        for title, rows in measured.items():
             for name, row in rows.items():
-                table.setdefault(name, []).append(row)
-    for title, table in (("Calibration", calibration), ("Promises", promises)):
-        print(f"\n### {title}, {arguments.data.name}, {len(arguments.models)} models\n")
+                tables.setdefault(title, {}).setdefault(name, []).append(row)
+    for title, table in tables.items():
+        print(f"\n### {title}: {arguments.data.name}, {len(arguments.models)} models\n")
         print_table(table)
 
 
@@ -137,16 +139,16 @@ def promised(
             groups=groups,
             temperature=config.temperature,
         )
-        metrics = make_compute_metrics(
-            task,
-            config.id2label,
-            thresholds,
-            per_label=True,
-            groups=groups,
-            temperature=config.temperature,
-        )((test.logits[None], test.labels[None]))
+        decided = decide(
+            torch.tensor(test.logits), task, thresholds, groups, config.temperature
+        ).numpy()
         name = f"{measure} {at_least:g}" + ("" if confidence is None else f", {confidence}")
-        rows[name] = kept_share(config, metrics, measure, at_least)
+        if task == "multiclass":
+            kept = decided >= 0
+            right = float((decided == test.labels)[kept].mean())
+            rows[name] = {"precision": right, "coverage": float(kept.mean())}
+        else:
+            rows[name] = kept_share(decided, test.labels == 1, measure, at_least)
     for confidence in ("marginal", 0.9) if task == "multiclass" else ():
         threshold = fit_set_threshold(*validation, at_least, confidence)
         sets = predict_sets(test.logits, threshold)
@@ -157,19 +159,28 @@ def promised(
     return rows
 
 
+def shuffled(validation: Positions, test: Positions) -> tuple[Positions, Positions]:
+    """Exchange positions between two files, so that they are exchangeable."""
+    size = len(validation.labels)
+    order = np.random.default_rng(0).permutation(size + len(test.labels))
+    logits, labels = (np.concatenate(pair)[order] for pair in zip(validation, test))
+    return Positions(logits[:size], labels[:size]), Positions(logits[size:], labels[size:])
+
+
 def kept_share(
-    config: MaskedSeqModelingConfig, metrics: Mapping[str, float], measure: str, at_least: float
+    decided: np.ndarray, true: np.ndarray, measure: str, at_least: float
 ) -> dict[str, float]:
-    """Pick the measures that show whether a promise was kept on test."""
-    if config.task == "multiclass":
-        accuracy = metrics["accuracy"]  # of a threshold of 0, which rejects nothing
-        precision = metrics.get("micro_precision", accuracy)
-        return {"precision": precision, "coverage": metrics.get("coverage", 1.0)}
-    names = [name for name in config.label_names if metrics[f"{name}_support"] >= ENOUGH]
-    shares = [metrics[f"{name}_{measure}"] >= at_least for name in names]
-    micro = {key: metrics[f"micro_{key}"] for key in ("recall", "precision")}
-    kept = f"labels that keep it, of {len(names)} with {ENOUGH} positives"
-    return {**micro, kept: float(np.mean(shares))}
+    """Measure a promise that was made to each label ``(P, L)``, where there is enough to see it."""
+    hits, predicted, support = (x.sum(axis=0) for x in (decided & true, decided, true))
+    whole = support if measure == "recall" else predicted
+    shares = (hits / np.maximum(whole, 1))[whole >= ENOUGH]
+    return {
+        "recall": hits.sum() / support.sum(),
+        "precision": hits.sum() / predicted.sum(),
+        "labels seen": float(len(shares)),
+        "mean of labels": float(shares.mean()),
+        "labels that keep it": float((shares >= at_least).mean()),
+    }
 
 
 def print_table(table: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
@@ -182,7 +193,7 @@ def print_table(table: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
         for key in keys:
             values = [row[key] for row in rows if key in row]
             spread = (
-                f"{np.mean(values):.4f} ({min(values):.4f} to {max(values):.4f})" if values else ""
+                f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})" if values else ""
             )
             cells.append(spread)
         print(f"| {name} | " + " | ".join(cells) + " |")
