@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -69,19 +70,20 @@ def check_promise(
                 f"objective={objective!r}."
             )
         return None
-    if not isinstance(at_least, (int, float)) or not 0 < at_least <= 1:
+    level = float(at_least) if isinstance(at_least, Real) else 0.0
+    if not 0 < level <= 1:
         raise ValueError(
             f"`at_least` must say which {objective} is promised, above 0 and at most 1, got "
             f"{at_least!r}."
         )
     if confidence is None:
-        return Promise(objective, float(at_least))
-    if confidence != MARGINAL and not (isinstance(confidence, (int, float)) and 0 < confidence < 1):
+        return Promise(objective, level)
+    if confidence != MARGINAL and not is_share(confidence):
         raise ValueError(
             f"`confidence` must be above 0 and below 1, or {MARGINAL!r} for an average, got "
             f"{confidence!r}."
         )
-    if at_least == 1:
+    if level == 1:
         raise ValueError(
             "`at_least` must be below 1 with a `confidence`, got 1: no data can show that nothing "
             "will ever go wrong."
@@ -96,7 +98,17 @@ def check_promise(
             "`confidence` of a precision is per label, got over='all': the labels of a position "
             "depend on each other. Use over='label'."
         )
-    return Promise(objective, float(at_least), confidence)
+    return Promise(objective, level, confidence)
+
+
+def is_share(value: object) -> bool:
+    """Return True for a number above 0 and below 1.
+
+    Example:
+        >>> is_share(0.9), is_share(1), is_share("0.9")
+        (True, False, False)
+    """
+    return isinstance(value, Real) and 0 < float(value) < 1
 
 
 def allowed_misses(count: int, risk: float, confidence: float | str) -> int:

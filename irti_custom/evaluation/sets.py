@@ -15,7 +15,7 @@ import numpy as np
 from ..decisions import check_temperature
 from .counts import check_values, temper
 from .metrics import collect_positions, to_numpy
-from .promises import MARGINAL, allowed_misses
+from .promises import MARGINAL, allowed_misses, is_share
 
 if TYPE_CHECKING:
     import torch
@@ -62,9 +62,9 @@ def fit_set_threshold(
         >>> round(fit_set_threshold(logits, labels, coverage=0.9), 4)
         0.4
     """
-    if not 0 < coverage < 1:
+    if not is_share(coverage):
         raise ValueError(f"`coverage` must be above 0 and below 1, got {coverage!r}.")
-    if confidence != MARGINAL and not (isinstance(confidence, float) and 0 < confidence < 1):
+    if confidence != MARGINAL and not is_share(confidence):
         raise ValueError(
             f"`confidence` must be {MARGINAL!r}, or above 0 and below 1, got {confidence!r}."
         )
@@ -100,7 +100,7 @@ def predict_sets(
         >>> predict_sets(np.log([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3]]), threshold=0.25).tolist()
         [[True, True, False], [False, True, True]]
     """
-    if not 0 <= threshold <= 1:
+    if threshold not in (0, 1) and not is_share(threshold):
         raise ValueError(f"`threshold` must be a probability in [0, 1], got {threshold!r}.")
     scores = to_numpy(logits)
     chances = _probabilities(scores.reshape(-1, scores.shape[-1]), temperature)
