@@ -17,7 +17,17 @@ import irti_custom
 
 PACKAGE = Path(irti_custom.__file__).parent
 # From the top down; a folder imports flat files and the folders before it.
-FOLDERS = ("formats", "processing", "evaluation", "lora", "export", "hub", "inference", "report")
+FOLDERS = (
+    "formats",
+    "processing",
+    "evaluation",
+    "lora",
+    "export",
+    "hub",
+    "inference",
+    "report",
+    "integrations",
+)
 # The one way from a flat file into a folder.
 UPWARD = {("loading", "lora.peft_model")}
 TRAVELS = {

@@ -1,0 +1,1 @@
+"""Spans from other tools, and answers where those tools look for them."""
