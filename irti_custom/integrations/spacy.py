@@ -338,9 +338,10 @@ class MaskedSeqClassifier(Pipe):
         self._unpacked = unpacked  # the folder is there as long as this component is
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Leave the loaded model out: a process that is spawned loads it from its folder."""
-        return {**vars(self), "_tagger": None, "_unpacked": None}
+        state = {**vars(self), "_tagger": None, "_unpacked": None}
+        return type(self).__new__, (type(self),), state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _process=os.getpid())
