@@ -117,7 +117,9 @@ class MaskedSeqEnhancer(ContextAwareEnhancer):
         spans = [(start, end) for start, end in spans if text[start:end].strip()]
         answers: Any = []
         if spans:
-            options = {} if self.threshold is None else {"thresholds": self.threshold}
+            options: dict[str, Any] = {}
+            if self.threshold is not None:
+                options["thresholds"] = self.threshold
             answers = self.tagger({"text": text, "spans": spans}, **options)
         by_span = dict(zip(spans, answers))
         decided, left = [], []
