@@ -52,6 +52,8 @@ class MaskedSeqEnhancer(ContextAwareEnhancer):
             such as `label_proposals` makes; or a pipeline around one, for other settings.
         entities: the entity type for a label, by label name, or None to drop its results. A label
             that is not among them is an entity type itself, and `NO_ENTITY` drops.
+        trust: spans to which a recognizer gives at least this score are left to `fallback`, such as
+            1.0 for numbers with the right checksum; default: the model decides about all.
         threshold: results whose best label has a lower probability are left to `fallback`; default:
             the one in the model's config, which is none unless it was tuned.
         fallback: what enhances the results that the model does not decide about; default:
@@ -59,7 +61,8 @@ class MaskedSeqEnhancer(ContextAwareEnhancer):
 
     Raises:
         OSError: no such folder or repository, or files missing from it.
-        ValueError: a model with another task, or `entities` of labels that it does not have.
+        ValueError: a model with another task, `entities` of labels that it does not have, or a
+            `trust` or `threshold` that is no probability.
 
     Example:
         >>> enhancer = MaskedSeqEnhancer("trained", {"CITY": "LOCATION"})  # doctest: +SKIP
@@ -72,6 +75,7 @@ class MaskedSeqEnhancer(ContextAwareEnhancer):
         self,
         model: str | os.PathLike | MaskedSeqClassificationPipeline,
         entities: Mapping[str, str | None] | None = None,
+        trust: float | None = None,
         threshold: float | None = None,
         fallback: ContextAwareEnhancer | None = None,
     ) -> None:
@@ -93,7 +97,10 @@ class MaskedSeqEnhancer(ContextAwareEnhancer):
         unknown = sorted(set(entities or {}) - set(names))
         if unknown:
             raise ValueError(f"`entities` must name labels of the model, {names}, got {unknown}.")
-        self.tagger, self.threshold = model, check_thresholds(threshold, config.task, names, None)
+        if trust is not None and not 0 <= trust <= 1:
+            raise ValueError(f"`trust` must be a score between 0 and 1, got {trust!r}.")
+        self.tagger, self.trust = model, trust
+        self.threshold = check_thresholds(threshold, config.task)
         self.entities = {**dict(zip(names, names)), NO_ENTITY: None, **(entities or {})}
         self.fallback = LemmaContextAwareEnhancer() if fallback is None else fallback
 
@@ -113,8 +120,10 @@ class MaskedSeqEnhancer(ContextAwareEnhancer):
         Raises:
             ValueError: a text or a span that the pipeline cannot read.
         """
-        spans = list(dict.fromkeys((result.start, result.end) for result in raw_results))
-        spans = [(start, end) for start, end in spans if text[start:end].strip()]
+        trust = float("inf") if self.trust is None else self.trust
+        trusted = {(one.start, one.end) for one in raw_results if one.score >= trust}
+        spans = list(dict.fromkeys((one.start, one.end) for one in raw_results))
+        spans = [span for span in spans if span not in trusted and text[slice(*span)].strip()]
         answers: Any = []
         if spans:
             options: dict[str, Any] = {}

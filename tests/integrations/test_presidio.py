@@ -114,6 +114,25 @@ def test_what_the_model_is_unsure_of_stays_as_presidio_has_it(folder):
     assert decided == {s: answers[s] for s in sure if answers[s][0] != NO_ENTITY}
 
 
+def test_spans_that_a_recognizer_is_sure_of_stay_as_presidio_has_them(folder):
+    default = make_analyzer().analyze(TEXT, "en", context=["likes"])
+    analyzer = make_analyzer(integration.MaskedSeqEnhancer(folder, trust=0.6))
+    results = analyzer.analyze(TEXT, "en", context=["likes"])
+    cities = [span for span, text in spans_of(default) if text in ("Paris", "Rome")]
+    assert len(cities) == 3  # "Paris" is a name with a score of 0.4, too
+    assert [one for one in results if (one.start, one.end) in cities] == [
+        one for one in default if (one.start, one.end) in cities
+    ]
+    answers = answers_of(folder, TEXT, set(FOUND) - {"Paris", "Rome"})
+    assert by_span([one for one in results if (one.start, one.end) not in cities]) == {
+        span: answer for span, answer in answers.items() if answer[0] != NO_ENTITY
+    }
+
+
+def spans_of(results):
+    return [((one.start, one.end), TEXT[one.start : one.end]) for one in results]
+
+
 def test_another_fallback_is_asked_about_the_rest_only(folder):
     asked = []
 
@@ -196,6 +215,8 @@ def test_what_does_not_fit_is_refused(folder, tmp_path):
         make(save(tmp_path / "multilabel", "multilabel"))
     with pytest.raises(ValueError, match=r"`entities` must name labels of the model, .*\['CITY'\]"):
         make(folder, {"CITY": "LOCATION"})
+    with pytest.raises(ValueError, match="`trust` must be a score between 0 and 1, got 6"):
+        make(folder, trust=6)
     with pytest.raises(ValueError, match="thresholds"):
         make(folder, threshold=2.0)
     with pytest.raises(OSError, match="nowhere"):
