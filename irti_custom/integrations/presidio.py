@@ -168,7 +168,7 @@ class _Recorder(ContextAwareEnhancer):
         self.spans: list[tuple[int, int]] = []
 
     def enhance_using_context(self, text: str, raw_results: Any, *_: Any, **__: Any) -> Any:
-        self.spans = sorted({(result.start, result.end) for result in raw_results})
+        self.spans = [(result.start, result.end) for result in raw_results]
         return []
 
 
@@ -190,20 +190,20 @@ def label_proposals(
         The records with their gold spans and the proposals beside them, in the order of the text.
 
     Raises:
-        ValueError: a gold span without exactly one label.
+        ValueError: a gold span that is there twice, or without exactly one label.
     """
     recorder = _Recorder()
     recording = copy.copy(analyzer)
     recording.context_aware_enhancer = recorder
     for record in records:
-        labels = {}
-        for span in record["spans"]:
-            if len(span["labels"] or []) != 1:
-                raise ValueError(f"A gold span must have one label, got {span}.")
-            labels[span["start"], span["end"]] = span["labels"]
-        recording.analyze(record["text"], language)
+        text, gold = record["text"], record["spans"]
+        labels = {(span["start"], span["end"]): span["labels"] for span in gold}
+        if len(labels) < len(gold) or any(len(names or []) != 1 for names in labels.values()):
+            raise ValueError(f"A gold span must be there once, with one label, got {gold}.")
+        recording.analyze(text, language)
+        proposed = {(start, end) for start, end in recorder.spans if text[start:end].strip()}
         spans = [
             {"start": start, "end": end, "labels": labels.get((start, end), [no_entity])}
-            for start, end in sorted({*labels, *recorder.spans})
+            for start, end in sorted({*labels, *proposed})
         ]
         yield {**record, "spans": spans}

@@ -232,7 +232,7 @@ def test_proposals_are_labelled_by_gold_spans():
         {"text": "Ann sees Paris .", "spans": gold, "id": "a"},
         {"text": "no names", "spans": []},
     ]
-    analyzer = make_analyzer()
+    analyzer = make_analyzer(extra=[recognizer("BLANK", r" (?=sees)")])
     enhancer = analyzer.context_aware_enhancer
     labelled = list(integration.label_proposals(analyzer, records))
     assert labelled == [
@@ -244,6 +244,7 @@ def test_proposals_are_labelled_by_gold_spans():
         {"text": "no names", "spans": []},
     ]
     assert analyzer.context_aware_enhancer is enhancer
-    two = [{"text": "Ann", "spans": [{"start": 0, "end": 3, "labels": ["A", "B"]}]}]
-    with pytest.raises(ValueError, match="A gold span must have one label"):
-        list(integration.label_proposals(analyzer, two))
+    first, second = ({"start": 0, "end": 3, "labels": [name]} for name in "AB")
+    for spans in ([first, second], [{**first, "labels": ["A", "B"]}], [{**first, "labels": None}]):
+        with pytest.raises(ValueError, match="A gold span must be there once, with one label"):
+            list(integration.label_proposals(analyzer, [{"text": "Ann", "spans": spans}]))
