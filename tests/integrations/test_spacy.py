@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import subprocess
+import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,9 +107,8 @@ def _entry_points():
     return found.select(group=group) if hasattr(found, "select") else found.get(group, [])
 
 
-@pytest.mark.parametrize("n_process", [1, 2])
-def test_entities_get_the_answers_of_the_pipeline(folder, n_process):
-    docs = list(make(folder).pipe(TEXTS, n_process=n_process, batch_size=2))
+def test_entities_get_the_answers_of_the_pipeline(folder):
+    docs = list(make(folder).pipe(TEXTS, batch_size=2))
     assert [doc.text for doc in docs] == TEXTS
     for doc in docs:
         assert written(doc) == expected(folder, doc, doc.ents)
@@ -226,11 +228,10 @@ def test_spans_that_the_processor_drops_stay_as_they_are(tmp_path):
     assert [ent._.maybe is None for ent in doc.ents] == [False] * len(labelled) + [True]
 
 
-@pytest.mark.parametrize("n_process", [1, 2])
-def test_labels_of_a_span_in_an_extension(folder, n_process):
+def test_labels_of_a_span_in_an_extension(folder):
     nlp = make(folder, extension="labels", top_k=2)
     pipe = MaskedSeqClassificationPipeline.from_pretrained(folder, device="cpu", top_k=2)
-    for doc in nlp.pipe([TEXTS[0], TEXTS[3]], n_process=n_process):
+    for doc in nlp.pipe([TEXTS[0], TEXTS[3]]):
         for ent, answer in zip(doc.ents, pipe(asked(doc, doc.ents))):
             labels = [one["label"] for one in ent._.labels]
             assert labels == [one["label"] for one in answer["labels"]]
@@ -291,13 +292,39 @@ def test_adapters_are_saved_whole(tmp_path):
         np.testing.assert_allclose(*([e[3].expected for e in x] for x in (one, other)), atol=1e-5)
 
 
-def test_exported_graphs_run_fork_and_are_saved(multiclass, tmp_path):
+def test_workers_get_what_one_process_gets(folder):
+    run_alone(folder)
+
+
+def run_alone(folder, *options):
+    """Call `check_workers` in a new process: one that forks must not have run OpenVINO."""
+    script = f"import sys; from {__name__} import check_workers; check_workers(*sys.argv[1:])"
+    command = [sys.executable, "-c", script, folder, *options]
+    root = Path(__file__).parent.parent.parent
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def check_workers(folder, runtime=None):
+    torch.set_num_threads(2)  # of which a worker has none
+    nlp = make(folder, extension="labels", runtime=runtime)
+    alone, helped = (list(nlp.pipe(TEXTS, n_process=n, batch_size=2)) for n in (1, 2))
+    assert [written(doc) for doc in helped] == [written(doc) for doc in alone]
+    assert sum(len(doc.spans["sc"]) for doc in alone) > 40
+    for one, other in zip(alone, helped):
+        ours, theirs = ([ent._.labels for ent in doc.ents] for doc in (one, other))
+        assert [[one["label"] for one in labels] for labels in ours] == [
+            [one["label"] for one in labels] for labels in theirs
+        ]
+
+
+def test_exported_graphs_run_and_are_saved(multiclass, tmp_path):
     pytest.importorskip("onnxscript")
     tagger = MaskedSeqClassificationPipeline.from_pretrained(multiclass, device="cpu")
     export_onnx(tagger.model, tmp_path / "graph", processor=tagger.processor)
+    run_alone(str(tmp_path / "graph"), "onnxruntime")
     nlp = make(str(tmp_path / "graph"), runtime="onnxruntime")
     before = [written(doc) for doc in nlp.pipe(TEXTS)]
-    assert [written(doc) for doc in nlp.pipe(TEXTS, n_process=2)] == before
     nlp.to_disk(tmp_path / "nlp")
     data = nlp.to_bytes()
     shutil.rmtree(tmp_path / "graph")
