@@ -16,6 +16,7 @@ from huggingface_hub import CommitInfo, HfApi
 
 from ..lora.adapter_checks import base_model_of
 from .card import CARD_NAME, write_model_card
+from .handler import write_handler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,6 +42,7 @@ def push_to_hub(
     revision: str | None = None,
     create_pr: bool = False,
     commit_message: str = "Upload model",
+    handler_package: str | None = None,
 ) -> CommitInfo:
     """Upload a model, its processor, its code and a model card, in one commit.
 
@@ -61,11 +63,14 @@ def push_to_hub(
         revision: the branch, which is created if there is none.
         create_pr: open a pull request instead.
         commit_message: its first line.
+        handler_package: also upload what an endpoint of Hugging Face needs, which installs this
+            package from that URL; see `write_handler`.
 
     Returns:
         The commit.
 
     Raises:
+        OSError: `handler_package` without a `processor`.
         ValueError: the model is of another kind, or cannot be saved; see `save_pretrained`.
 
     Example:
@@ -87,6 +92,8 @@ def push_to_hub(
         )
         if processor is not None:
             processor.save_pretrained(folder)
+        if handler_package is not None:
+            write_handler(folder, handler_package)
         settings = {**(card or {}), "overwrite": True}
         settings["tags"] = [*(model.model_tags or ()), *settings.get("tags", ())]
         write_model_card(folder, name=repo_id, **settings)  # fails before a repository exists

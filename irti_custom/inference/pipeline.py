@@ -42,7 +42,7 @@ from .components import (
 from .predictions import Answer, AnswerWriter
 
 TASK = "masked-seq-classification"
-_OPTIONS = ("thresholds", "top_k", "return_all_scores")
+OPTIONS = ("thresholds", "top_k", "return_all_scores")
 
 
 class MaskedSeqClassificationPipeline(Pipeline):
@@ -132,7 +132,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
             OSError: no such folder or repository, or files missing from it.
             ValueError: what is there does not fit together.
         """
-        own = ("processor", "tokenizer", "device", "batch_size", "look_ahead", *_OPTIONS)
+        own = ("processor", "tokenizer", "device", "batch_size", "look_ahead", *OPTIONS)
         settings = {name: kwargs.pop(name) for name in own if name in kwargs}
         model = MaskedSeqModelLoader.from_pretrained(pretrained_model_name_or_path, **kwargs)
         return cls(model, **settings)
@@ -179,7 +179,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         writer = self.writer(**options)
         if rows:
             inputs = [{"fields": record} for record in frame_records(inputs)]
-        if _is_one_input(inputs):
+        if is_one_input(inputs):
             return next(self._stream([inputs], size, writer))
         if not isinstance(inputs, Iterable):  # a data set of PyTorch has a length and items only
             inputs = map(inputs.__getitem__, range(len(inputs)))
@@ -187,16 +187,21 @@ class MaskedSeqClassificationPipeline(Pipeline):
         return list(answers) if isinstance(inputs, (list, tuple)) else answers
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
-        unknown = sorted(options.keys() - set(_OPTIONS))
+        unknown = sorted(options.keys() - set(OPTIONS))
         if unknown:
             raise TypeError(
-                f"{type(self).__name__} has no option {unknown}. It has {_OPTIONS}; options of the "
+                f"{type(self).__name__} has no option {unknown}. It has {OPTIONS}; options of the "
                 "model go into pipeline(..., model_kwargs={...}), or by name into from_pretrained."
             )
         return {}, {}, options
 
     def writer(self, **options: Any) -> AnswerWriter:
-        """Return what describes positions with these options; see `__call__`."""
+        """Return what describes positions with these options; see `__call__`.
+
+        Raises:
+            TypeError: an option that there is not.
+            ValueError: options out of range.
+        """
         _, _, given = self._sanitize_parameters(**options)
         settings = {**self._postprocess_params, **given}
         if settings.get("thresholds") is None:
@@ -229,28 +234,40 @@ class MaskedSeqClassificationPipeline(Pipeline):
         Returns:
             Per input a list of dicts, one per position; see `__call__`.
         """
-        columns = encoded.rows
-        rows = rows_of(columns)
+        rows = rows_of(encoded.rows)
         by_row: list[list[Answer]] = [[] for _ in rows]
         # The longest come first, so that what does not fit into memory fails at once.
         asked = [index for index, row in enumerate(rows) if len(row["mask_indices"])]
         asked.sort(key=lambda index: -rows[index]["length"])
         for start in range(0, len(asked), batch_size):
             indices = asked[start : start + batch_size]
-            logits = self._logits([rows[index] for index in indices])
+            logits = self.score([rows[index] for index in indices])
             counts = [len(rows[index]["mask_indices"]) for index in indices]
             described = iter(self.postprocess(logits, writer=writer))
             for index, count in zip(indices, counts):
                 by_row[index] = list(islice(described, count))
+        return self.regroup(encoded, by_row, writer, first)
+
+    def regroup(
+        self, encoded: Encoded, by_row: list[list[Answer]], writer: AnswerWriter, first: int = 0
+    ) -> list[list[Answer]]:
+        """Put the answers of rows in the order of the inputs, of which the first is `first`.
+
+        Args:
+            encoded: from `preprocess`.
+            by_row: per row an answer for each of its positions, as `writer` writes them.
+            writer: describes positions that were dropped.
+            first: the number of the first input, as given to `preprocess`.
+        """
         numbers = range(first, first + len(encoded.positions))
-        answers = self.processor.decode(columns, by_row, example_ids=numbers, fill=None)
+        answers = self.processor.decode(encoded.rows, by_row, example_ids=numbers, fill=None)
         return [
             [{**position, **(answer or writer.unknown())} for position, answer in zip(*pair)]
             for pair in zip(encoded.positions, answers)
         ]
 
-    def _logits(self, rows: list[dict[str, Any]]) -> torch.Tensor:
-        """Score the positions of a batch of rows, as ``(N, L)`` on the CPU."""
+    def score(self, rows: list[dict[str, Any]]) -> torch.Tensor:
+        """Score the N positions of a batch of rows, row by row: logits ``(N, L)`` on the CPU."""
         if self.model.training:
             self.model.eval()
         logits = self.forward(self._collator(rows))["logits"]
@@ -295,7 +312,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
         return f"{type(self).__name__}({type(self.model).__name__}, device={str(self.device)!r})"
 
 
-def _is_one_input(inputs: object) -> bool:
+def is_one_input(inputs: object) -> bool:
     """Return True for one input, False for many."""
     one = isinstance(inputs, (str, bytes, Mapping)) or is_frame(inputs)
     one = one or getattr(inputs, "ndim", 1) == 0

@@ -302,7 +302,7 @@ def test_a_hundred_thousand_positions_make_a_page_of_a_few_megabytes(tmp_path):
     class Quick(MaskedSeqClassificationPipeline):
         """The encoder is skipped: this is about the size of the page."""
 
-        def _logits(self, rows):
+        def score(self, rows):
             return torch.randn(sum(len(row["mask_indices"]) for row in rows), 4)
 
     text = " ".join(["Ann"] * 500)
