@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 
 from irti_custom import (
@@ -113,3 +114,18 @@ def assert_same_answers(table: pa.Table, rows: list[dict[str, Any]], answers: li
 
 def _without_scores(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "labels": [label["label"] for label in answer["labels"]]}
+
+
+def assert_close_answers(found: Any, wanted: Any) -> None:
+    """Hold a pipeline's answers to others: equal in all but the rounding of scores."""
+    if isinstance(wanted, list):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted):
+            assert_close_answers(one, other)
+        return
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            assert_close_answers(found[name], value)
+        return
+    assert found == (pytest.approx(wanted, abs=1e-6) if isinstance(wanted, float) else wanted)
