@@ -40,15 +40,17 @@ def load(args: ScriptArguments) -> MaskedSeqClassificationPipeline:
         torch.set_num_threads(args.threads)
     names = ("device", "runtime", "precision", "streams")
     given = {name: getattr(args, name) for name in names if getattr(args, name)}
-    try:
-        return MaskedSeqClassificationPipeline.from_pretrained(args.model, **given)
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        raise SystemExit(f"{args.model} cannot be served: {error}") from error
+    return MaskedSeqClassificationPipeline.from_pretrained(args.model, **given)
 
 
 def main() -> None:
-    args, limits = HfArgumentParser((ScriptArguments, BatchLimits)).parse_args_into_dataclasses()
-    queue = BatchingQueue(load(args), limits, workers=args.streams or 1, on_batch=observe_batch)
+    parser = HfArgumentParser((ScriptArguments, BatchLimits))
+    try:
+        args, limits = parser.parse_args_into_dataclasses()
+        pipe = load(args)
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise SystemExit(f"This cannot be served: {error}") from error
+    queue = BatchingQueue(pipe, limits, workers=args.streams or 1, on_batch=observe_batch)
     app = make_app(queue, args.max_body_bytes, args.max_body_seconds, args.max_open_requests)
     uvicorn.run(app, host=args.host, port=args.port, access_log=False)
 

@@ -20,9 +20,13 @@ from typing import Any
 import pytest
 
 from irti_custom import MaskedSeqClassificationPipeline, export_onnx
+from irti_custom.export.engines import installed
+from irti_custom.inference.batching import BatchingQueue
 from tests.scoring import EXAMPLES, assert_close_answers, make_rows, save_trained
 
-MISSING = [n for n in ("fastapi", "prometheus_client", "uvicorn") if not importlib.util.find_spec(n)]
+MISSING = [
+    n for n in ("fastapi", "prometheus_client", "uvicorn") if not importlib.util.find_spec(n)
+]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs the extra serve: {MISSING}")
 SHORT = {"text": "Ann sees Bob", "spans": [[0, 3], [9, 12]]}
 
@@ -124,8 +128,10 @@ def test_the_examples_of_the_schema_run(service, pipe):
 
 
 def test_many_inputs_and_none(service, pipe):
-    inputs = [*make_rows(9), "[MASK] likes Rome", {"fields": {"\ud83d\ude00": "Ann", "fax": None}}]
-    status, answers = service.classify({"inputs": inputs, "parameters": {"return_all_scores": True}})
+    inputs = [*make_rows(9), "[MASK] likes Rome", {"fields": {"😀": "Ann", "fax": None}}]
+    status, answers = service.classify(
+        {"inputs": inputs, "parameters": {"return_all_scores": True}}
+    )
     assert status == 200
     assert_close_answers(answers, pipe(inputs, return_all_scores=True))
     assert service.classify({"inputs": []}) == (200, [])
@@ -141,7 +147,11 @@ def test_many_inputs_and_none(service, pipe):
         (b'{"inputs": "a", "inputs": "b"}', 400, "a name twice"),
         ({"input": "secret"}, 422, "A request must be an object of"),
         ({"inputs": "secret"}, 422, r"Input 0: example 0 must hold '\[MASK\]'"),
-        ({"inputs": [SHORT, SHORT, {"text": "secret", "spans": [[0, 99]]}]}, 422, "Input 2: Span 0"),
+        (
+            {"inputs": [SHORT, SHORT, {"text": "secret", "spans": [[0, 99]]}]},
+            422,
+            "Input 2: Span 0",
+        ),
         ({"inputs": "\ud800secret"}, 422, "Input 0: .*half of a surrogate pair"),
         ({"inputs": SHORT, "parameters": {"secret": 1}}, 422, "`parameters` must be"),
         ({"inputs": SHORT, "parameters": {"top_k": "secret"}}, 422, "`top_k` must be"),
@@ -175,7 +185,11 @@ def test_health_metrics_and_the_page(service):
     assert "http" not in page  # it loads nothing from elsewhere
     before = {
         name: metric(service, name)
-        for name in ("classify_requests_total", "classify_positions_total", "classify_seconds_count")
+        for name in (
+            "classify_requests_total",
+            "classify_positions_total",
+            "classify_seconds_count",
+        )
     }
     service.classify({"inputs": [SHORT, SHORT]})
     service.classify({"inputs": SHORT})
@@ -267,18 +281,43 @@ def test_term_under_load_answers_all_that_was_taken(model, pipe, tmp_path):
     assert "Traceback" not in log
 
 
-def test_a_graph_is_served_in_its_runtime(pipe, tmp_path):
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_graph_is_served_in_its_runtime(runtime, exported):
+    from serve import ScriptArguments, load
+
+    if runtime not in installed():
+        pytest.skip(f"needs {runtime}")
+    streams = 2 if runtime == "openvino" else 0
+    graph = load(ScriptArguments(exported, runtime=runtime, threads=1, streams=streams))
+    assert type(graph.model.exported.engine).__name__.lower() == f"{runtime}engine"
+    assert [answer["word"] for answer in graph(SHORT)] == ["Ann", "Bob"]
+
+
+@pytest.fixture(scope="module")
+def exported(pipe, tmp_path_factory) -> str:
     pytest.importorskip("onnxscript", reason="exports a graph")
-    export_onnx(pipe.model, tmp_path / "graph", processor=pipe.processor)
-    service = Service(
-        str(tmp_path / "graph"), tmp_path / "log", "--runtime", "onnxruntime", "--threads", "1"
-    )
-    status, answers = service.classify({"inputs": SHORT})
-    service.stop()
-    assert status == 200
-    assert [one["word"] for one in answers] == ["Ann", "Bob"]
-    for one, other in zip(answers, pipe(SHORT)):
-        assert [label["label"] for label in one["labels"]] == [x["label"] for x in other["labels"]]
+    folder = tmp_path_factory.mktemp("exported")
+    export_onnx(pipe.model, folder, processor=pipe.processor)
+    return str(folder)
+
+
+class BrokenPipeline(MaskedSeqClassificationPipeline):
+    def score(self, rows: list[dict[str, Any]]) -> Any:
+        raise RuntimeError("secret, in /home/ann/model")
+
+
+def test_a_model_that_fails_is_not_quoted(pipe, caplog):
+    testclient = pytest.importorskip("starlette.testclient", reason="needs an HTTP client")
+    from service import make_app
+
+    queue = BatchingQueue(BrokenPipeline(pipe.model, pipe.processor, device="cpu"))
+    with testclient.TestClient(make_app(queue, 1000, 10, 10)) as client:
+        response = client.post("/classify", json={"inputs": SHORT})
+        assert client.post("/classify", json={"inputs": []}).status_code == 200
+    assert response.status_code == 500
+    assert response.json() == {"detail": "The model failed on this request."}
+    assert "A request failed with RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -286,7 +325,8 @@ def test_a_graph_is_served_in_its_runtime(pipe, tmp_path):
     [
         (["--precision", "int8"], "are for the folder of an exported graph"),
         (["--batch_tokens", "0"], "`batch_tokens` must be a whole number"),
-        (["--model", "nowhere"], "nowhere cannot be served: "),
+        (["--threads", "-1"], "This cannot be served: .*positive"),
+        (["--model", "nowhere"], "This cannot be served: .*nowhere"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_the_start(flags, message, model, monkeypatch):

@@ -77,7 +77,7 @@ def test_each_example_of_the_schema_runs_and_the_handler_answers_as_the_pipeline
         answers = handler(payload)
         jsonschema.validate(answers, answered)
         assert answers == pipe(payload["inputs"], **payload.get("parameters", {}))
-    with pytest.raises(ValueError, match="^Input 0: "):
+    with pytest.raises(ValueError, match=r"^Input 0: "):
         handler({"inputs": {"text": "Ann", "spans": [[0, 9]]}})
 
 
