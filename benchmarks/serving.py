@@ -1,6 +1,6 @@
 """Compare the service with the pipeline offline: throughput with many clients, latency with one.
 
-    python benchmarks/serve.py --model out/cg --data test.jsonl.gz --threads 1 --clients 1 16 100
+    python benchmarks/serving.py --model out/cg --data test.jsonl.gz --threads 1 --clients 1 16 100
 
 Each client has a connection of its own and sends one text after the other. Both sides compute with
 as many threads; `× CPU` counts the seconds of their processes, without those of the clients.
