@@ -3,7 +3,8 @@
     python benchmarks/serving.py --model out/cg --data test.jsonl.gz --threads 1 --clients 1 16 100
 
 Each client has a connection of its own and sends one text after the other. Both sides compute with
-as many threads; `× CPU` counts the seconds of their processes, without those of the clients.
+as many threads. CPU time is that of who answers, without the clients; latency is relative to the
+median call of the pipeline with one text.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +29,7 @@ from timing import print_table, ratio
 from irti_custom import MaskedSeqClassificationPipeline, read_records
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "serve.py"
+AT_ONCE, SINGLE = "pipeline, all texts at once", "pipeline, a call per text"
 _HEAD = b"%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -79,6 +82,10 @@ async def send_all(port: int, bodies: list[bytes], clients: int) -> Turn:
     return Turn(wall, await seconds_of_cpu(port) - before, latencies)
 
 
+def serve(port: int, bodies: list[bytes], clients: int) -> Turn:
+    return asyncio.run(send_all(port, bodies, clients))
+
+
 def offline(pipe: MaskedSeqClassificationPipeline, inputs: list[dict], at_once: bool) -> Turn:
     latencies: list[float] = []
     begun, cpu = time.perf_counter(), time.process_time()
@@ -119,39 +126,45 @@ def main() -> None:
         for one in islice(read_records(args.data), args.rows)
     ]
     bodies = [json.dumps({"inputs": one}).encode() for one in inputs]
-    flags = [part for name, value in graph.items() for part in (f"--{name}", value)]
+    flags = [
+        part for name, value in {**graph, "device": "cpu"}.items() for part in (f"--{name}", value)
+    ]
     process, port = start_service(args, [*flags, "--threads", str(args.threads)])
-    calls = {
-        "pipeline, all texts at once": lambda: offline(pipe, inputs, True),
-        "pipeline, a call per text": lambda: offline(pipe, inputs, False),
-        **{
-            f"service, {clients} client{'s' * (clients > 1)}": (
-                lambda clients=clients: asyncio.run(send_all(port, bodies, clients))
-            )
-            for clients in args.clients
-        },
+    calls: dict[str, Callable[[], Turn]] = {
+        AT_ONCE: partial(offline, pipe, inputs, True),
+        SINGLE: partial(offline, pipe, inputs, False),
     }
+    for clients in args.clients:
+        name = f"service, {clients} client{'s' * (clients > 1)}"
+        calls[name] = partial(serve, port, bodies, clients)
     turns: dict[str, list[Turn]] = {name: [] for name in calls}
-    for turn in range(args.repeats + 1):
-        for name, call in calls.items():
-            turns[name] += [call()] if turn else [call()][:0]  # the first one warms up
-    process.terminate()
-    process.wait()
+    try:
+        for turn in range(args.repeats + 1):
+            for name, call in calls.items():
+                taken = call()
+                if turn:  # the first one warms up
+                    turns[name].append(taken)
+    finally:
+        process.terminate()
+        process.wait()
     report(turns, f"Service: {len(inputs)} texts, {args.threads} thread(s)")
 
 
+def times(turns: list[Turn], clock: str) -> np.ndarray:
+    return np.array([getattr(turn, clock) for turn in turns])
+
+
 def report(turns: dict[str, list[Turn]], title: str) -> None:
-    base = next(iter(turns.values()))
+    at_once, single = (turns[name] for name in (AT_ONCE, SINGLE))
+    call = np.median([latency for turn in single for latency in turn.latencies])
     rows = []
     for name, found in turns.items():
-        speeds = [
-            ratio(*(np.array([getattr(turn, clock) for turn in part]) for part in (base, found)))
-            for clock in ("wall", "cpu")
-        ]
-        latencies = 1000 * np.concatenate([turn.latencies for turn in found])
-        cells = [f"{value:.1f}" for value in np.quantile(latencies, [0.5, 0.95])]
-        rows.append([name, *speeds, *(["", ""] if found is base else cells)])
-    print_table(title, ["", "× speed", "× CPU", "median, ms", "95 %, ms"], rows)
+        speeds = [ratio(times(at_once, clock), times(found, clock)) for clock in ("wall", "cpu")]
+        latencies = np.concatenate([turn.latencies for turn in found]) / call
+        cells = [f"{value:.2f}" for value in np.quantile(latencies, [0.5, 0.95])]
+        rows.append([name, *speeds, *(["", ""] if found is at_once else cells)])
+    columns = ["", "× speed", "× speed by CPU time", "× latency, median", "95 %"]
+    print_table(title, columns, rows)
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ class BatchingQueue:
                 for row in rows:
                     insort(self._rows, row)
                 self._turns.append(request)
-                self._changed.notify()
+                self._changed.notify_all()
         if not rows:
             self._finish(request)
         return request.future
@@ -296,20 +296,19 @@ class BatchingQueue:
                 self.waiting_tokens -= row.cost
             if request.waiting:
                 self._turns.append(request)
+            if not self._rows:
+                self._turns.clear()  # of requests that nothing more is taken from
             return batch
 
     def _around(self, place: int) -> slice:
         """Choose a batch: the row at `place` and, as long as they fit, those nearest in length."""
-        rows, cost = self._rows, self._rows[place].cost
+        rows, cost, limit = self._rows, self._rows[place].cost, self.limits.batch_tokens
         start, stop = place, place + 1
         while True:
             longer = rows[stop].cost - cost if stop < len(rows) else math.inf
             shorter = cost - rows[start - 1].cost if start else math.inf
             wider = (start, stop + 1) if longer <= shorter else (start - 1, stop)
-            if (
-                longer == shorter == math.inf
-                or _size(rows[slice(*wider)]) > self.limits.batch_tokens
-            ):
+            if longer == shorter == math.inf or _size(rows[slice(*wider)]) > limit:
                 return slice(start, stop)
             start, stop = wider
 
