@@ -1,0 +1,261 @@
+"""What `app.py` does without a page: find spans, score them once, decide as often as asked.
+
+text or table -> positions -> scores of all labels -> labels above a threshold -> HTML, a file
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import app_html as html
+import pandas as pd
+import regex
+import torch
+from label_table import names_and_scores, read_table
+
+from irti_custom import MaskedSeqClassificationPipeline, write_records
+from irti_custom.inference.predictions import AnswerWriter
+from irti_custom.processing.fields import frame_records
+
+MAX_CHARACTERS, MAX_CELLS, ROWS_SHOWN = 20_000, 5_000, 200
+PATTERN_SECONDS = 1.0
+EXAMPLE_TABLE = "name,city,contact\nAnn Lee,Rome,ann@example.org\nBob O'Neil,,+1 555 0100\n"
+CharSpans = list[tuple[int, int]]
+
+
+class Scored(NamedTuple):
+    """A text, or a table, with the scores of all labels; kept while the threshold moves."""
+
+    source: str | pd.DataFrame
+    unit: str  # of what a position is: "span", "cell" or "column"
+    answers: list[list[dict[str, Any]]]  # per input, one per position
+    is_read: list[bool]  # whether a position has scores, over all inputs
+    logits: torch.Tensor  # (N, L) of those that have
+
+
+def example_table() -> str:
+    """Write a table to try; return its path."""
+    path = Path(tempfile.mkdtemp(prefix="irti-app-")) / "example.csv"
+    path.write_text(EXAMPLE_TABLE, "utf-8")
+    return str(path)
+
+
+def read_marks(text: str) -> tuple[str, CharSpans]:
+    """Read spans marked with double brackets, which may nest.
+
+    Raises:
+        ValueError: a bracket without its other half.
+
+    Example:
+        >>> read_marks("[[[[Paris]] office]] of Acme")
+        ('Paris office of Acme', [(0, 5), (0, 12)])
+    """
+    plain, spans, starts = "", [], list[int]()
+    for part in re.split(r"(\[\[|\]\])", text):
+        if part == "[[":
+            starts.append(len(plain))
+        elif part == "]]" and not starts:
+            raise ValueError(f"Each ]] must close a [[, got one too many after {plain[-40:]!r}.")
+        elif part == "]]":
+            spans.append((starts.pop(), len(plain)))
+        else:
+            plain += part
+    if starts:
+        raise ValueError(f"Each [[ must be closed by ]], got {plain[starts[-1] :][:40]!r}.")
+    return plain, spans
+
+
+def mark(text: str, start: int, end: int, selected: str) -> str:
+    """Mark what a browser says is selected; it counts in UTF-16 units.
+
+    Raises:
+        ValueError: nothing is, or the text has changed since.
+
+    Example:
+        >>> mark("😀 Ann", 3, 6, "Ann")
+        '😀 [[Ann]]'
+    """
+    units = text.encode("utf-16-le")
+    if not selected or units[2 * start : 2 * end] != selected.encode("utf-16-le"):
+        raise ValueError("Select a piece of the text first.")
+    before, after = (units[: 2 * start].decode("utf-16-le"), units[2 * end :].decode("utf-16-le"))
+    return f"{before}[[{selected}]]{after}"
+
+
+def match(pattern: str, text: str) -> CharSpans:
+    r"""List what a pattern matches, in a limited time, as any visitor may write one.
+
+    Raises:
+        ValueError: no pattern, one that takes too long, or that matches an empty string.
+
+    Example:
+        >>> match(r"\d+", "7 of 12")
+        [(0, 1), (5, 7)]
+    """
+    try:
+        found = [one.span() for one in regex.finditer(pattern, text, timeout=PATTERN_SECONDS)]
+    except regex.error as error:
+        raise ValueError(f"The pattern must be a regular expression, got {error}.") from error
+    except TimeoutError as error:
+        raise ValueError(
+            f"The pattern takes more than {PATTERN_SECONDS:g} s. Make it simpler."
+        ) from error
+    if not pattern or any(start == end for start, end in found):
+        raise ValueError(f"The pattern must match a character at least, got {pattern!r}.")
+    return found
+
+
+class Tagger:
+    """A model, and what a visitor may ask of it.
+
+    Args:
+        model: folder or Hub id, of any kind that the pipeline takes.
+        spacy: name or folder of a spaCy pipeline that finds entities; "" for none.
+    """
+
+    def __init__(self, model: str, spacy: str = "") -> None:
+        self.pipe = MaskedSeqClassificationPipeline.from_pretrained(model)
+        self.config = self.pipe.model.config
+        self.names: list[str] = self.config.label_names
+        self.colors = html.label_colors(self.names)
+        self.title = Path(model).name
+        self.summary = f"{len(self.names)} labels, {self.config.task}"
+        self.ways: dict[str, Callable[[str, str], tuple[str, CharSpans]]] = {
+            "spans [[marked]] like this": lambda text, _: read_marks(text),
+            "every word": lambda text, _: (text, match(r"[\w\p{M}]+([^\w\s][\w\p{M}]+)*", text)),
+            "what a pattern matches": lambda text, pattern: (text, match(pattern, text)),
+        }
+        if spacy:
+            import spacy as spacy_library
+
+            nlp = spacy_library.load(spacy)
+            self.ways["entities of spaCy"] = lambda text, _: (
+                text,
+                [(entity.start_char, entity.end_char) for entity in nlp(text).ents],
+            )
+
+    def score_text(self, text: str, way: str, pattern: str) -> Scored:
+        """Score the spans of a text.
+
+        Raises:
+            ValueError: no span, or an input that the pipeline refuses.
+        """
+        if len(text) > MAX_CHARACTERS:
+            raise ValueError(
+                f"A text must have at most {MAX_CHARACTERS:,} characters, got {len(text):,}."
+            )
+        plain, spans = self.ways[way](text, pattern)
+        if not spans:
+            raise ValueError(f"The text must have a span to label, got none for {way!r}.")
+        return self._score(plain, "span", [{"text": plain, "spans": spans}])
+
+    def score_table(self, path: str | None, by: str) -> Scored:
+        """Score the cells of a table, or its columns.
+
+        Raises:
+            ValueError: not a table, or one that is too large.
+        """
+        if path is None:
+            raise ValueError("There must be a file to label, got none. Choose one.")
+        try:
+            frame = read_table(path)
+        except SystemExit as error:  # the script's way to end; visitors need no folders
+            raise ValueError(str(error).replace(path, Path(path).name)) from error
+        if not 0 < frame.size <= MAX_CELLS:
+            raise ValueError(f"A table must have 1 to {MAX_CELLS:,} cells, got {frame.size:,}.")
+        if taken := [name for name in frame.columns if f"{name}_labels" in frame.columns]:
+            raise ValueError(f"The table has the column '{taken[0]}_labels' already. Rename it.")
+        if by == "column":
+            return self._score(frame, by, [frame])
+        return self._score(frame, by, [{"fields": record} for record in frame_records(frame)])
+
+    def _score(self, source: str | pd.DataFrame, unit: str, inputs: list[Any]) -> Scored:
+        answers: Any = self.pipe(inputs, return_all_scores=True)
+        listed = [answer["labels"] for one in answers for answer in one]
+        by_name = [{one["label"]: one["score"] for one in labels} for labels in listed if labels]
+        scores = torch.tensor(
+            [[one[name] for name in self.names] for one in by_name], dtype=torch.float64
+        ).reshape(-1, len(self.names))
+        logits = scores.logit() if self.config.task == "multilabel" else scores.log()
+        return Scored(source, unit, answers, [bool(labels) for labels in listed], logits)
+
+    def decide(self, scored: Scored, threshold: float | None) -> list[list[html.Labels]]:
+        """List the labels of each position, by one threshold or, for None, by the model's own."""
+        writer = AnswerWriter(
+            self.names,
+            self.config.task,
+            self.config.thresholds if threshold is None else threshold,
+            groups=self.config.group_ids,
+        )
+        found = map(names_and_scores, writer.write(scored.logits))
+        labels = iter(list(zip(*next(found))) if read else None for read in scored.is_read)
+        return [[next(labels) for _ in one] for one in scored.answers]
+
+    def show(self, scored: Scored, threshold: float | None) -> tuple[str, str]:
+        """Decide; return the HTML of it, and the path of a file with the labels."""
+        decided = self.decide(scored, threshold)
+        positions = [
+            (answer, labels)
+            for answers, found in zip(scored.answers, decided)
+            for answer, labels in zip(answers, found)
+        ]
+        every = [labels for answer, labels in positions if answer["word"] is not None]
+        title = f"{len(every):,} {scored.unit}{'s' * (len(every) != 1)}"
+        counts = html.counts_html(title, every, self.colors)
+        folder = Path(tempfile.mkdtemp(prefix="irti-app-"))
+        if isinstance(scored.source, str):
+            spans = [(answer["start"], answer["end"], labels) for answer, labels in positions]
+            path = write_text(scored.source, spans, folder)
+            return counts + html.text_html(scored.source, spans, self.colors), path
+        path = write_table(scored.source, decided, scored.unit, folder)
+        return counts + self._table(scored.source, decided, scored.unit), path
+
+    def _table(self, frame: pd.DataFrame, decided: list[list[html.Labels]], unit: str) -> str:
+        nothing: list[html.Labels] = [[] for _ in frame.columns]
+        of_cells = decided if unit == "cell" else [nothing] * len(frame)
+        rows = [
+            [(None, []) if pd.isna(value) else (value, labels) for value, labels in zip(*row)]
+            for row in zip(frame.head(ROWS_SHOWN).astype(object).to_numpy().tolist(), of_cells)
+        ]
+        header = list(zip(frame.columns, nothing if unit == "cell" else decided[0]))
+        shown = html.table_html(header, rows, self.colors)
+        if len(frame) > ROWS_SHOWN:
+            note = f"{ROWS_SHOWN} of {len(frame):,} rows are shown; the file has all of them."
+            shown += html.message_html(note, "note")
+        return shown
+
+
+def write_text(text: str, spans: list[html.Span], folder: Path) -> str:
+    """Write a text and its labels as a record, see `write_records`; return the path."""
+    path = folder / "labelled.jsonl"
+    described = [
+        {"start": start, "end": end, "labels": None}
+        if labels is None
+        else {
+            "start": start,
+            "end": end,
+            "labels": [name for name, _ in labels],
+            "scores": [score for _, score in labels],
+        }
+        for start, end, labels in spans
+    ]
+    write_records([{"text": text, "spans": described}], path)
+    return str(path)
+
+
+def write_table(
+    frame: pd.DataFrame, decided: list[list[html.Labels]], unit: str, folder: Path
+) -> str:
+    """Write a table with a column of labels after its own, or a row per column of it."""
+    path = folder / "labelled.csv"
+    joined = [["; ".join(name for name, _ in labels or ()) for labels in one] for one in decided]
+    if unit == "column":
+        pd.DataFrame({"column": list(frame.columns), "labels": joined[0]}).to_csv(path, index=False)
+        return str(path)
+    added = pd.DataFrame(joined, columns=[f"{name}_labels" for name in frame.columns])
+    pd.concat([frame, added], axis=1).to_csv(path, index=False)
+    return str(path)
