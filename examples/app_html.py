@@ -71,7 +71,7 @@ def label_colors(names: Sequence[str]) -> dict[str, str]:
 
     Example:
         >>> label_colors(["person", "place"])
-        {'person': '#c94136', 'place': '#228547'}
+        {'person': '#cc3333', 'place': '#21833d'}
     """
     return {name: _color(number * 0.381966 % 1) for number, name in enumerate(names)}
 
@@ -172,12 +172,8 @@ def _line(labels: Labels, row: int, is_start: bool, colors: dict[str, str]) -> t
     position = f"{2 if is_start else 0}px calc(100% - {5 * row}px)"
     if not labels:
         return f"repeating-linear-gradient(90deg, {NO_LABEL} 0 3px, #0000 3px 6px)", position
-    share = 100 / len(labels)
-    stops = ", ".join(
-        f"{colors[name]} {share * i:.4g}% {share * (i + 1):.4g}%"
-        for i, (name, _) in enumerate(labels)
-    )
-    return f"linear-gradient(90deg, {stops})", position
+    color = colors[labels[0][0]]
+    return f"linear-gradient({color}, {color})", position
 
 
 def _levels(spans: Sequence[Span]) -> dict[int, int]:

@@ -23,6 +23,7 @@ from irti_custom.processing.fields import frame_records
 
 MAX_CHARACTERS, MAX_CELLS, ROWS_SHOWN = 20_000, 5_000, 200
 PATTERN_SECONDS = 1.0
+WORD = r"[\w\p{M}]+([^\w\s][\w\p{M}]+)*"  # with the marks that combine with letters
 EXAMPLE_TABLE = "name,city,contact\nAnn Lee,Rome,ann@example.org\nBob O'Neil,,+1 555 0100\n"
 CharSpans = list[tuple[int, int]]
 
@@ -109,6 +110,14 @@ def match(pattern: str, text: str) -> CharSpans:
     return found
 
 
+WAYS: dict[str, Callable[[str, str], tuple[str, CharSpans]]] = {
+    "spans [[marked]] like this": lambda text, pattern: read_marks(text),
+    "every word": lambda text, pattern: (text, match(WORD, text)),
+    "what a pattern matches": lambda text, pattern: (text, match(pattern, text)),
+}
+"""How a text with spans is read off a text and a pattern."""
+
+
 class Tagger:
     """A model, and what a visitor may ask of it.
 
@@ -124,16 +133,12 @@ class Tagger:
         self.colors = html.label_colors(self.names)
         self.title = Path(model).name
         self.summary = f"{len(self.names)} labels, {self.config.task}"
-        self.ways: dict[str, Callable[[str, str], tuple[str, CharSpans]]] = {
-            "spans [[marked]] like this": lambda text, _: read_marks(text),
-            "every word": lambda text, _: (text, match(r"[\w\p{M}]+([^\w\s][\w\p{M}]+)*", text)),
-            "what a pattern matches": lambda text, pattern: (text, match(pattern, text)),
-        }
+        self.ways = dict(WAYS)
         if spacy:
             import spacy as spacy_library
 
             nlp = spacy_library.load(spacy)
-            self.ways["entities of spaCy"] = lambda text, _: (
+            self.ways["entities of spaCy"] = lambda text, pattern: (
                 text,
                 [(entity.start_char, entity.end_char) for entity in nlp(text).ents],
             )
