@@ -32,8 +32,8 @@ class ScriptArguments:
     model: str = MODEL
     example: str = EXAMPLE
     spacy: str = ""  # a pipeline of spaCy, by name or folder: label its entities
-    host: str = "127.0.0.1"
-    port: int = 7860
+    host: str = ""  # Gradio's defaults: 127.0.0.1, and the first free port from 7860
+    port: int = 0
     write_space: str = ""  # a new folder; nothing is served
     package: str = ""  # what the Space installs irti_custom from; default: its release
 
@@ -112,8 +112,8 @@ def main() -> None:
     if args.write_space:
         return write_space(args.write_space, args.model, args.package)
     page = build(Tagger(args.model, args.spacy), args.example)
-    look: Any = {"css": html.CSS, "theme": THEME, "footer_links": []}
-    page.launch(server_name=args.host, server_port=args.port, max_file_size="5mb", **look)
+    look: Any = {"css": html.CSS, "theme": THEME, "footer_links": [], "max_file_size": "5mb"}
+    page.launch(server_name=args.host or None, server_port=args.port or None, **look)
 
 
 if __name__ == "__main__":

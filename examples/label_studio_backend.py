@@ -34,15 +34,14 @@ logger = logging.getLogger(__name__)
 def as_export(task: dict[str, Any], field: str, context: dict[str, Any] | None) -> dict[str, Any]:
     """Return a task as an export has it, with one annotation: the regions to label.
 
-    Those on the screen, in `context`, come before those of a draft, and these before those of an
-    annotation. `field` of the task's data is its text.
+    Those on the screen, in `context`, come before those of a draft, and of an annotation.
     """
     text = (task.get("data") or {}).get(field)
-    if not isinstance(text, str):
+    if not isinstance(text, str) or regex.search(r"\p{Cs}", text):  # half a surrogate pair
         logger.warning("Task %s has no text in %r, and gets no labels.", task.get("id"), field)
         text = ""
     made = [context or {}, *(task.get("drafts") or []), *reversed(task.get("annotations") or [])]
-    result = next((one["result"] for one in made if one.get("result")), [])
+    result: Any = next((one["result"] for one in made if one.get("result")), [])
     return {"data": {"text": text}, "annotations": [{"result": result}]}
 
 
@@ -76,11 +75,12 @@ class MaskedSeqBackend(LabelStudioMLBase):
         self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any
     ) -> list[dict[str, Any]]:
         """Return a prediction per task, in the order of the tasks."""
-        controls = self.parsed_label_config.items()
-        name, tag = next((n, tag) for n, tag in controls if tag["type"] == "Labels")
+        parsed: Any = self.parsed_label_config
+        name, tag = next((n, tag) for n, tag in parsed.items() if tag["type"] == "Labels")
         field, folder = tag["inputs"][0]["value"], newest()
         records = with_spans([as_export(task, field, context) for task in tasks])
-        for record, answers in zip(records, load(folder)(records)):
+        answered: Any = load(folder)(records)
+        for record, answers in zip(records, answered):
             spans = [self._span(answer, tag["labels"]) for answer in answers]
             record["spans"] = [span for span in spans if span["labels"]]
         predictions = as_predictions(records)
@@ -97,8 +97,7 @@ class MaskedSeqBackend(LabelStudioMLBase):
         if unknown := [label for label in scores if label not in known]:
             logger.warning("The project has the labels %s, and not %s.", known, unknown)
         kept = {label: score for label, score in scores.items() if label in known}
-        ends = {"start": answer["start"], "end": answer["end"]}
-        return {**ends, "labels": [*kept], "scores": [*kept.values()]}
+        return {**answer, "labels": [*kept], "scores": [*kept.values()]}
 
     def fit(self, event: str, data: Any, **kwargs: Any) -> dict[str, Any]:
         """Train when "Start training" is pressed; single annotations are left to the export."""
@@ -107,6 +106,7 @@ class MaskedSeqBackend(LabelStudioMLBase):
         try:
             return train_next()
         except (OSError, ValueError) as error:
+            logger.error("Not trained: %s", error)
             return {"error": str(error)}
 
     def process_event(self, event: str, data: Any, job_id: str, additional_params: Any) -> Any:
@@ -114,8 +114,8 @@ class MaskedSeqBackend(LabelStudioMLBase):
         return self.fit(event, data)
 
 
-older = "kwargs" in signature(init_app).parameters  # 1.0.9
-app = init_app(MaskedSeqBackend, **({"model_dir": str(TRAINED)} if older else {}))
+is_1_0_9 = "kwargs" in signature(init_app).parameters
+app = init_app(MaskedSeqBackend, **({"model_dir": str(TRAINED)} if is_1_0_9 else {}))
 
 if __name__ == "__main__":
     app.run(host="127.0.0.1", port=int(os.environ.get("PORT", "9090")), threaded=False)

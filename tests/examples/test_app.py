@@ -34,7 +34,7 @@ MARKED = "spans [[marked]] like this"
 def save_grouped(folder: Path) -> str:
     names = dict(enumerate("abcd"))
     groups = {"kind": ["a", "b", "c"]}
-    model = tiny_model("bert", num_labels=4, id2label=names, groups=groups, thresholds=0.3)
+    model = tiny_model("bert", num_labels=4, id2label=names, groups=groups, thresholds=0.02)
     model.save_pretrained(folder)
     label2id = {name: index for index, name in names.items()}
     MaskedSeqProcessor(word_tokenizer(), max_length=32, label2id=label2id).save_pretrained(folder)
@@ -319,15 +319,16 @@ def space(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("space")
     model = save_grouped(folder / "tiny")
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    environment["GRADIO_ANALYTICS_ENABLED"] = "False"
     flags = ["--model", model, "--write_space", str(folder / "space"), "--package", "here"]
     script = [sys.executable, str(EXAMPLES / "app.py"), *flags]
     subprocess.run(script, check=True, env=environment, cwd=folder)
     shutil.rmtree(model)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    example = "[[Ann]] likes the [[Paris [[dog]]]]"
-    script = [sys.executable, "-u", "app.py", "--port", port, "--example", example]
+        port = environment["GRADIO_SERVER_PORT"] = str(free.getsockname()[1])
+    environment["GRADIO_SERVER_NAME"] = "127.0.0.1"
+    script = [sys.executable, "-u", "app.py"]
     with subprocess.Popen(
         script, env=environment, cwd=folder / "space", stdout=subprocess.PIPE, text=True
     ) as process:
@@ -404,7 +405,7 @@ def test_a_text_is_labelled_and_the_threshold_moves(page, tmp_path):
     before = answer.locator(".labelled .chip").count()
 
     page.locator("input[type=range]:visible").fill("1")
-    page.get_by_text("no label 3").wait_for()
+    page.get_by_text("no label 5").wait_for()
     assert before > answer.locator(".labelled .chip").count() == 0
     own = page.get_by_label("The model's own thresholds").locator("visible=true")
     assert not own.is_checked()
@@ -416,7 +417,7 @@ def test_a_text_is_labelled_and_the_threshold_moves(page, tmp_path):
         page.get_by_role("button", name="Download with labels").locator("visible=true").click()
     waiting.value.save_as(tmp_path / "labelled.jsonl")
     record = read_records(tmp_path / "labelled.jsonl")[0]
-    assert record["text"] == "Ann likes the Paris dog"
+    assert record["text"] == "Ann Lee moved from Rome to the Paris office of Acme."
     assert sum(len(span["labels"]) for span in record["spans"]) == before
 
 

@@ -40,7 +40,7 @@ def task(number: int = 1, **more: Any) -> dict[str, Any]:
 def save_model(folder: Path, kind: str) -> str:
     """Save a model that gives several labels, as its weights are large."""
     names = dict(enumerate("abcd"))
-    limits = {"thresholds": 0.2} if kind == "multilabel" else {}
+    limits = {"thresholds": 0.02} if kind == "multilabel" else {}
     wide_model(task=kind, num_labels=4, id2label=names, **limits).save_pretrained(folder)
     label2id = {name: index for index, name in names.items()}
     MaskedSeqProcessor(word_tokenizer(), label2id=label2id, task=kind).save_pretrained(folder)
@@ -145,8 +145,9 @@ def test_regions_come_from_the_screen_a_draft_an_annotation_or_the_words(backend
 
 
 def test_a_task_without_a_text_gets_no_labels_and_the_others_get_theirs(backend):
-    answers = backend.predict(task(1, data={"image": "x.png"}), task(2), task(3, data={"body": 7}))
-    assert [len(one["result"]) > 0 for one in answers] == [False, True, False]
+    odd = [task(number, data={"body": text}) for number, text in enumerate((7, "", "a\ud800"))]
+    answers = backend.predict(task(1, data={"image": "x.png"}), task(2), *odd)
+    assert [len(one["result"]) > 0 for one in answers] == [False, True, False, False, False]
     assert found(answers[1]) == expected(backend.model, *WORDS)
 
 
