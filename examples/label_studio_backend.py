@@ -52,8 +52,7 @@ def with_spans(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         path.write_text(json.dumps(tasks), "utf-8")
         records = list(read_records(path, "label-studio", on_error="skip"))
     for record in records:
-        found = regex.finditer(PATTERN, record["text"])
-        proposed = [{"start": one.start(), "end": one.end()} for one in found]
+        proposed = [found.span() for found in regex.finditer(PATTERN, record["text"])]
         record["spans"] = record["spans"] or proposed
     return records
 
