@@ -56,6 +56,14 @@ def tagger(model):
     return app_tagger.Tagger(model)
 
 
+@pytest.fixture(scope="module")
+def one_tagger(tmp_path_factory):
+    """For what does not depend on the model."""
+    import app_tagger
+
+    return app_tagger.Tagger(save_trained(tmp_path_factory.mktemp("one")))
+
+
 def expected(answer: dict) -> list[str]:
     """The labels that the pipeline answers for a position."""
     labels = answer.get("labels") or ([answer] if answer.get("label") is not None else [])
@@ -102,9 +110,9 @@ def test_examples_in_docstrings_run(module):
         ("Ann " * 6000, "every word", "", "at most 20,000 characters, got 24,000"),
     ],
 )
-def test_what_cannot_be_labelled_says_why(text, way, pattern, message, tagger):
+def test_what_cannot_be_labelled_says_why(text, way, pattern, message, one_tagger):
     with pytest.raises(ValueError, match=re.escape(message)):
-        tagger.score_text(text, way, pattern)
+        one_tagger.score_text(text, way, pattern)
 
 
 def test_words_keep_combining_marks_and_inner_punctuation():
@@ -116,14 +124,14 @@ def test_words_keep_combining_marks_and_inner_punctuation():
     assert found == ["O'Neil", "e\u0301tude", "हिन्दी", "ann@example.org", "3.5"]
 
 
-def test_entities_of_spacy_are_spans(tmp_path, model):
+def test_entities_of_spacy_are_spans(tmp_path):
     spacy = pytest.importorskip("spacy")
     import app_tagger
 
     nlp = spacy.blank("en")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "X", "pattern": "Paris dog"}])
     nlp.to_disk(tmp_path / "nlp")
-    tagger = app_tagger.Tagger(model, str(tmp_path / "nlp"))
+    tagger = app_tagger.Tagger(save_trained(tmp_path / "model"), str(tmp_path / "nlp"))
     scored = tagger.score_text(PLAIN, "entities of spaCy", "")
     assert [(one["start"], one["end"]) for one in scored.answers[0]] == [(14, 23)]
 
@@ -287,23 +295,23 @@ def test_a_text_is_downloaded_as_a_record(tagger):
     ],
 )
 def test_a_table_that_cannot_be_labelled_says_why_without_the_servers_folder(
-    content, message, tagger, tmp_path
+    content, message, one_tagger, tmp_path
 ):
     path = tmp_path / "people.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(message)) as error:
-        tagger.score_table(str(path), "cell")
+        one_tagger.score_table(str(path), "cell")
     assert str(tmp_path) not in str(error.value)
 
 
-def test_a_file_is_needed(tagger):
+def test_a_file_is_needed(one_tagger):
     with pytest.raises(ValueError, match="must be a file to label, got none"):
-        tagger.score_table(None, "cell")
+        one_tagger.score_table(None, "cell")
 
 
-def test_of_a_long_table_the_first_rows_are_shown_and_all_are_in_the_file(tagger, tmp_path):
+def test_of_a_long_table_the_first_rows_are_shown_and_all_are_in_the_file(one_tagger, tmp_path):
     pd.DataFrame({"name": ["Ann"] * 300}).to_csv(tmp_path / "a.csv", index=False)
-    page, path = tagger.show(tagger.score_table(str(tmp_path / "a.csv"), "cell"), None)
+    page, path = one_tagger.show(one_tagger.score_table(str(tmp_path / "a.csv"), "cell"), None)
     assert page.count("<tr>") == 201
     assert "200 of 300 rows are shown" in page
     assert len(pd.read_csv(path)) == 300
