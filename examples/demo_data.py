@@ -1,10 +1,10 @@
-"""Generate table-like rows of personal and non-personal fields: the data of `demo.py`.
+"""Generate records of personal and non-personal fields: the data of `demo.py`.
 
-    python examples/demo_data.py        # prints a few rows of each split
+    python examples/demo_data.py        # prints a few records of each split
 
-A row is one text, and each of its values is a span with one to three labels: the kind of data,
-then two attributes in the spirit of the GDPR, which depend on whose value it is and on the rest
-of the row.
+A record has fields of a name, or None, a value and one to three labels: the kind of data, then two
+attributes in the spirit of the GDPR, which depend on whose value it is and on the rest of the
+record.
 
 | kind                           | direct_identifier         | sensitive                  |
 |--------------------------------|---------------------------|----------------------------|
@@ -20,12 +20,13 @@ of the row.
 | city, event_date               |                           |                            |
 | company, product               | never                     | never                      |
 
-(h): in a row with health data, where the subject's own values reveal who is ill; a doctor's name
+(h): in a record with health data, where the subject's own values reveal who is ill; a doctor's name
 or a clinic's phone there stays as it is. No label is noisy, but a value without a telling header
 may be ambiguous: nine bare digits, or a surname that is also a firm.
 
-Training and validation share locales, layouts, headers and words. The test split has none of
-them, and moves the row's key field to its second half.
+Training and validation share locales, headers, words and forms of numbers. The test split has
+others (only the plainest dates and amounts are in both), and moves the record's key field to its
+second half.
 """
 
 from __future__ import annotations
@@ -127,37 +128,6 @@ HEADER_STYLES = (
     (str.lower, str.title),
     (str.upper, lambda header: header.replace(" ", "_"), lambda header: header.replace(" ", "")),
 )
-
-
-class Layout(NamedTuple):
-    """The strings around the values of a row; `{}` stands for the header."""
-
-    headed: str
-    bare: str
-    between: str
-    close: str = ""
-    start: str = ""
-    end: str = ""
-
-
-LAYOUTS = (
-    (
-        Layout("{}: ", "", " | "),
-        Layout("{}: ", "", "\n"),
-        Layout("{} ", "", ", "),
-        Layout("[{}] ", "[] ", " "),
-        Layout("{} - ", "", " / "),
-        Layout("({}) ", "", "  "),
-        Layout("* {} -> ", "* ", "\n"),
-    ),
-    (
-        Layout("{}\t", "", "\t"),
-        Layout("{}=", "", "; "),
-        Layout('"{}": "', '"', ", ", '"', "{", "}"),
-        Layout("<{}>", "<td>", "", "</td>", "<tr>", "</tr>"),
-        Layout("The {} is ", "We also noted ", ". ", "", "", "."),
-    ),
-)
 # The form of a national id in each locale: `#` is a digit, `?` a letter.
 NATIONAL_IDS = tuple(
     dict(entry.split(": ") for entry in forms.split("|"))
@@ -209,20 +179,14 @@ class RowMaker:
         return self.rng.choice(pair[self.unseen].split("|"))
 
     def row(self) -> dict:
-        """Return one record; offsets are right because the text grows piece by piece."""
+        """Return one record."""
         roles = [ROLES[name] for name in self.fields()]
-        health = any(role.kind == "health_condition" for role in roles)
-        layout = self.rng.choice(LAYOUTS[self.unseen])
-        values = Values(self)
-        text, spans = layout.start, list[dict]()
-        for role, header in zip(roles, self.headers(roles)):
-            text += layout.between if spans else ""
-            text += layout.bare if header is None else layout.headed.format(header)
-            value = values.make(role)
-            end = len(text) + len(value)
-            spans.append({"start": len(text), "end": end, "labels": labels_of(role, health)})
-            text += value + layout.close
-        return {"text": text + layout.end, "spans": spans}
+        health, values = has_health(roles), Values(self)
+        fields = [
+            {"name": header, "value": values.make(role), "labels": labels_of(role, health)}
+            for role, header in zip(roles, self.headers(roles))
+        ]
+        return {"fields": fields}
 
     def fields(self) -> list[str]:
         """Choose a schema and some of its fields; the key's place depends on the split."""
@@ -248,8 +212,13 @@ class RowMaker:
         return headers
 
 
+def has_health(roles: list[Role]) -> bool:
+    """Return True if one of the fields says who is ill."""
+    return any(role.kind == "health_condition" for role in roles)
+
+
 def labels_of(role: Role, health: bool) -> list[str]:
-    """Apply the table above to a field of a row with or without health data."""
+    """Apply the table above to a field of a record with or without health data."""
     labels = [role.kind]
     if role.owner != "nobody" and role.kind in DIRECT:
         labels.append("direct_identifier")
@@ -259,15 +228,15 @@ def labels_of(role: Role, health: bool) -> list[str]:
 
 
 class Values:
-    """Write the values of one row; a kind has the method of its name.
+    """Write the values of one record; a kind has the method of its name.
 
     The subject's name, user name and e-mail agree. Dates and national ids are not Faker's, which
     count from today: the data must be the same tomorrow.
     """
 
-    def __init__(self, maker: RowMaker) -> None:
+    def __init__(self, maker: RowMaker, locale: str | None = None) -> None:
         self.pick, self.rng = maker.pick, maker.rng
-        locale = self.rng.choice(list(maker.fakers))
+        locale = locale or self.rng.choice(list(maker.fakers))
         self.fake, self.id_form = maker.fakers[locale], NATIONAL_IDS[maker.unseen][locale]
         self.first, self.last = self.fake.first_name(), self.fake.last_name()
 
@@ -366,7 +335,7 @@ def make_rows(split: str, count: int, seed: int = 0) -> list[dict]:
     if split not in ("train", "validation", "test"):
         raise ValueError(f"`split` must be 'train', 'validation' or 'test', got {split!r}.")
     maker = RowMaker(f"{seed} {split}", unseen=int(split == "test"))
-    return [maker.row() for _ in range(count)]
+    return [{"id": str(number), **maker.row()} for number in range(count)]
 
 
 if __name__ == "__main__":

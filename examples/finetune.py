@@ -1,5 +1,6 @@
 """Classify the spans of your own texts: fine-tune any encoder with the stock Trainer.
 
+    python examples/finetune.py --train_file export.json      # a tenth each is kept for validation
     python examples/finetune.py --task multiclass --model_name_or_path bert-base-uncased \
         --train_file train.jsonl.gz --validation_file validation.jsonl.gz --test_file test.jsonl.gz
 
@@ -15,8 +16,8 @@ import json
 from dataclasses import dataclass, field
 
 from baselines import baseline_scores, label_sets
-from datasets import DatasetDict
-from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArguments, set_seed
+from training_data import DataArguments, default_encoder, parse_arguments, read_parts
+from transformers import AutoTokenizer, Trainer
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
@@ -25,27 +26,19 @@ from irti_custom import (
     get_lora_model,
     label_frequencies,
     make_compute_metrics,
-    read_records,
 )
 from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 
 
 @dataclass
-class ScriptArguments:
-    train_file: str
-    validation_file: str
-    test_file: str
-    format: str = "auto"  # of the three files
-    model_name_or_path: str = "sentence-transformers/all-MiniLM-L6-v2"
+class ScriptArguments(DataArguments):
+    model_name_or_path: str = field(default_factory=default_encoder)
     task: str = field(default="multilabel", metadata={"choices": ["multilabel", "multiclass"]})
-    read: str = field(
-        default="start_end",
-        metadata={"choices": ["start", "end", "start_end", "mask", "marker"]},
-    )
+    read: str = "start_end"  # or "start", "end", "mask", "marker"
     max_length: int = 512
-    on_overflow: str = field(default="window", metadata={"choices": ["window", "error", "drop"]})
+    on_overflow: str = "window"  # or "error", "drop"
     trust_remote_code: bool = False
-    # "auto": "micro_f1" for multilabel, and none for multiclass, which would reject positions.
+    # "f1", "micro_f1" or "no"; by default no for multiclass, which would reject positions.
     tune_thresholds: str = field(
         default="auto", metadata={"choices": ["auto", "no", "f1", "micro_f1"]}
     )
@@ -56,27 +49,13 @@ class ScriptArguments:
 
 def main() -> None:
     # 1. Settings. These defaults are the recipe; each is also a flag.
-    parser = HfArgumentParser((ScriptArguments, TrainingArguments))
-    # Rows of similar length share a batch. The option's name changed with Transformers 5.
-    new = "train_sampling_strategy" in TrainingArguments.__dataclass_fields__
-    grouped = {"train_sampling_strategy": "group_by_length"} if new else {"group_by_length": True}
-    parser.set_defaults(
-        output_dir="out/finetune", learning_rate=2e-4, num_train_epochs=5, **grouped
-    )
-    parser.set_defaults(per_device_train_batch_size=16, per_device_eval_batch_size=64)
-    parser.set_defaults(warmup_steps=50, logging_steps=50, eval_strategy="epoch", report_to="none")
-    parser.set_defaults(save_strategy="epoch", save_total_limit=1, load_best_model_at_end=True)
-    script, training = parser.parse_args_into_dataclasses()
+    recipe = {"output_dir": "out/finetune", "learning_rate": 2e-4, "num_train_epochs": 5}
+    script, training = parse_arguments(ScriptArguments, **recipe)
     if script.tune_thresholds == "auto":
         script.tune_thresholds = {"multiclass": "no"}.get(script.task, "micro_f1")
-    if training.metric_for_best_model in (None, "loss"):
-        training.metric_for_best_model = {"multiclass": "accuracy"}.get(script.task, "micro_f1")
-        training.greater_is_better = True
-    set_seed(training.seed)
 
     # 2. Data.
-    files = {name: getattr(script, f"{name}_file") for name in ("train", "validation", "test")}
-    data = DatasetDict({name: read_records(file, script.format) for name, file in files.items()})
+    data = read_parts(script, training.seed)
     names = set().union(*(labels for rows in data.values() for labels in label_sets(rows)))
     label2id = {name: index for index, name in enumerate(sorted(names))}
     code = {"trust_remote_code": script.trust_remote_code}

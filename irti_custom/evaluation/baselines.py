@@ -25,44 +25,52 @@ def most_frequent(label_sets: Iterable[LabelSet]) -> frozenset[str]:
 
 
 def look_up(
-    train_strings: Sequence[str], train_sets: Sequence[LabelSet], strings: Iterable[str]
+    train_strings: Sequence[Sequence[str]],
+    train_sets: Sequence[LabelSet],
+    strings: Iterable[Sequence[str]],
 ) -> list[frozenset[str]]:
-    """Predict from training positions with the same lower-cased string, else the most frequent set.
+    """Predict from training positions with the same lower-cased strings, else the most frequent set.
 
-    Predicted are the labels of at least half of these positions and always their most frequent one
-    (of equals, the first in the alphabet); only that one if all training positions have a single
-    label.
+    A string that training has votes with all of its positions. Predicted are the labels of at least
+    half of the votes and always the most frequent one (of equals, the first in the alphabet); only
+    that one if all training positions have a single label.
 
     Args:
-        train_strings: what is written at the training positions.
+        train_strings: what is written at the training positions, such as the text of a span, or
+            header and values of a column.
         train_sets: their labels, as many.
         strings: what is written at the positions to predict.
 
     Raises:
-        ValueError: other numbers of strings and of label sets.
+        ValueError: other numbers of training positions and of label sets.
 
     Example:
-        >>> [sorted(labels) for labels in look_up(["Ulm"], [{"city"}], ["ULM", "Ann"])]
-        [['city'], ['city']]
+        >>> found = look_up([["Ulm"], ["Rhine", "Po"]], [{"city"}, {"river"}], [["ULM"], ["po"]])
+        >>> [sorted(labels) for labels in found]
+        [['city'], ['river']]
     """
     if len(train_strings) != len(train_sets):
         raise ValueError(
-            f"Training positions must have a string and a label set each, got {len(train_strings)} "
+            f"Training positions must have strings and a label set each, got {len(train_strings)} "
             f"and {len(train_sets)}."
         )
     single = all(len(labels) == 1 for labels in train_sets)
     seen: Counter[str] = Counter()
     votes: dict[str, Counter[str]] = defaultdict(Counter)
-    for string, labels in zip(train_strings, train_sets):
-        seen[string.lower()] += 1
-        votes[string.lower()].update(labels)
+    for written, labels in zip(train_strings, train_sets):
+        for string in {string.lower() for string in written}:
+            seen[string] += 1
+            votes[string].update(labels)
+    fallback = most_frequent(train_sets)
 
-    def labels_of(string: str) -> frozenset[str]:
-        counts = votes[string]
+    def labels_of(written: Sequence[str]) -> frozenset[str]:
+        known = [string for string in map(str.lower, written) if string in seen]
+        if not known:
+            return fallback
+        counts: Counter[str] = sum((votes[string] for string in known), Counter())
+        voters = sum(seen[string] for string in known)
         top = sorted(counts, key=lambda label: (-counts[label], label))[:1]
-        half = [] if single else [name for name in counts if 2 * counts[name] >= seen[string]]
+        half = [] if single else [name for name in counts if 2 * counts[name] >= voters]
         return frozenset(half or top)
 
-    fallback = most_frequent(train_sets)
-    lowered = (string.lower() for string in strings)
-    return [labels_of(string) if string in seen else fallback for string in lowered]
+    return [labels_of(written) for written in strings]

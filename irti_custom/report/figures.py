@@ -43,10 +43,10 @@ def baselines(scored: Scored, train: Sequence[Place]) -> dict[str, np.ndarray]:
         scored: the positions to predict.
         train: those of the training data that have labels.
     """
-    strings = [place.string for place in train]
+    strings = [[place.string] for place in train]
     sets = [frozenset(place.labels or ()) for place in train]
     predictions = {
-        "look-up": look_up(strings, sets, [place.string for place in scored.places]),
+        "look-up": look_up(strings, sets, [[place.string] for place in scored.places]),
         "most frequent": [most_frequent(sets)] * len(scored.places),
     }
     names = scored.writer.names

@@ -9,8 +9,13 @@ import pytest
 from irti_custom.evaluation.baselines import look_up, most_frequent
 
 
-def slow_look_up(train: list[tuple[str, set[str]]], string: str) -> set[str]:
-    sets = [labels for other, labels in train if other.lower() == string.lower()]
+def slow_look_up(train: list[tuple[list[str], set[str]]], strings: list[str]) -> set[str]:
+    sets = [
+        labels
+        for string in strings
+        for others, labels in train
+        if string.lower() in [other.lower() for other in others]
+    ]
     if not sets:
         return set(most_frequent([labels for _, labels in train]))
     names = sorted(set().union(*sets))
@@ -28,20 +33,20 @@ def test_look_up_is_the_slow_reading_of_its_rule(sizes):
     for _ in range(50):
         train = [
             (
-                rng.choice(["Ulm", "ULM", "ann", "Rome"]),
+                rng.sample(["Ulm", "ULM", "ann", "Rome"], rng.randint(1, 3)),
                 set(rng.sample("abcd", rng.randint(*sizes))),
             )
             for _ in range(12)
         ]
-        strings = ["ulm", "Ann", "ROME", "Bob"]
-        found = look_up(*zip(*train), strings)
-        assert [set(one) for one in found] == [slow_look_up(train, string) for string in strings]
+        positions = [["ulm"], ["Ann", "ROME"], ["Bob"], ["Bob", "rome", "Ulm"], []]
+        found = look_up(*zip(*train), positions)
+        assert [set(one) for one in found] == [slow_look_up(train, one) for one in positions]
 
 
-def test_a_string_for_each_label_set():
+def test_strings_for_each_label_set():
     with pytest.raises(ValueError, match="got 1 and 0"):
-        look_up(["Ulm"], [], [])
+        look_up([["Ulm"]], [], [])
 
 
 def test_without_training_positions_nothing_is_predicted():
-    assert look_up([], [], ["Ulm"]) == [frozenset()]
+    assert look_up([], [], [["Ulm"]]) == [frozenset()]

@@ -1,0 +1,120 @@
+"""Label every word of your own sentences: any number of labels each, or one.
+
+    python examples/finetune_words.py --train_file train.conll --validation_file dev.conll \
+        --test_file test.conll --tag_columns 1 2
+
+A file has a word a line with its tags, in columns that are numbered from 0, and an empty line
+between sentences; or it is a data set with columns of tags, named by --tag_columns. The tags of a
+word are its labels. "O" says that it has none, or with --task multiclass it is one more class.
+
+    Ann     person    new
+    saw     O         O
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from baselines import label_sets, score_table
+from training_data import DataArguments, default_encoder, parse_arguments, read_parts
+from transformers import AutoTokenizer, Trainer
+from word_tags import entity_f1
+
+from irti_custom import (
+    AutoModelForMaskedSeqModeling,
+    DataCollatorForMaskedSeq,
+    MaskedSeqClassificationPipeline,
+    MaskedSeqProcessor,
+    label_frequencies,
+    make_compute_metrics,
+)
+from irti_custom.formats.tag_schemes import parse
+
+
+@dataclass
+class ScriptArguments(DataArguments):
+    tag_columns: list[str] = field(default_factory=lambda: ["-1"])
+    model_name_or_path: str = field(default_factory=default_encoder)
+    task: str = field(default="multilabel", metadata={"choices": ["multilabel", "multiclass"]})
+    read: str = "start_end"  # a word's first and last token; or "start", "end", "mask", "marker"
+    max_length: int = 256
+
+
+def without_o(record: dict) -> dict:
+    """Take "O" for no label."""
+    spans = [{**s, "labels": [n for n in s["labels"] if n != "O"]} for s in record["spans"]]
+    return {**record, "spans": spans}
+
+
+def best_tag(answer: Any) -> str:
+    """Return the most probable tag of a word, if it is predicted, else "O"."""
+    return (answer.get("labels") or [answer])[0].get("label") or "O"
+
+
+def main() -> None:
+    # 1. Settings. These defaults are the recipe; each is also a flag.
+    recipe = {"output_dir": "out/words", "learning_rate": 2e-4, "num_train_epochs": 2}
+    recipe |= {"save_strategy": "no", "load_best_model_at_end": False}
+    script, training = parse_arguments(ScriptArguments, **recipe)
+
+    # 2. Data.
+    columns = [int(one) if one.lstrip("-").isdigit() else one for one in script.tag_columns]
+    data = read_parts(script, training.seed, words="all", tag_columns=columns)
+    if script.task == "multilabel":
+        data = data.map(without_o)
+    names = set().union(*(labels for records in data.values() for labels in label_sets(records)))
+    label2id = {name: index for index, name in enumerate(sorted(names))}
+    processor = MaskedSeqProcessor(
+        AutoTokenizer.from_pretrained(script.model_name_or_path),
+        read=script.read,
+        max_length=script.max_length,
+        label2id=label2id,
+        task=script.task,
+    )
+
+    def encode(batch: dict, ids: list[int]) -> dict:
+        labels = [[span["labels"] for span in spans] for spans in batch["spans"]]
+        return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
+
+    old = data.column_names["train"]
+    rows = data.map(encode, batched=True, with_indices=True, remove_columns=old)
+
+    # 3. Model.
+    model = AutoModelForMaskedSeqModeling.from_pretrained(
+        script.model_name_or_path, label2id=label2id, task=script.task
+    )
+    processor.prepare_model(model)
+    if script.task == "multilabel":  # most words have no label
+        frequencies = label_frequencies(rows["train"]["labels"], script.task, len(label2id))
+        model.set_label_prior(frequencies)
+
+    # 4. Train.
+    measure = make_compute_metrics(script.task, id2label=model.config.id2label, per_label=True)
+    trainer = Trainer(
+        model=model,
+        args=training,
+        train_dataset=rows["train"],
+        eval_dataset=rows["validation"],
+        data_collator=DataCollatorForMaskedSeq(processor),
+        compute_metrics=make_compute_metrics(script.task, id2label=model.config.id2label),
+        processing_class=processor,
+    )
+    trainer.train()
+    trainer.save_model()
+
+    # 5. Test scores beside two baselines, and of entities, where the tags are BIO.
+    logits, labels, _ = trainer.predict(rows["test"])
+    metrics = measure((logits, labels))
+    print(f"\n{score_table(metrics, label2id, data['train'], data['test'])}")
+    if len(columns) == 1 and all(parse(name) for name in label2id):
+        tagger = MaskedSeqClassificationPipeline(model, processor, batch_size=64)
+        truth = [[(s["labels"] or ["O"])[0] for s in one["spans"]] for one in data["test"]]
+        predicted = [[best_tag(word) for word in words] for words in tagger(iter(data["test"]))]
+        metrics["entity_f1"] = entity_f1(truth, predicted)
+        print(f"\nF1 of entities: {metrics['entity_f1']:.3f}")
+    trainer.save_metrics("test", metrics, combined=False)
+
+
+if __name__ == "__main__":
+    main()
