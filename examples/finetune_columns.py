@@ -44,7 +44,7 @@ def main() -> None:
     # 2. Data.
     data = read_parts(script, training.seed)
     if "columns" not in data["train"].column_names:
-        raise SystemExit(f"{script.train_file} must hold tables, got texts. Use finetune.py.")
+        raise SystemExit(f"The files must hold tables, got {data['train'].column_names}.")
     names = set().union(*(labels for tables in data.values() for labels in label_sets(tables)))
     label2id = {name: index for index, name in enumerate(sorted(names))}
     processor = MaskedSeqProcessor(

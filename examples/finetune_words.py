@@ -1,7 +1,7 @@
 """Label every word of your own sentences: any number of labels each, or one.
 
     python examples/finetune_words.py --train_file train.conll --validation_file dev.conll \
-        --test_file test.conll --tag_columns 1 2
+        --test_file test.conll --format conll --tag_columns 1 2
 
 A file has a word a line with its tags, in columns that are numbered from 0, and an empty line
 between sentences; or it is a data set with columns of tags, named by --tag_columns. The tags of a
@@ -19,7 +19,7 @@ from typing import Any
 from baselines import label_sets, score_table
 from training_data import DataArguments, default_encoder, parse_arguments, read_parts
 from transformers import AutoTokenizer, Trainer
-from word_tags import entity_f1
+from word_tags import entity_f1, prepare_words
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
@@ -41,12 +41,6 @@ class ScriptArguments(DataArguments):
     max_length: int = 256
 
 
-def without_o(record: dict) -> dict:
-    """Take "O" for no label."""
-    spans = [{**s, "labels": [n for n in s["labels"] if n != "O"]} for s in record["spans"]]
-    return {**record, "spans": spans}
-
-
 def best_tag(answer: Any) -> str:
     """Return the most probable tag of a word, if it is predicted, else "O"."""
     return (answer.get("labels") or [answer])[0].get("label") or "O"
@@ -61,12 +55,15 @@ def main() -> None:
     # 2. Data.
     columns = [int(one) if one.lstrip("-").isdigit() else one for one in script.tag_columns]
     data = read_parts(script, training.seed, words="all", tag_columns=columns)
-    if script.task == "multilabel":
-        data = data.map(without_o)
+    tokenizer = AutoTokenizer.from_pretrained(script.model_name_or_path)
+    outside = "O" if script.task == "multilabel" else None
+    data = data.map(prepare_words, fn_kwargs={"tokenizer": tokenizer, "outside": outside})
+    lost = {name: sum(records["left_out"]) for name, records in data.items()}
+    print(f"Words without a token, left out: {lost}")
     names = set().union(*(labels for records in data.values() for labels in label_sets(records)))
     label2id = {name: index for index, name in enumerate(sorted(names))}
     processor = MaskedSeqProcessor(
-        AutoTokenizer.from_pretrained(script.model_name_or_path),
+        tokenizer,
         read=script.read,
         max_length=script.max_length,
         label2id=label2id,
@@ -86,11 +83,10 @@ def main() -> None:
     )
     processor.prepare_model(model)
     if script.task == "multilabel":  # most words have no label
-        frequencies = label_frequencies(rows["train"]["labels"], script.task, len(label2id))
-        model.set_label_prior(frequencies)
+        labels = rows["train"]["labels"]
+        model.set_label_prior(label_frequencies(labels, script.task, len(label2id)))
 
     # 4. Train.
-    measure = make_compute_metrics(script.task, id2label=model.config.id2label, per_label=True)
     trainer = Trainer(
         model=model,
         args=training,
@@ -105,6 +101,7 @@ def main() -> None:
 
     # 5. Test scores beside two baselines, and of entities, where the tags are BIO.
     logits, labels, _ = trainer.predict(rows["test"])
+    measure = make_compute_metrics(script.task, id2label=model.config.id2label, per_label=True)
     metrics = measure((logits, labels))
     print(f"\n{score_table(metrics, label2id, data['train'], data['test'])}")
     if len(columns) == 1 and all(parse(name) for name in label2id):

@@ -4,7 +4,8 @@
         --output out/scored --num_workers 4
     accelerate launch --multi_gpu examples/score_dataset.py --model ...     # one process per GPU
 
-A row has `text` and `spans` ({"start", "end"} or [start, end]); its other columns are kept. The
+A row has `text` and `spans` ({"start", "end"} or [start, end]); its other columns are kept. With
+--format auto, or a name, files are read as `read_records` does: CoNLL, brat, Label Studio, ... The
 command resumes: run it again after a kill, and it scores the chunks that are not there yet.
 `_job.json` in the output says "complete": true when all are.
 """
@@ -44,6 +45,7 @@ class ScriptArguments:
     num_workers: int = 1  # processes, on each GPU or on the CPU
     runtime: str = ""  # of an ONNX folder: "onnxruntime" or "openvino"
     precision: str = ""  # of an ONNX folder: "float32", "bfloat16" or "int8"
+    format: str = ""  # of other files: "auto", "conll", ...; see `read_records`
 
 
 @cache
@@ -106,6 +108,7 @@ def main() -> None:
             args.on_error,
             args.runtime,
             args.precision,
+            args.format,
         )
     missing, reader = set(job.missing()), PartReader(job)
     mine = list(job.parts)[state.process_index :: state.num_processes]

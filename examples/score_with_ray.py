@@ -36,6 +36,7 @@ class ScriptArguments:
     gpus_per_worker: float = 0
     runtime: str = ""  # of an ONNX folder: "onnxruntime" or "openvino"
     precision: str = ""  # of an ONNX folder: "float32", "bfloat16" or "int8"
+    format: str = ""  # of other files: "auto", "conll", ...; see `read_records`
 
 
 class PartScorer:
@@ -67,6 +68,7 @@ def main() -> None:
         args.on_error,
         args.runtime,
         args.precision,
+        args.format,
     )
     missing = job.missing()
     # Actors may run in another folder.

@@ -4,7 +4,7 @@
         --test_file test.conll
 
 The same files, encoder, epochs, learning rate and batches; one tag per word, read at its first
-token. A word beyond `max_length` counts as "O".
+token. Words that are not read, beyond `max_length` or without a token, are left out and counted.
 """
 
 from __future__ import annotations

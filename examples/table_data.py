@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for name, count in (("train", 1500), ("validation", 200), ("test", 400)):
+    for name, count in (("train", 600), ("validation", 100), ("test", 200)):
         maker = RowMaker(f"tables {arguments.seed} {name}", unseen=int(name == "test"))
         tables = [make_table(maker, arguments.kinds) for _ in range(count)]
         print(write_records(tables, arguments.folder / f"{name}.jsonl"))

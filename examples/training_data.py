@@ -61,7 +61,7 @@ def parse_arguments(script_arguments: type, **defaults: Any) -> tuple[Any, Train
     parser.set_defaults(dataloader_pin_memory=torch.cuda.is_available())
     parser.set_defaults(**defaults)
     script, training = parser.parse_args_into_dataclasses()
-    if training.metric_for_best_model in (None, "loss"):  # of the epochs, if one is kept
+    if training.load_best_model_at_end and training.metric_for_best_model in (None, "loss"):
         task = getattr(script, "task", "multilabel")
         training.metric_for_best_model = {"multiclass": "accuracy"}.get(task, "micro_f1")
         training.greater_is_better = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from irti_custom import read_records
 from irti_custom.formats.report import Report
@@ -34,6 +35,21 @@ def entity_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
         hits += len(true & guess)
         total += len(true) + len(guess)
     return 2 * hits / total if total else 0.0
+
+
+def prepare_words(record: dict, tokenizer: Any, outside: str | None = None) -> dict:
+    """Leave out words that the tokenizer drops, such as a lone control character, and count them.
+
+    Args:
+        record: a text in which each word is a span.
+        tokenizer: of the encoder.
+        outside: a tag that stands for no label, such as "O".
+    """
+    text, spans = record["text"], record["spans"]
+    kept = [span for span in spans if tokenizer.tokenize(text[span["start"] : span["end"]])]
+    labels = [[name for name in span["labels"] if name != outside] for span in kept]
+    words = [{**span, "labels": names} for span, names in zip(kept, labels)]
+    return {**record, "spans": words, "left_out": len(spans) - len(kept)}
 
 
 def write_columns(records: Sequence[dict], path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import glob
+import hashlib
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ from filelock import FileLock, Timeout
 from huggingface_hub.utils.sha import sha_fileobj
 from pyarrow import feather
 
+from ..formats.read_write import read_records, write_records
 from ..saving import is_alive
 from .row_checks import check_files
 from .row_files import ERROR, SUFFIXES, Chunk, read_chunks
@@ -155,6 +157,7 @@ def open_job(
     on_error: str = "raise",
     runtime: str | None = None,
     precision: str | None = None,
+    format: str | None = None,
 ) -> Job:
     """Check every row of the input and begin a job, or take up the one that `output` holds.
 
@@ -170,15 +173,21 @@ def open_job(
             or "skip", to keep it without predictions and with the reason in a column `error`.
         runtime: of an exported graph, as `precision`; see `OnnxMaskedSeqModel.from_pretrained`.
         precision: of an exported graph.
+        format: of files of other kinds, see `read_records`: they are converted to JSON lines in
+            `output`, once, and these are scored. With "skip", what a record cannot hold is left
+            out, counted and logged.
 
     Raises:
         OSError: no such model, or no processor beside it.
         ValueError: no input, a row that cannot be scored, or an `output` of another job.
     """
     paths, output = sorted(glob.glob(os.path.abspath(pattern))), os.path.abspath(output)
-    unknown = [path for path in paths if not path.endswith(SUFFIXES)]
+    unknown = [] if format else [path for path in paths if not path.endswith(SUFFIXES)]
     if not paths or unknown:
-        raise ValueError(f"--input must match files {SUFFIXES}, got {unknown or pattern}.")
+        raise ValueError(
+            f"--input must match files {SUFFIXES}, got {unknown or pattern}. Pass --format for "
+            "other files."
+        )
     if chunk_size < 1:
         raise ValueError(f"--chunk_size must be at least 1, got {chunk_size}.")
     if on_error not in ON_ERROR:
@@ -190,6 +199,7 @@ def open_job(
         "on_error": on_error,
         "runtime": runtime or None,
         "precision": precision or None,
+        "format": format or None,
     }
     os.makedirs(output, exist_ok=True)
     with _claim(output):
@@ -203,7 +213,7 @@ def open_job(
             f"{output} was begun with another {' and '.join(changed)}. Its rows and new ones "
             "would not fit together: restore what it was, or choose another --output."
         )
-    return Job(paths, output, facts)
+    return Job(_converted(paths, output) if format else paths, output, facts)
 
 
 def write_part(output: str, name: str, table: pa.Table) -> int:
@@ -235,6 +245,8 @@ def _begin(paths: list[str], model: str, output: str, identity: dict[str, Any]) 
         raise ValueError(f"{output} holds Parquet files of something else. Choose another folder.")
     graph = {name: identity[name] for name in ("runtime", "precision")}
     scorer = TableScorer(model, device="cpu", **graph)  # refuses wrong settings now
+    if identity["format"]:
+        paths = _convert(paths, output, identity["format"], identity["on_error"])
     checked = check_files(paths, scorer.pipe.processor, identity["on_error"])
     taken = [name for name in (ERROR, PREDICTIONS) if name in checked.schema.names]
     if taken:
@@ -253,7 +265,26 @@ def _begin(paths: list[str], model: str, output: str, identity: dict[str, Any]) 
     _write_facts(output, facts)
 
 
+def _convert(paths: list[str], output: str, format: str, on_error: str) -> list[str]:
+    """Write texts with spans, read from files of a format, as JSON lines."""
+    converted = _converted(paths, output)
+    for path, lines in zip(paths, converted):
+        records = read_records(path, format, on_error=on_error)
+        if "text" not in records.column_names:
+            raise ValueError(f"{path} must hold texts with spans, got {records.column_names}.")
+        write_records(records, lines, "jsonl")
+    return converted
+
+
+def _converted(paths: list[str], output: str) -> list[str]:
+    return [os.path.join(output, f"_input-{number:05d}.jsonl") for number in range(len(paths))]
+
+
 def _digest(path: str) -> str:
+    if os.path.isdir(path):  # of a format that is a folder
+        files = sorted(glob.glob(os.path.join(glob.escape(path), "**", "*"), recursive=True))
+        names = [(os.path.relpath(one, path), _digest(one)) for one in files if os.path.isfile(one)]
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
     with open(path, "rb") as file:
         return sha_fileobj(file).hex()
 

@@ -15,7 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqProcessor, export_onnx
+from irti_custom import (
+    AutoModelForMaskedSeqModeling,
+    MaskedSeqProcessor,
+    export_onnx,
+    write_records,
+)
 from irti_custom.export.engines import RUNTIMES
 from tests.scoring import (
     EXAMPLES,
@@ -120,6 +125,55 @@ def test_columns_that_show_their_type_late_have_one_type_in_all_parts(score, tmp
     assert table["predictions"].to_pylist() == [[]] * 30
     schemas = {str(pq.read_schema(path)) for path in (tmp_path / "out").glob("part*")}
     assert len(schemas) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "chosen"),
+    [
+        ("rows.conll.gz", "conll", "auto"),
+        ("rows.conll", "conll", "conll"),
+        ("folder", "brat", "auto"),
+        ("data", "hugging-face", "hugging-face"),
+        ("rows.json", "label-studio", "auto"),
+        ("rows.txt", "jsonl", "jsonl"),
+    ],
+)
+def test_files_of_other_formats_are_converted_once_and_scored_as_json_lines(
+    name, format, chosen, score, tmp_path
+):
+    spans = [{"start": 0, "end": 3, "labels": ["a"]}, {"start": 10, "end": 14, "labels": ["b"]}]
+    records = [
+        {"id": str(n), "text": f"{word} likes Rome", "spans": spans}
+        for n, word in enumerate(["Ann", "Bob", "the"] * 8)
+    ]
+    write_records(records, tmp_path / name, format)
+    alone = score(input=write_rows(tmp_path / "rows.jsonl", records), output=tmp_path / "alone")
+    table = score(input=tmp_path / name, format=chosen).sort_by("id")
+    assert table["predictions"].null_count == 0
+    columns = ["id", "text", "predictions"]
+    assert table.select(columns).equals(alone.select(columns).sort_by("id"))
+
+    converted = tmp_path / "out" / "_input-00000.jsonl"
+    before = converted.stat().st_mtime_ns
+    (tmp_path / "out" / "part-00000-00001.parquet").unlink()
+    assert score(input=tmp_path / name, format=chosen).sort_by("id").equals(table)
+    assert converted.stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match="begun with another format"):
+        score(input=tmp_path / name, format="doccano")
+
+
+def test_what_a_format_or_the_job_cannot_hold_is_named(score, tmp_path, caplog):
+    (tmp_path / "odd.conll").write_text("Ann B-a\nlikes I-b\nRome B-b\n")
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"Pass --format for other files"):
+        score(input=tmp_path / "odd.conll")
+    with pytest.raises(ValueError, match=r"odd.conll, line 2: A tag of BIO"):
+        score(input=tmp_path / "odd.conll", format="conll")
+    with pytest.raises(ValueError, match=r"table.csv must hold texts with spans, got \['id', 'col"):
+        score(input=tmp_path / "table.csv", format="auto", output=tmp_path / "table")
+    table = score(input=tmp_path / "odd.conll", format="conll", on_error="skip")
+    assert [len(row) for row in table["predictions"].to_pylist()] == [2]
+    assert "tag that is no BIO 1" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"])

@@ -108,3 +108,19 @@ def test_the_scorer_serves_in_a_ray_pipeline_of_your_own(tmp_path):
     scored.write_parquet(str(tmp_path / "out"))
     table = pq.read_table(tmp_path / "out").sort_by("id")
     assert_same_answers(table, rows, predict(model, rows))
+
+
+@pytest.mark.usefixtures("_cluster")
+def test_actors_read_the_lines_that_a_file_of_another_format_was_converted_to(
+    monkeypatch, tmp_path
+):
+    import score_with_ray
+
+    (tmp_path / "a.conll").write_text("Ann B-a\nlikes O\nRome B-b\n\n" * 8)
+    flags = {"model": save_trained(tmp_path / "model"), "input": tmp_path / "a.conll"}
+    flags |= {"output": tmp_path / "out", "format": "auto", "chunk_size": 4, "num_workers": 1}
+    arguments = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["score_with_ray.py", *arguments])
+    score_with_ray.main()
+    predictions = pq.read_table(tmp_path / "out")["predictions"].to_pylist()
+    assert [[one["word"] for one in row] for row in predictions] == [["Ann", "Rome"]] * 8
