@@ -55,7 +55,7 @@ def main() -> None:
         script.tune_thresholds = {"multiclass": "no"}.get(script.task, "micro_f1")
 
     # 2. Data.
-    data = read_parts(script, training.seed)
+    data = read_parts(script)
     names = set().union(*(labels for rows in data.values() for labels in label_sets(rows)))
     label2id = {name: index for index, name in enumerate(sorted(names))}
     code = {"trust_remote_code": script.trust_remote_code}

@@ -42,7 +42,7 @@ def main() -> None:
     script, training = parse_arguments(ScriptArguments, **recipe)
 
     # 2. Data.
-    data = read_parts(script, training.seed)
+    data = read_parts(script)
     if "columns" not in data["train"].column_names:
         raise SystemExit(f"The files must hold tables, got {data['train'].column_names}.")
     names = set().union(*(labels for tables in data.values() for labels in label_sets(tables)))

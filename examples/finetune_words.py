@@ -54,7 +54,7 @@ def main() -> None:
 
     # 2. Data.
     columns = [int(one) if one.lstrip("-").isdigit() else one for one in script.tag_columns]
-    data = read_parts(script, training.seed, words="all", tag_columns=columns)
+    data = read_parts(script, words="all", tag_columns=columns)
     tokenizer = AutoTokenizer.from_pretrained(script.model_name_or_path)
     outside = "O" if script.task == "multilabel" else None
     data = data.map(prepare_words, fn_kwargs={"tokenizer": tokenizer, "outside": outside})

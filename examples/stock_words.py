@@ -35,7 +35,7 @@ def main() -> None:
     recipe = {"output_dir": "out/stock_words", "learning_rate": 2e-4, "num_train_epochs": 2}
     recipe |= {"save_strategy": "no", "load_best_model_at_end": False}
     script, training = parse_arguments(ScriptArguments, **recipe)
-    data = read_parts(script, training.seed, words="all")
+    data = read_parts(script, words="all")
     tags = {
         name: [[span["labels"][0] for span in spans] for spans in records["spans"]]
         for name, records in data.items()

@@ -69,12 +69,12 @@ def parse_arguments(script_arguments: type, **defaults: Any) -> tuple[Any, Train
     return script, training
 
 
-def read_parts(script: DataArguments, seed: int, **options: Any) -> DatasetDict:
+def read_parts(script: DataArguments, **options: Any) -> DatasetDict:
     """Read records into train, validation and test, and print how often each has each label.
 
     Args:
-        script: which files, or which shares of one.
-        seed: of the split.
+        script: which files, or which shares of one. The split of a file is always the same, so that
+            trainings with several seeds are scored on one test set.
         **options: of `read_records`.
 
     Raises:
@@ -90,7 +90,7 @@ def read_parts(script: DataArguments, seed: int, **options: Any) -> DatasetDict:
     if cut:
         records: Dataset = data["train"]
         every = {"train": 1 - sum(cut.values()), **cut}
-        for name, rows in split_records(records, every, script.document_id, seed).items():
+        for name, rows in split_records(records, every, script.document_id).items():
             data[name] = records.select(rows)
     print(label_table({name: data[name] for name in PARTS}))
     return DatasetDict({name: data[name] for name in PARTS})

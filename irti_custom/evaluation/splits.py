@@ -46,8 +46,8 @@ def split_records(
         so are records with the same content, apart from labels.
 
     Raises:
-        ValueError: shares that do not add up, a pattern that cannot be used, or a part without a
-            record, as there are too few documents.
+        ValueError: shares that do not add up, a pattern that cannot be used, something that is no
+            record, or a part without one, as there are too few documents.
 
     Example:
         >>> records = [{"id": f"{i // 2}.{i % 2}", "text": f"{i}", "spans": []} for i in range(8)]
@@ -165,7 +165,7 @@ def _labels(record: Mapping[str, Any]) -> list[str]:
 
 def _check_shares(shares: Mapping[str, float]) -> None:
     values = list(shares.values())
-    if len(values) < 2 or not all(0 < share < 1 for share in values):
+    if len(values) < 2 or not all(isinstance(one, (int, float)) and 0 < one < 1 for one in values):
         raise ValueError(
             f"`shares` must be two or more numbers between 0 and 1, got {dict(shares)!r}."
         )
@@ -179,6 +179,9 @@ def _documents(
     """Group records, with their indices, by ids and contents, also where these form chains."""
     pattern = _compile(document_id)
     listed = list(records)
+    for index, record in enumerate(listed):
+        if not isinstance(record, Mapping):
+            raise ValueError(f"Record {index} must be a dict, got {record!r:.80}.")
     parents = list(range(len(listed)))
 
     def first_of(index: int) -> int:

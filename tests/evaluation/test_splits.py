@@ -155,6 +155,8 @@ def test_a_share_that_large_documents_do_not_allow_is_logged(caplog):
         ({"document_id": "("}, "must be a pattern"),
         ({}, r"got none for \['validation', 'test'\]: 9 records make 1 documents"),
         ({"records": []}, "got none for"),
+        ({"records": ["Ann"]}, "Record 0 must be a dict, got 'Ann'"),
+        ({"shares": {"train": "0.5", "test": 0.5}}, "two or more numbers between 0 and 1"),
     ],
 )
 def test_what_cannot_be_split_says_why(arguments, message):
