@@ -13,13 +13,13 @@ demo: $(VENV)/.demo
 bench: $(VENV)/.bench
 	$(VENV)/bin/python benchmarks/run.py $(BENCH)
 
-test: $(VENV)/.test,openvino,formats,spacy,presidio
+test: $(VENV)/.test_all
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
-# The same tests on the oldest supported versions, without the extras of `make test`.
+# The same tests on the oldest supported versions of the core packages.
 test-oldest:
 	$(MAKE) .venv-oldest/.test VENV=.venv-oldest CONSTRAINTS=.ci/constraints-oldest.txt
 	.venv-oldest/bin/python -m pytest -n auto --dist worksteal

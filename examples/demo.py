@@ -28,6 +28,7 @@ from irti_custom import (
     MaskedSeqProcessor,
     label_frequencies,
     make_compute_metrics,
+    write_report,
 )
 
 
@@ -117,7 +118,10 @@ def main() -> None:
         of_kind = [row for row in test if any(kind in one["labels"] for one in row["fields"])]
         for record in of_kind[len(of_kind) // 2 :][:1]:  # the one of middle length, right or wrong
             print_record(record, tagger({"fields": fields_of(record)}))
+    report = f"{training.output_dir}/report.html"
+    write_report(training.output_dir, test, report, train=train, data="generated records")
     print(f"\nModel, tokenizer and test_results.json lie in {training.output_dir}")
+    print(f"To look at: {report}")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from irti_custom import (
     get_lora_model,
     label_frequencies,
     make_compute_metrics,
+    write_report,
 )
 from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 
@@ -45,6 +46,7 @@ class ScriptArguments(DataArguments):
     # Labels that exclude each other, as JSON: {"kind": ["person", "place"]}.
     groups: str = "{}"
     lora: bool = False  # train adapters of rank 8 and the head; wants a higher --learning_rate
+    report: bool = False  # write report.html beside the model; needs the extra `report`
 
 
 def main() -> None:
@@ -120,6 +122,10 @@ def main() -> None:
     trainer.save_model()
     trainer.save_metrics("test", results, combined=False)
     trainer.log_metrics("test", results)
+    if script.report:
+        path = f"{training.output_dir}/report.html"
+        write_report(training.output_dir, data["test"], path, train=data["train"])
+        print(f"The report is {path}")
 
 
 if __name__ == "__main__":

@@ -78,13 +78,15 @@ def test_finetune_trains_saves_and_reports(task, labels, tmp_path):
 def test_finetune_with_lora_leaves_an_adapter_that_loads(tmp_path):
     file = write_texts(tmp_path / "texts.jsonl", [["a"], ["b"], ["a"]])
     flags = ["--train_file", file, "--validation_file", file, "--test_file", file, "--lora"]
-    flags += ["--read", "marker"]
+    pytest.importorskip("matplotlib", reason="needs the extra `report`")
+    flags += ["--read", "marker", "--report"]
     base, out = save_base(tmp_path / "base"), tmp_path / "out"
     flags += ["--task", "multiclass", "--model_name_or_path", base, "--output_dir", str(out)]
     run("finetune.py", tmp_path, *flags, *FAST)
     assert json.loads((out / "test_results.json").read_text())["trained_share"] < 0.5
     model = AutoModelForMaskedSeqModeling.from_pretrained(out)
     assert model.config.id2label == {0: "a", 1: "b"}
+    assert json.loads((out / "report.json").read_text())["model"]["name"] == "out"
     words = MaskedSeqProcessor.from_pretrained(out)
     assert len(model.get_input_embeddings().weight) > max(words.new_tokens)
 
@@ -115,7 +117,8 @@ def test_demo_trains_and_prints_scores_beside_baselines(tmp_path):
     )
     for part in ("lookup baseline", "person_name", "sensitive", "micro", str(out)):
         assert part in printed
-    assert (out / "model.safetensors").exists()
+    assert f"To look at: {out}/report.html" in printed
+    assert {"model.safetensors", "report.html", "report.json"} <= {p.name for p in out.iterdir()}
 
 
 def test_demo_data_is_the_same_each_time_and_its_test_is_unlike_its_training():
