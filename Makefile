@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 bench: $(VENV)/.bench
 	$(VENV)/bin/python benchmarks/run.py $(BENCH)
 
-test: $(VENV)/.test_all
+test: $(VENV)/.test-all
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
