@@ -29,7 +29,7 @@ def look_up(
     train_sets: Sequence[LabelSet],
     strings: Iterable[Sequence[str]],
 ) -> list[frozenset[str]]:
-    """Predict from training positions with the same strings in lower case, else the most frequent set.
+    """Predict from training positions with the same lower-cased strings, or the most frequent set.
 
     A string that training has votes with all of its positions. Predicted are the labels of at least
     half of the votes and always the most frequent one (of equals, the first in the alphabet); only
