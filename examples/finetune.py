@@ -39,12 +39,8 @@ class ScriptArguments(DataArguments):
     max_length: int = 512
     on_overflow: str = "window"  # or "error", "drop"
     trust_remote_code: bool = False
-    # "f1", "micro_f1" or "no"; by default no for multiclass, which would reject positions.
-    tune_thresholds: str = field(
-        default="auto", metadata={"choices": ["auto", "no", "f1", "micro_f1"]}
-    )
-    # Labels that exclude each other, as JSON: {"kind": ["person", "place"]}.
-    groups: str = "{}"
+    tune_thresholds: str = "auto"  # or "f1", "micro_f1", "no", the default for multiclass
+    groups: str = "{}"  # labels that exclude each other, as JSON: {"kind": ["person", "place"]}
     lora: bool = False  # train adapters of rank 8 and the head; wants a higher --learning_rate
     report: bool = False  # write report.html beside the model; needs the extra `report`
 
@@ -53,8 +49,9 @@ def main() -> None:
     # 1. Settings. These defaults are the recipe; each is also a flag.
     recipe = {"output_dir": "out/finetune", "learning_rate": 2e-4, "num_train_epochs": 5}
     script, training = parse_arguments(ScriptArguments, **recipe)
-    if script.tune_thresholds == "auto":
-        script.tune_thresholds = {"multiclass": "no"}.get(script.task, "micro_f1")
+    objective = {"auto": "micro_f1", "no": None}.get(script.tune_thresholds, script.tune_thresholds)
+    if script.task == "multiclass" and script.tune_thresholds == "auto":
+        objective = None  # a threshold would reject positions
 
     # 2. Data.
     data = read_parts(script)
@@ -74,8 +71,8 @@ def main() -> None:
         labels = [[span["labels"] for span in spans] for spans in batch["spans"]]
         return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
 
-    columns = data.column_names["train"]
-    rows = data.map(encode, batched=True, with_indices=True, remove_columns=columns)
+    old = data.column_names["train"]
+    rows = data.map(encode, batched=True, with_indices=True, remove_columns=old)
     print({name: processor.stats(split) for name, split in rows.items()})
 
     # 3. Model.
@@ -89,8 +86,8 @@ def main() -> None:
     texts = {name: name.replace("_", " ").lower().strip() or name for name in label2id}
     processor.prepare_model(model, label_texts=texts)
     if script.task == "multilabel":  # rare labels start rare; classes do best from equal shares
-        labels = rows["train"]["labels"]
-        model.set_label_prior(label_frequencies(labels, script.task, len(label2id)))
+        frequencies = label_frequencies(rows["train"]["labels"], script.task, len(label2id))
+        model.set_label_prior(frequencies)
     if script.lora:
         model = get_lora_model(model, r=8, new_tokens=processor.new_tokens)
 
@@ -106,16 +103,16 @@ def main() -> None:
         compute_metrics=make_compute_metrics(script.task, **names_and_groups),
         processing_class=processor,
     )
-    if script.tune_thresholds != "no":  # on the validation set, at the end; saved with the model
-        trainer.add_callback(ThresholdTuningCallback(trainer, objective=script.tune_thresholds))
+    # On validation data, at the end; both are saved with the model.
+    tuning = ThresholdTuningCallback(trainer, objective=objective, fit_temperature=True)
+    trainer.add_callback(tuning)
     trainer.train()
 
     # 5. Test score beside two baselines, saved with the model.
     logits, labels, results = trainer.predict(rows["test"])
-    if script.tune_thresholds != "no":
-        thresholds = config.thresholds
-        tuned = make_compute_metrics(script.task, thresholds=thresholds, **names_and_groups)
-        results.update({f"test_tuned_{k}": v for k, v in tuned((logits, labels)).items()})
+    tuned = {"thresholds": config.thresholds, "temperature": config.temperature}
+    measure = make_compute_metrics(script.task, **names_and_groups, **tuned)
+    results.update({f"test_tuned_{k}": v for k, v in measure((logits, labels)).items()})
     results.update(baseline_scores(data["train"], data["test"]))
     results.update({f"test_{name}": n for name, n in processor.stats(rows["test"]).items()})
     results["trained_share"] = model.num_parameters(only_trainable=True) / model.num_parameters()
