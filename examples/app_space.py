@@ -31,9 +31,11 @@ def write_space(folder: str, model: str, package: str) -> None:
         package: what pip installs this package from; "" for the release of this version.
 
     Raises:
-        FileExistsError: `folder` is there.
+        SystemExit: no model, or `folder` is there.
     """
     space, named = Path(folder), "model" if Path(model).is_dir() else model
+    if not model or space.exists():
+        raise SystemExit(f"--write_space {folder} must be a new folder, and --model be given.")
     space.mkdir(parents=True)
     if Path(model).is_dir():
         unused = shutil.ignore_patterns("checkpoint-*", "runs", "training_args.bin", ".*")

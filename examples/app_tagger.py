@@ -6,7 +6,9 @@ text or table -> positions -> scores of all labels -> labels above a threshold -
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +20,10 @@ import torch
 from label_table import names_and_scores, read_table
 
 from irti_custom import MaskedSeqClassificationPipeline, write_records
-from irti_custom.inference.predictions import AnswerWriter
 from irti_custom.processing.fields import frame_records
 
-MAX_CHARACTERS, MAX_CELLS, ROWS_SHOWN = 20_000, 5_000, 200
-PATTERN_SECONDS = 1.0
+MAX_CHARACTERS, MAX_CELLS, MAX_DEPTH, ROWS_SHOWN = 20_000, 5_000, 20, 200
+PATTERN_SECONDS, FILE_SECONDS = 1.0, 3600.0
 WORD = r"[\w\p{M}]+([^\w\s][\w\p{M}]+)*"  # with the marks that combine with letters
 EXAMPLE_TABLE = "name,city,contact\nAnn Lee,Rome,ann@example.org\nBob O'Neil,,+1 555 0100\n"
 CharSpans = list[tuple[int, int]]
@@ -49,7 +50,7 @@ def read_marks(text: str) -> tuple[str, CharSpans]:
     """Read spans marked with double brackets, which may nest.
 
     Raises:
-        ValueError: a bracket without its other half.
+        ValueError: a bracket without its other half, or marks that nest too deeply to be drawn.
 
     Example:
         >>> read_marks("[[[[Paris]] office]] of Acme")
@@ -59,6 +60,8 @@ def read_marks(text: str) -> tuple[str, CharSpans]:
     for part in re.split(r"(\[\[|\]\])", text):
         if part == "[[":
             starts.append(len(plain))
+            if len(starts) > MAX_DEPTH:
+                raise ValueError(f"Marks may nest {MAX_DEPTH} deep, got more at {len(plain)}.")
         elif part == "]]" and not starts:
             raise ValueError(f"Each ]] must close a [[, got one too many after {plain[-40:]!r}.")
         elif part == "]]":
@@ -134,6 +137,7 @@ class Tagger:
         self.title = Path(model).name
         self.summary = f"{len(self.names)} labels, {self.config.task}"
         self.ways = dict(WAYS)
+        self.files = tempfile.TemporaryDirectory(prefix="irti-app-")  # until the process ends
         if spacy:
             import spacy as spacy_library
 
@@ -190,12 +194,7 @@ class Tagger:
 
     def decide(self, scored: Scored, threshold: float | None) -> list[list[html.Labels]]:
         """List the labels of each position, by one threshold or, for None, by the model's own."""
-        writer = AnswerWriter(
-            self.names,
-            self.config.task,
-            self.config.thresholds if threshold is None else threshold,
-            groups=self.config.group_ids,
-        )
+        writer = self.pipe.writer(thresholds=threshold)
         found = map(names_and_scores, writer.write(scored.logits))
         labels = iter(list(zip(*next(found))) if read else None for read in scored.is_read)
         return [[next(labels) for _ in one] for one in scored.answers]
@@ -211,13 +210,20 @@ class Tagger:
         every = [labels for answer, labels in positions if answer["word"] is not None]
         title = f"{len(every):,} {scored.unit}{'s' * (len(every) != 1)}"
         counts = html.counts_html(title, every, self.colors)
-        folder = Path(tempfile.mkdtemp(prefix="irti-app-"))
+        folder = self._new_folder()
         if isinstance(scored.source, str):
             spans = [(answer["start"], answer["end"], labels) for answer, labels in positions]
             path = write_text(scored.source, spans, folder)
             return counts + html.text_html(scored.source, spans, self.colors), path
         path = write_table(scored.source, decided, scored.unit, folder)
         return counts + self._table(scored.source, decided, scored.unit), path
+
+    def _new_folder(self) -> Path:
+        """Make a folder for a file, and remove those that a browser has had an hour to fetch."""
+        for old in Path(self.files.name).iterdir():
+            if time.time() - old.stat().st_mtime > FILE_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=self.files.name))
 
     def _table(self, frame: pd.DataFrame, decided: list[list[html.Labels]], unit: str) -> str:
         nothing: list[html.Labels] = [[] for _ in frame.columns]

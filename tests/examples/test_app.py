@@ -85,7 +85,7 @@ def test_decisions_are_those_of_the_pipeline(threshold, tagger, model):
 
 def test_moving_the_threshold_does_not_score_again(tagger, monkeypatch):
     scored = tagger.score_text(TEXT, MARKED, "")
-    monkeypatch.setattr(tagger, "pipe", None)
+    monkeypatch.setattr(tagger.pipe, "_logits", None)
     few, many = (tagger.show(scored, threshold)[0] for threshold in (1.0, 0.0))
     assert few.count('class="chip"') < many.count('class="chip"')
 
@@ -102,6 +102,7 @@ def test_examples_in_docstrings_run(module):
         ("", "every word", "", "must have a span to label, got none"),
         ("[[Ann", MARKED, "", "must be closed by ]], got 'Ann'"),
         ("Ann]]", MARKED, "", "must close a [[, got one too many after 'Ann'"),
+        ("[[" * 21 + "Ann" + "]]" * 21, MARKED, "", "may nest 20 deep"),
         ("Ann [[]]", MARKED, "", "Span 0 of example 0 must have 0 <= start < end"),
         ("Ann", "what a pattern matches", "(", "must be a regular expression, got missing )"),
         ("Ann", "what a pattern matches", "", "must match a character at least"),
@@ -283,6 +284,14 @@ def test_a_text_is_downloaded_as_a_record(tagger):
     assert found == tagger.decide(scored, 0.4)[0]
 
 
+def test_files_are_kept_for_an_hour(one_tagger):
+    scored = one_tagger.score_text(TEXT, MARKED, "")
+    old, new = (Path(one_tagger.show(scored, threshold)[1]) for threshold in (0.1, 0.2))
+    os.utime(old.parent, (0, 0))
+    newest = Path(one_tagger.show(scored, 0.3)[1])
+    assert [path.exists() for path in (old, new, newest)] == [False, True, True]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -401,6 +410,17 @@ def test_a_space_is_written_whole(space, tmp_path_factory):
     assert f"sdk_version: {gradio.__version__}" in (folder / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("folder", "model"), [("new", ""), (".", "me/model")])
+def test_a_space_needs_a_model_and_a_new_folder(folder, model, tmp_path, monkeypatch):
+    pytest.importorskip("gradio", reason="needs the extra app")
+    from app_space import write_space
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"must be a new folder, and --model be given"):
+        write_space(folder, model, "")
+    assert list(tmp_path.iterdir()) == []
+
+
 @widths
 def test_a_text_is_labelled_and_the_threshold_moves(page, tmp_path):
     answer = page.locator(".answer.block:visible")
@@ -437,9 +457,9 @@ def test_what_is_selected_is_marked_and_text_is_text(page):
     for _ in range(4):
         area.press("Shift+ArrowLeft")
     marked = "😀 ${1+1} <b>dog</b> [[Rome]]"
-    page.wait_for_timeout(500)  # the selection is on its way
-    page.get_by_role("button", name="Mark the selection").click()
-    page.wait_for_function("text => document.querySelector('textarea').value === text", arg=marked)
+    while area.input_value() != marked:  # the page may not know the selection yet
+        page.get_by_role("button", name="Mark the selection").click()
+        page.wait_for_timeout(500)
     classify(page)
     answer = page.locator(".answer.block:visible .labelled")
     answer.wait_for()
