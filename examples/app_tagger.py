@@ -20,6 +20,7 @@ import torch
 from label_table import names_and_scores, read_table
 
 from irti_custom import MaskedSeqClassificationPipeline, write_records
+from irti_custom.inference.predictions import AnswerWriter
 from irti_custom.processing.fields import frame_records
 
 MAX_CHARACTERS, MAX_CELLS, MAX_DEPTH, ROWS_SHOWN = 20_000, 5_000, 20, 200
@@ -194,7 +195,11 @@ class Tagger:
 
     def decide(self, scored: Scored, threshold: float | None) -> list[list[html.Labels]]:
         """List the labels of each position, by one threshold or, for None, by the model's own."""
-        writer = self.pipe.writer(thresholds=threshold)
+        thresholds = self.config.thresholds if threshold is None else threshold
+        # Without the temperature, which the scores have been through.
+        writer = AnswerWriter(
+            self.names, self.config.task, thresholds, groups=self.config.group_ids
+        )
         found = map(names_and_scores, writer.write(scored.logits))
         labels = iter(list(zip(*next(found))) if read else None for read in scored.is_read)
         return [[next(labels) for _ in one] for one in scored.answers]

@@ -34,7 +34,8 @@ MARKED = "spans [[marked]] like this"
 def save_grouped(folder: Path) -> str:
     names = dict(enumerate("abcd"))
     groups = {"kind": ["a", "b", "c"]}
-    model = tiny_model("bert", num_labels=4, id2label=names, groups=groups, thresholds=0.02)
+    settings = {"groups": groups, "thresholds": 0.02, "temperature": 2.0}
+    model = tiny_model("bert", num_labels=4, id2label=names, **settings)
     model.save_pretrained(folder)
     label2id = {name: index for index, name in names.items()}
     MaskedSeqProcessor(word_tokenizer(), max_length=32, label2id=label2id).save_pretrained(folder)
@@ -85,7 +86,7 @@ def test_decisions_are_those_of_the_pipeline(threshold, tagger, model):
 
 def test_moving_the_threshold_does_not_score_again(tagger, monkeypatch):
     scored = tagger.score_text(TEXT, MARKED, "")
-    monkeypatch.setattr(tagger.pipe, "_logits", None)
+    monkeypatch.setattr(tagger.pipe, "score", None)
     few, many = (tagger.show(scored, threshold)[0] for threshold in (1.0, 0.0))
     assert few.count('class="chip"') < many.count('class="chip"')
 
