@@ -38,7 +38,8 @@ class ScriptArguments(DataArguments):
 
 def main() -> None:
     # 1. Settings. These defaults are the recipe; each is also a flag.
-    recipe = {"output_dir": "out/columns", "learning_rate": 2e-4, "num_train_epochs": 2}
+    recipe = {"output_dir": "out/columns", "learning_rate": 2e-4, "num_train_epochs": 5}
+    recipe |= {"per_device_train_batch_size": 8}
     script, training = parse_arguments(ScriptArguments, **recipe)
 
     # 2. Data.

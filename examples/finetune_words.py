@@ -9,17 +9,19 @@ word are its labels. "O" says that it has none, or with --task multiclass it is 
 
     Ann     person    new
     saw     O         O
+
+WNUT-17 as BIO, --num_train_epochs 1, seed 42: F1 of entities .351 after 130 seconds of one core;
+`stock_words.py`, for one tag per word: .378 after 107.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from baselines import label_sets, score_table
 from training_data import DataArguments, default_encoder, parse_arguments, read_parts
 from transformers import AutoTokenizer, Trainer
-from word_tags import entity_f1, prepare_words
+from word_tags import best_tag, entity_f1, prepare_words
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
@@ -29,6 +31,7 @@ from irti_custom import (
     label_frequencies,
     make_compute_metrics,
 )
+from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 from irti_custom.formats.tag_schemes import parse
 
 
@@ -39,11 +42,6 @@ class ScriptArguments(DataArguments):
     task: str = field(default="multilabel", metadata={"choices": ["multilabel", "multiclass"]})
     read: str = "start_end"  # a word's first and last token; or "start", "end", "mask", "marker"
     max_length: int = 256
-
-
-def best_tag(answer: Any) -> str:
-    """Return the most probable tag of a word, if it is predicted, else "O"."""
-    return (answer.get("labels") or [answer])[0].get("label") or "O"
 
 
 def main() -> None:
@@ -96,13 +94,15 @@ def main() -> None:
         compute_metrics=make_compute_metrics(script.task, id2label=model.config.id2label),
         processing_class=processor,
     )
+    if script.task == "multilabel":  # on validation data, at the end; saved with the model
+        trainer.add_callback(ThresholdTuningCallback(trainer, objective="micro_f1"))
     trainer.train()
     trainer.save_model()
 
     # 5. Test scores beside two baselines, and of entities, where the tags are BIO.
     logits, labels, _ = trainer.predict(rows["test"])
-    measure = make_compute_metrics(script.task, id2label=model.config.id2label, per_label=True)
-    metrics = measure((logits, labels))
+    decided = {"id2label": model.config.id2label, "thresholds": model.config.thresholds}
+    metrics = make_compute_metrics(script.task, **decided, per_label=True)((logits, labels))
     print(f"\n{score_table(metrics, label2id, data['train'], data['test'])}")
     if len(columns) == 1 and all(parse(name) for name in label2id):
         tagger = MaskedSeqClassificationPipeline(model, processor, batch_size=64)

@@ -37,6 +37,11 @@ def entity_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
     return 2 * hits / total if total else 0.0
 
 
+def best_tag(answer: Any) -> str:
+    """Return the most probable tag of a word, if it is predicted, else "O"."""
+    return (answer.get("labels") or [answer])[0].get("label") or "O"
+
+
 def prepare_words(record: dict, tokenizer: Any, outside: str | None = None) -> dict:
     """Leave out words that the tokenizer drops, such as a lone control character, and count them.
 
