@@ -7,6 +7,7 @@ label texts  ->  rows of the last layer that start from how the model reads the 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -123,6 +124,7 @@ def _start_labels(
     model: AutoModelForMaskedSeqModeling, settings: RowSettings, texts: Sequence[str]
 ) -> None:
     """Start the last layer: a label scores high where a position looks like the label's text."""
+    settings = copy.copy(settings)  # which knows nothing of the rows made before: texts are spans
     collate = DataCollatorForMaskedSeq(settings)
     vectors: list[torch.Tensor] = []
     device, training = next(model.parameters()).device, model.training

@@ -148,6 +148,16 @@ def test_a_label_starts_from_what_the_head_makes_of_its_text(read):
         torch.testing.assert_close(row, apart / apart.norm() * length, rtol=1e-3, atol=1e-4)
 
 
+def test_label_texts_after_tables_warn_of_nothing(caplog):
+    label2id = {name: index for index, name in enumerate("abcd")}
+    processor = MaskedSeqProcessor(make_tokenizer("wordpiece"), label2id=label2id)
+    processor.encode_tables([{"columns": [{"header": "city", "values": ["Rome"]}]}], [[["a"]]])
+    model = new_model(len(processor.tokenizer), label2id=label2id)
+    processor.prepare_model(model, label_texts={"a": "Ann", "b": "lives", "c": "in", "d": "Rome"})
+    assert not caplog.records
+    assert processor.trained_on == ["columns"]
+
+
 def test_label_texts_that_do_not_fit_are_refused(tmp_path):
     tokenizer = make_tokenizer("wordpiece")
     processor = MaskedSeqProcessor(tokenizer)
