@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own convention)
 
 from .labels import IGNORE_INDEX, Thresholds, as_floats, default_thresholds, in_order
-from .losses import at_least_float32, columns, with_columns, with_none
 
 Temperature = Thresholds  # one or one per label, in the same forms
 TEMPERATURES = (1e-3, 1e3)
@@ -180,6 +179,33 @@ def decide(
     limit = torch.tensor(thresholds, dtype=scores.dtype)
     sure = scores.amax(-1) >= limit.to(scores.device, non_blocking=True)
     return torch.where(sure, ids, IGNORE_INDEX)
+
+
+def at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+    """Return logits in float32 or better."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def columns(values: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
+    """Pick the columns of some labels from ``(..., L)``, without waiting for the device."""
+    return values.index_select(-1, _index(ids, values.device))
+
+
+def with_columns(values: torch.Tensor, ids: Sequence[int], new: torch.Tensor) -> torch.Tensor:
+    """Return the values with other columns for some labels, without waiting for the device."""
+    return values.index_copy(-1, _index(ids, values.device), new)
+
+
+def _index(ids: Sequence[int], device: torch.device) -> torch.Tensor:
+    return torch.tensor(ids, dtype=torch.long).to(device, non_blocking=True)
+
+
+def with_none(scores: torch.Tensor) -> torch.Tensor:
+    """Append the score of "none" to those of a group's labels: 0, ``(..., G + 1)``.
+
+    Of a single label, the softmax is then its sigmoid.
+    """
+    return F.pad(scores, (0, 1))
 
 
 def check_temperature(

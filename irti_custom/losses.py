@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own convention)
 
+from .decisions import at_least_float32, columns, with_none
 from .labels import IGNORE_INDEX
 
 _RAREST = 1e-3  # how often "none of a group" is expected at least
@@ -100,28 +101,6 @@ def _group_loss(
     if weight is not None:
         losses = losses * (1 - held + (targets * weight).sum(-1))
     return torch.where(keep.any(-1), losses, 0.0).sum()
-
-
-def columns(values: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
-    """Pick the columns of some labels from ``(..., L)``, without waiting for the device."""
-    return values.index_select(-1, _index(ids, values.device))
-
-
-def with_columns(values: torch.Tensor, ids: Sequence[int], new: torch.Tensor) -> torch.Tensor:
-    """Return the values with other columns for some labels, without waiting for the device."""
-    return values.index_copy(-1, _index(ids, values.device), new)
-
-
-def _index(ids: Sequence[int], device: torch.device) -> torch.Tensor:
-    return torch.tensor(ids, dtype=torch.long).to(device, non_blocking=True)
-
-
-def with_none(scores: torch.Tensor) -> torch.Tensor:
-    """Append the score of "none" to those of a group's labels: 0, ``(..., G + 1)``.
-
-    Of a single label, the softmax is then its sigmoid.
-    """
-    return F.pad(scores, (0, 1))
 
 
 def multiclass_loss(
@@ -220,8 +199,3 @@ def best_constant(
 def _power(missed: torch.Tensor, gamma: float) -> torch.Tensor:
     # Away from 0, where a gamma below 1 has an infinite slope.
     return missed.clamp(min=torch.finfo(missed.dtype).tiny) ** gamma
-
-
-def at_least_float32(logits: torch.Tensor) -> torch.Tensor:
-    """Return logits in float32 or better."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -136,6 +136,8 @@ def test_what_travels_with_a_checkpoint():
     )
     # Transformers 4 copies from a folder no more than what the file itself names.
     assert IMPORTS["modeling_custom"] == copied
+    config = IMPORTS["configuration_custom"]
+    assert set().union(*(IMPORTS[name] for name in config)) <= config
 
 
 def test_public_names_are_there_and_once():
