@@ -453,14 +453,18 @@ def test_a_text_is_labelled_and_the_threshold_moves(page, tmp_path):
 @pytest.mark.parametrize("page", [1280], indirect=True)
 def test_what_is_selected_is_marked_and_text_is_text(page):
     area = page.get_by_label("Text", exact=True)
-    area.fill("")
-    area.type("😀 ${1+1} <b>dog</b> Rome")
-    for _ in range(4):
-        area.press("Shift+ArrowLeft")
     marked = "😀 ${1+1} <b>dog</b> [[Rome]]"
-    while area.input_value() != marked:  # the page may not know the selection yet
+    for _ in range(20):  # the page may not know text and selection yet
+        area.fill("😀 ${1+1} <b>dog</b> Rome")
+        area.press("End")
+        for _ in range(4):
+            area.press("Shift+ArrowLeft")
+        page.wait_for_timeout(500)
         page.get_by_role("button", name="Mark the selection").click()
         page.wait_for_timeout(500)
+        if area.input_value() == marked:
+            break
+    assert area.input_value() == marked
     classify(page)
     answer = page.locator(".answer.block:visible .labelled")
     answer.wait_for()
