@@ -16,8 +16,9 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from suspects import draw_folds, label_names, predict_in_order, rank_labels, write_suspects
-from transformers import AutoTokenizer, HfArgumentParser, Trainer, TrainingArguments, set_seed
+from suspects import label_names, predict_in_order, rank_labels, write_suspects
+from training_data import default_encoder, parse_arguments
+from transformers import AutoTokenizer, Trainer, set_seed
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
@@ -26,13 +27,14 @@ from irti_custom import (
     label_frequencies,
     read_records,
 )
+from irti_custom.evaluation.splits import SENTENCE_ID, draw_folds
 
 
 @dataclass
 class ScriptArguments:
     file: str
     format: str = "auto"
-    model_name_or_path: str = "sentence-transformers/all-MiniLM-L6-v2"
+    model_name_or_path: str = field(default_factory=default_encoder)
     task: str = field(default="multilabel", metadata={"choices": ["multilabel", "multiclass"]})
     read: str = "start_end"
     max_length: int = 512
@@ -40,21 +42,15 @@ class ScriptArguments:
     trust_remote_code: bool = False
     groups: str = "{}"  # labels that exclude each other, as JSON: {"kind": ["person", "place"]}
     folds: int = 3
+    document_id: str = SENTENCE_ID  # which part of a record's id names its document
     share: float = 0.1  # of the positions, those whose labels fit worst, to be written
 
 
 def main() -> None:
     # 1. Settings. These defaults are the recipe; each is also a flag.
-    parser = HfArgumentParser((ScriptArguments, TrainingArguments))
-    # Rows of similar length share a batch. The option's name changed with Transformers 5.
-    new = "train_sampling_strategy" in TrainingArguments.__dataclass_fields__
-    grouped = {"train_sampling_strategy": "group_by_length"} if new else {"group_by_length": True}
-    parser.set_defaults(
-        output_dir="out/label_errors", learning_rate=2e-4, num_train_epochs=3, **grouped
-    )
-    parser.set_defaults(per_device_train_batch_size=16, per_device_eval_batch_size=64)
-    parser.set_defaults(warmup_steps=50, logging_steps=50, save_strategy="no", report_to="none")
-    script, training = parser.parse_args_into_dataclasses()
+    recipe = {"output_dir": "out/label_errors", "learning_rate": 2e-4, "num_train_epochs": 3}
+    recipe |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    script, training = parse_arguments(ScriptArguments, **recipe)
     if not 0 < script.share <= 1:
         raise SystemExit(f"--share must be above 0 and at most 1, got {script.share}.")
 
@@ -62,7 +58,7 @@ def main() -> None:
     data = read_records(script.file, script.format)
     records = list(data)
     names = label_names(records)
-    folds = draw_folds(records, script.folds, training.seed)
+    folds = draw_folds(records, script.folds, script.document_id, training.seed)
     code = {"trust_remote_code": script.trust_remote_code}
     processor = MaskedSeqProcessor(
         AutoTokenizer.from_pretrained(script.model_name_or_path, **code),

@@ -3,13 +3,12 @@
     records, logits per span  ──▶  rank_labels (cleanlab)  ──▶  write_suspects: JSON lines, tasks
 
 Records are those of `read_records`. The logits must come from models that did not train on the
-same texts: `draw_folds` keeps these together.
+same texts.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,10 +17,9 @@ import numpy as np
 import torch
 from cleanlab.multilabel_classification import get_label_quality_scores as quality_of_sets
 from cleanlab.rank import get_label_quality_scores as quality_of_classes
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from irti_custom import write_records
+from irti_custom.evaluation.splits import count_labels
 from irti_custom.formats.files import as_line, writing
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
     from irti_custom import AutoModelForMaskedSeqModeling
-
-logger = logging.getLogger(__name__)
 
 CONTEXT = 40  # characters on each side of a span
 
@@ -65,51 +61,10 @@ def label_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     if not all("spans" in record for record in records):
         raise ValueError("The records must be texts with spans, got tables.")
-    names = sorted(set().union(*map(_labels_in, records)))
+    names = sorted(count_labels(records))
     if len(names) < 2:
         raise ValueError(f"The records must have at least two labels, got {names}.")
     return names
-
-
-def draw_folds(records: Sequence[Mapping[str, Any]], folds: int, seed: int) -> np.ndarray:
-    """Draw a fold for each record; those that share an id or a text share the fold.
-
-    A label that occurs in one fold only is logged: the model for that fold does not know it.
-
-    Raises:
-        ValueError: fewer texts than folds.
-
-    Example:
-        >>> ids, texts = ["a", "a", "b", "c"], ["Ann", "Rome", "Rome", "Ulm"]
-        >>> records = [{"id": id, "text": text, "spans": []} for id, text in zip(ids, texts)]
-        >>> draw_folds(records, folds=2, seed=0)
-        array([0, 0, 0, 1])
-    """
-    size = len(records)
-    columns = (np.array([r[name] for r in records], dtype=object) for name in ("id", "text"))
-    by_id, by_text = (np.unique(column, return_inverse=True)[1] for column in columns)
-    links = coo_matrix((np.ones(size), (by_id, size + by_text)), shape=(2 * size, 2 * size))
-    _, documents = np.unique(connected_components(links)[1][by_id], return_inverse=True)
-    count = int(documents.max()) + 1
-    if not 2 <= folds <= count:
-        raise ValueError(
-            "`folds` must be at least 2 and at most the number of texts that differ, "
-            f"{count}, got {folds}."
-        )
-    drawn = np.random.default_rng(seed).permutation(count)[documents] % folds
-    for fold in range(folds):
-        inside: set[str] = set()
-        outside: set[str] = set()
-        for record, of_record in zip(records, drawn):
-            (inside if of_record == fold else outside).update(_labels_in(record))
-        if inside - outside:
-            logger.warning(
-                "Only fold %d has the label(s) %s. Its model does not know them, and they look "
-                "wrong. More folds may help.",
-                fold,
-                sorted(inside - outside),
-            )
-    return drawn
 
 
 def predict_in_order(trainer: Trainer, rows: Dataset) -> Iterable[np.ndarray]:
@@ -117,10 +72,6 @@ def predict_in_order(trainer: Trainer, rows: Dataset) -> Iterable[np.ndarray]:
     trainer.args.train_sampling_strategy = "random"  # in Transformers 5
     trainer.args.group_by_length = False  # in Transformers 4
     return trainer.predict(rows).predictions
-
-
-def _labels_in(record: Mapping[str, Any]) -> set[str]:
-    return {name for span in record["spans"] for name in span["labels"] or ()}
 
 
 def rank_labels(

@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 logger = logging.getLogger(__name__)
 
 SENTENCE_ID = r"(.+)[.-]\d+"
@@ -81,6 +83,61 @@ def split_records(
                 *(name, len(split[name]), total, share, facts),
             )
     return split
+
+
+def draw_folds(
+    records: Sequence[Mapping[str, Any]],
+    folds: int,
+    document_id: str = SENTENCE_ID,
+    seed: int = 0,
+) -> np.ndarray:
+    """Draw a fold for each record, with as many documents in each.
+
+    A label that occurs in one fold only is logged: a model for that fold, which trains on the
+    others, does not know it.
+
+    Args:
+        records: as for `split_records`, as are the documents they make.
+        folds: how many.
+        document_id: as for `split_records`.
+        seed: of the draw.
+
+    Returns:
+        ``(N,)``, numbers of folds from 0.
+
+    Raises:
+        ValueError: fewer documents than folds, or what `split_records` refuses.
+
+    Example:
+        >>> ids, texts = ["a", "a", "b", "c"], ["Ann", "Rome", "Rome", "Ulm"]
+        >>> records = [{"id": id, "text": text, "spans": []} for id, text in zip(ids, texts)]
+        >>> draw_folds(records, folds=2).tolist()
+        [0, 0, 0, 1]
+    """
+    # By their ids, so that the order of the records does not matter.
+    groups = sorted(
+        _documents(records, document_id), key=lambda group: min(str(r.get("id")) for _, r in group)
+    )
+    if not 2 <= folds <= len(groups):
+        raise ValueError(
+            f"`folds` must be at least 2 and at most the number of documents, {len(groups)}, got "
+            f"{folds}. Pass document_id='(.*)' where each id is a document."
+        )
+    drawn = np.zeros(len(records), dtype=np.int64)
+    for group, number in zip(groups, np.random.default_rng(seed).permutation(len(groups))):
+        drawn[[index for index, _ in group]] = number % folds
+    labels = [set(_labels(record)) for record in records]
+    for fold in range(folds):
+        inside = set().union(*(labels[index] for index in np.flatnonzero(drawn == fold)))
+        outside = set().union(*(labels[index] for index in np.flatnonzero(drawn != fold)))
+        if inside - outside:
+            logger.warning(
+                "Only fold %d has the label(s) %s. Its model does not know them, and they look "
+                "wrong. More folds may help.",
+                fold,
+                sorted(inside - outside),
+            )
+    return drawn
 
 
 def stratify(

@@ -320,7 +320,7 @@ class BatchingQueue:
         requests = list(dict.fromkeys(row.request for row in batch))
         try:
             self._score(batch)
-        except Exception as error:
+        except Exception as error:  # of whatever kind: who waits for an answer must get it
             if len(requests) == 1:
                 self._fail(requests[0], error)
                 return
@@ -349,7 +349,7 @@ class BatchingQueue:
     def _finish(self, request: _Request) -> None:
         try:
             answers = list(self._regroup(request))
-        except Exception as error:
+        except Exception as error:  # as in `_answer`
             self._fail(request, error)
         else:
             request.future.set_result(answers[0] if request.is_one else answers)

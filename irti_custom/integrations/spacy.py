@@ -239,7 +239,7 @@ class MaskedSeqClassifier(Pipe):
             done: Iterable[Doc] = docs
             try:
                 self._annotate(docs)
-            except Exception:
+            except Exception:  # spaCy's own loop below hands any kind to the handler
                 done = super().pipe(docs)
             yield from done
 

@@ -13,17 +13,23 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 import torch
 
+from ..export.runtime import OnnxMaskedSeqModel
 from ..formats.records import check_record
-from ..inference.components import ProcessorOrPath
+from ..inference.components import LoadedModel, ProcessorOrPath
 from ..inference.pipeline import MaskedSeqClassificationPipeline
 from ..inference.predictions import Answer, AnswerWriter
 from ..labels import IGNORE_INDEX
 from ..processing.examples import ExampleInput
+
+ModelInput = Union[
+    str, "os.PathLike[str]", LoadedModel, OnnxMaskedSeqModel, MaskedSeqClassificationPipeline
+]
+"""A folder or Hub id, a loaded model, or a pipeline around one."""
 
 
 class Place(NamedTuple):
@@ -85,7 +91,9 @@ class _Logits(AnswerWriter):
         return {"logits": None}
 
 
-def open_pipeline(model: Any, processor: ProcessorOrPath | None) -> MaskedSeqClassificationPipeline:
+def open_pipeline(
+    model: ModelInput, processor: ProcessorOrPath | None
+) -> MaskedSeqClassificationPipeline:
     """Return a pipeline around a model of any kind, or the one that is given.
 
     Raises:

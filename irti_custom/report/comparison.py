@@ -18,7 +18,7 @@ import numpy as np
 
 from .bootstrap import interval, resample
 from .cases import CHANGES
-from .collect import Scored, collect, digest_of, open_pipeline
+from .collect import ModelInput, Scored, collect, digest_of, open_pipeline
 from .measures import MEASURES, count, label_f1, measures, tally
 
 
@@ -29,7 +29,9 @@ class Other(NamedTuple):
     predicted: np.ndarray
 
 
-def other_decisions(compare: Any, scored: Scored, records: Sequence[Mapping[str, Any]]) -> Other:
+def other_decisions(
+    compare: ModelInput, scored: Scored, records: Sequence[Mapping[str, Any]]
+) -> Other:
     """Get the decisions of another model, with labels in the order of this one.
 
     Args:
@@ -128,7 +130,9 @@ def compare_figures(
     }
 
 
-def _difference(value: Any, other: Any, differences: np.ndarray) -> dict[str, float | None]:
+def _difference(
+    value: np.ndarray, other: np.ndarray, differences: np.ndarray
+) -> dict[str, float | None]:
     [found] = interval(differences[:, None])
     low, high = found or (None, None)
     one, two = float(value), float(other)

@@ -23,7 +23,15 @@ from ..inference.pipeline import MaskedSeqClassificationPipeline
 from ..labels import as_integer, check_count
 from .bootstrap import CONFIDENCE
 from .cases import changes_of
-from .collect import Scored, check_records, collect, digest_of, open_pipeline, places_of
+from .collect import (
+    ModelInput,
+    Scored,
+    check_records,
+    collect,
+    digest_of,
+    open_pipeline,
+    places_of,
+)
 from .comparison import compare_figures, other_decisions
 from .figures import (
     Draws,
@@ -43,13 +51,13 @@ Records = Iterable[Mapping[str, Any]]
 
 
 def write_report(
-    model: Any,
+    model: ModelInput,
     records: Records,
     path: str | os.PathLike[str] = "report.html",
     *,
     processor: ProcessorOrPath | None = None,
     train: Records | None = None,
-    compare: Any = None,
+    compare: ModelInput | None = None,
     slices: Sequence[str] = (),
     document: str | None = None,
     data: str | None = None,

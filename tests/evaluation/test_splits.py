@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irti_custom.evaluation.splits import count_labels, split_records, stratify
+from irti_custom.evaluation.splits import count_labels, draw_folds, split_records, stratify
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 SPAN = {"start": 0, "end": 1}
@@ -165,3 +165,41 @@ def test_what_cannot_be_split_says_why(arguments, message):
         split_records(**{"records": records, "shares": SHARES, **arguments})
     split = split_records(records, {"train": 0.6, "test": 0.4}, document_id="(.*)")
     assert len(split["test"]) in (3, 4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_records_with_an_equal_id_or_an_equal_text_share_a_fold(seed):
+    draw = random.Random(seed)
+    records = [record(str(draw.randrange(60)), str(draw.randrange(60))) for _ in range(50)]
+    folds = draw_folds(records, 3, seed=seed).tolist()
+    for one, of_one in zip(records, folds):
+        for other, of_other in zip(records, folds):
+            if one["id"] == other["id"] or one["text"] == other["text"]:
+                assert of_one == of_other
+    assert set(folds) == {0, 1, 2}
+
+
+def test_folds_of_different_texts_are_of_equal_size():
+    folds = draw_folds([record(str(n), str(n)) for n in range(32)], 3)
+    assert sorted(Counter(folds.tolist()).values()) == [10, 11, 11]
+
+
+def test_folds_are_of_whole_documents():
+    records = [record(f"{n // 2}.{n % 2}", str(n)) for n in range(8)]
+    folds = draw_folds(records, 2).tolist()
+    assert folds[::2] == folds[1::2]
+    apart = [draw_folds(records, 2, "(.*)", seed).tolist() for seed in range(9)]
+    assert any(one[::2] != one[1::2] for one in apart)
+
+
+def test_a_label_that_only_one_fold_has_is_logged(caplog):
+    records = [record(str(n), str(n), "common", *(["rare"] if n == 4 else [])) for n in range(9)]
+    fold = draw_folds(records, 3)[4]
+    assert f"Only fold {fold} has the label(s) ['rare']" in caplog.text
+
+
+def test_too_few_documents_for_the_folds_are_refused():
+    with pytest.raises(ValueError, match="the number of documents, 1, got 2"):
+        draw_folds([record("0", "a"), record("1", "a")], 2)
+    with pytest.raises(ValueError, match="the number of documents, 2, got 1"):
+        draw_folds([record("0", "a"), record("1", "b")], 1)

@@ -6,7 +6,6 @@ import doctest
 import importlib
 import json
 import random
-from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -107,34 +106,7 @@ def record(id: int, text: int, *labels: str) -> dict[str, Any]:
     return {"id": f"{id}", "text": f"{text}", "spans": spans}
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_records_with_an_equal_id_or_an_equal_text_share_a_fold(suspects, seed):
-    draw = random.Random(seed)
-    records = [record(draw.randrange(60), draw.randrange(60)) for _ in range(50)]
-    folds = suspects.draw_folds(records, 3, seed).tolist()
-    for one, of_one in zip(records, folds):
-        for other, of_other in zip(records, folds):
-            if one["id"] == other["id"] or one["text"] == other["text"]:
-                assert of_one == of_other
-    assert set(folds) == {0, 1, 2}
-
-
-def test_folds_of_different_texts_are_of_equal_size(suspects):
-    folds = suspects.draw_folds([record(n, n) for n in range(32)], 3, seed=0)
-    assert sorted(Counter(folds.tolist()).values()) == [10, 11, 11]
-
-
-def test_a_label_that_only_one_fold_has_is_logged(suspects, caplog):
-    records = [record(n, n, "common", *(["rare"] if n == 4 else [])) for n in range(9)]
-    fold = suspects.draw_folds(records, 3, seed=0)[4]
-    assert f"Only fold {fold} has the label(s) ['rare']" in caplog.text
-
-
 def test_what_cannot_be_ranked_is_refused(suspects):
-    with pytest.raises(ValueError, match="the number of texts that differ, 1, got 2"):
-        suspects.draw_folds([record(0, 0), record(1, 0)], 2, seed=0)
-    with pytest.raises(ValueError, match="the number of texts that differ, 2, got 1"):
-        suspects.draw_folds([record(0, 0), record(1, 1)], 1, seed=0)
     with pytest.raises(ValueError, match="at least two labels, got \\['a'\\]"):
         suspects.label_names([record(0, 0, "a")])
     with pytest.raises(ValueError, match="got tables"):
