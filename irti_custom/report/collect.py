@@ -25,6 +25,7 @@ from ..inference.pipeline import MaskedSeqClassificationPipeline
 from ..inference.predictions import Answer, AnswerWriter
 from ..labels import IGNORE_INDEX
 from ..processing.examples import ExampleInput
+from ..processing.fields import read_fields
 
 ModelInput = Union[
     str, "os.PathLike[str]", LoadedModel, OnnxMaskedSeqModel, MaskedSeqClassificationPipeline
@@ -158,15 +159,10 @@ def places_of(number: int, record: Mapping[str, Any]) -> Iterator[Place]:
             text = f"{header}: {values}" if header else values
             yield Place(number, index, text, 0, len(header or values), column["labels"])
     else:
-        text, found = "", []
-        for index, field in enumerate(record["fields"]):
-            value = (field["value"] or "").strip()
-            if value:  # a missing one is no position
-                text += " | " if text else ""
-                text += f"{field['name']}: " if field["name"] else ""
-                found.append((index, len(text), len(text) + len(value), field["labels"]))
-                text += value
-        yield from (Place(number, index, text, *rest) for index, *rest in found)
+        fields = read_fields(_example_of(record)["fields"], f"record {number}")
+        text, spans = fields.write(with_names=True)
+        for index, (start, end) in zip(fields.present, spans):  # a missing value is no position
+            yield Place(number, index, text, start, end, record["fields"][index]["labels"])
 
 
 def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str, Any]]) -> Scored:

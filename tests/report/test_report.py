@@ -61,6 +61,22 @@ def test_figures_are_those_of_the_metrics_windows_and_all(task, tmp_path):
     assert report["data"]["positions"] == expected["num_positions"]
 
 
+def test_records_of_fields_are_scored_where_there_is_a_labelled_value(tmp_path):
+    values = [("name", "Ann", ["person"]), ("fax", None, None), (None, " Rome ", ["place"])]
+    values += [("pet", "cat", None)]  # labels that are not known
+    fields = [{"name": name, "value": value, "labels": labels} for name, value, labels in values]
+    report = report_on(save_pair(tmp_path / "model"), [{"id": "a", "fields": fields}], tmp_path)
+    assert (report["data"]["positions"], report["data"]["unlabelled"]) == (2, 1)
+    assert report["positions"]["number"] == [0, 2]
+    assert [[LABELS[i] for i in ids] for ids in report["positions"]["true"]] == [
+        ["person"],
+        ["place"],
+    ]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "name: " in page
+    assert "Rome" in page
+
+
 def test_the_page_is_drawn_from_the_json_alone(tmp_path):
     report = report_on(save_pair(tmp_path / "model"), make_records(10), tmp_path)
     written = json.loads((tmp_path / "report.json").read_text())
