@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from baselines import label_sets, score_table
 from training_data import DataArguments, default_encoder, parse_arguments, read_parts
 from transformers import AutoTokenizer, Trainer
-from word_tags import best_tag, entity_f1, prepare_words
+from word_tags import best_tag, entity_f1, prepare_words, tag_keys
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
@@ -51,7 +51,7 @@ def main() -> None:
     script, training = parse_arguments(ScriptArguments, **recipe)
 
     # 2. Data.
-    columns = [int(one) if one.lstrip("-").isdigit() else one for one in script.tag_columns]
+    columns = tag_keys(script.tag_columns)
     data = read_parts(script, words="all", tag_columns=columns)
     tokenizer = AutoTokenizer.from_pretrained(script.model_name_or_path)
     outside = "O" if script.task == "multilabel" else None

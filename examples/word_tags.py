@@ -16,6 +16,16 @@ from irti_custom.formats.tag_schemes import entities_of
 from irti_custom.formats.words import split
 
 
+def tag_keys(columns: Sequence[str]) -> list[int | str]:
+    """Read flags that name columns of tags: numbers, as in a file of words, or names.
+
+    Example:
+        >>> tag_keys(["-1", "ner_tags"])
+        [-1, 'ner_tags']
+    """
+    return [int(one) if one.lstrip("-").isdigit() else one for one in columns]
+
+
 def entity_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
     """Return the micro F1 of entities: right is one with the right first and last word and label.
 

@@ -73,6 +73,8 @@ FORMATS = {
         json_lines.write,
         (".jsonl",),
         detect_object=json_lines.detect,
+        read_options=("keep",),
+        write_options=("keep",),
         scores=True,
     ),
     "conll": Format(

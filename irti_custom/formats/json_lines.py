@@ -10,18 +10,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .files import as_line, read_objects, writing
-from .records import Record, check_record, check_span
+from .records import Record, check_record, check_span, other_fields
 from .report import Report
 from .words import join
 
 
-def read(path: Path, report: Report) -> Iterator[Record]:
-    """Read records.
+def read(path: Path, report: Report, keep: Sequence[str] = ()) -> Iterator[Record]:
+    """Read records, with the other fields that `keep` names.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -34,7 +34,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         if "words" in item and "text" not in item:
             item = _from_words(item, where)
         with_id = {**item, "id": number if item.get("id") is None else item["id"]}
-        record = check_record(with_id, where)
+        record = check_record(with_id, where) | other_fields(item, keep, where)
         for name in item.keys() - record.keys():
             report.note(f"field {name!r} not kept")
         yield record

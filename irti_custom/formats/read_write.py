@@ -53,6 +53,7 @@ def read_records(
     comment: str | None = None,
     by: str | None = None,
     question: str | None = None,
+    keep: Sequence[str] | None = None,
 ) -> Dataset:
     """Read a file into a data set of records.
 
@@ -86,6 +87,8 @@ def read_records(
             labels of "x" in a column "x_labels" ("csv", "excel", "parquet").
         entity_fields: what of an entity is a label, such as "etype", the default, and "infstat"
             ("conllu").
+        keep: names of other fields that each record has, such as "genre", to keep as columns
+            ("jsonl").
 
     Returns:
         ``{"id", "text", "spans": [{"start", "end", "labels"}]}``, with `scores` in a span where the
@@ -122,6 +125,7 @@ def read_records(
         "comment": comment,
         "by": by,
         "question": question,
+        "keep": keep,
     }
     return _read(path, format, on_error, options).records
 
@@ -161,6 +165,7 @@ def write_records(
     spans_key: str | None = None,
     delimiter: str | None = None,
     question: str | None = None,
+    keep: Sequence[str] | None = None,
 ) -> Report:
     """Write records to a file.
 
@@ -182,6 +187,7 @@ def write_records(
             spans, else "sc" ("spacy").
         delimiter: as for reading ("csv").
         question: the name of the span question, "spans" by default ("argilla").
+        keep: names of other fields of the records to write, too ("jsonl").
 
     Returns:
         What was written, and what was left out.
@@ -209,10 +215,12 @@ def write_records(
         "spans_key": spans_key,
         "delimiter": delimiter,
         "question": question,
+        "keep": keep,
     }
     chosen = check_options(name, chosen_format.write_options, options)
     report = Report(name, on_error, writing=True)
-    chosen_format.write(as_records(records, report, chosen_format.scores), target, report, **chosen)
+    checked = as_records(records, report, chosen_format.scores, chosen.pop("keep", ()))
+    chosen_format.write(checked, target, report, **chosen)
     report.log(str(target))
     return report
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .records import KINDS, Record, check_record, kind_of
+from .records import KINDS, Record, check_record, kind_of, other_fields
 from .report import Report
 
 if TYPE_CHECKING:
@@ -22,13 +22,16 @@ _ROWS_AT_ONCE = 1000
 def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dataset:
     """Put records into a data set with the same columns whatever the records.
 
+    Other fields of records, where a reader kept them, are columns of their own.
+
     Args:
         records: what a reader yields.
         source: what is read, for errors.
         report: counts the records.
 
     Raises:
-        ValueError: several kinds of records in one file, or nothing at all.
+        ValueError: several kinds of records in one file, nothing at all, or a field that is kept
+            and has several kinds of values.
 
     Example:
         >>> as_dataset([{"id": "0", "text": "Rome", "spans": []}], "a.jsonl", Report("jsonl"))
@@ -42,6 +45,7 @@ def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dat
 
     tables: list[pa.Table] = []
     kinds: set[str] = set()
+    others: dict[str, list[Any]] = {}
     iterator = iter(records)
     while batch := list(islice(iterator, _ROWS_AT_ONCE)):
         for record in batch:
@@ -55,9 +59,26 @@ def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dat
         optional = {"title"} & set().union(*batch)
         optional |= {"scores" for r in batch for s in r.get("spans", ()) if "scores" in s}
         tables.append(pa.Table.from_pylist(batch, _schema(kinds, optional)))
+        for name in [name for name in batch[0] if name not in tables[-1].column_names]:
+            others.setdefault(name, []).extend(record[name] for record in batch)
     if not tables:
         raise ValueError(f"{source} must hold at least one record, got none.")
-    return Dataset(pa.concat_tables(tables, promote_options="permissive"))
+    table = pa.concat_tables(tables, promote_options="permissive")
+    for name, values in others.items():
+        table = table.append_column(name, _column(name, values, source))
+    return Dataset(table)
+
+
+def _column(name: str, values: list[Any], source: object) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise ValueError(
+            f"{source}: The field {name!r}, which `keep` names, must have values of one kind in "
+            f"all records: {error}"
+        ) from error
 
 
 def _schema(kinds: set[str], optional: set[str]) -> pa.Schema:
@@ -78,7 +99,7 @@ def _schema(kinds: set[str], optional: set[str]) -> pa.Schema:
 
 
 def as_records(
-    records: Iterable[Mapping[str, Any]], report: Report, scores: bool
+    records: Iterable[Mapping[str, Any]], report: Report, scores: bool, keep: Iterable[str] = ()
 ) -> Iterator[Record]:
     """Check records that are to be written; one without an id is called by its number.
 
@@ -86,6 +107,7 @@ def as_records(
         records: any records.
         report: counts what is not kept.
         scores: whether the format holds the scores of spans.
+        keep: the other fields that stay in a record.
 
     Raises:
         ValueError: something that is no record.
@@ -101,7 +123,8 @@ def as_records(
         if not isinstance(record, Mapping):
             raise ValueError(f"record {number}: A record must be a dict, got {record!r:.80}.")
         with_id = {**record, "id": number if record.get("id") is None else record["id"]}
-        checked = check_record(with_id, f"record {number}")
+        where = f"record {number}"
+        checked = check_record(with_id, where) | other_fields(with_id, keep, where)
         for name in with_id.keys() - checked.keys():
             if with_id[name] is not None:
                 report.note(f"field {name!r} not kept")

@@ -6,12 +6,13 @@
 
 `start` and `end` count characters as Python does; `end` is exclusive. `labels` is None where
 they are not known. A span may have `scores`, one per label, and a table a `title`. The names of
-fields may be None, or repeat; a missing value is None, and has no labels.
+fields may be None, or repeat; a missing value is None, and has no labels. A record may have other
+fields, such as a `genre`, where whoever reads or writes it names them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Record = dict[str, Any]
@@ -19,6 +20,7 @@ Record = dict[str, Any]
 KINDS = {"spans": "text with spans", "columns": "table", "fields": "record of fields"}
 """The key of its positions, and what a record with it is."""
 _FIELD = {"name", "value", "labels"}
+_OWN = {"id", "text", "title", "words", *KINDS}
 
 
 def check_record(record: Mapping[str, Any], where: str) -> Record:
@@ -60,6 +62,43 @@ def check_record(record: Mapping[str, Any], where: str) -> Record:
     spans = check_list(record.get("spans"), where, "spans")
     checked["spans"] = [check_span(span, text, where) for span in spans]
     return checked
+
+
+def other_fields(record: Mapping[str, Any], keep: Iterable[str], where: str) -> Record:
+    """Return the fields of a record, beside those at the top of this module, that are to be kept.
+
+    Args:
+        record: may have any fields.
+        keep: their names.
+        where: what errors begin with.
+
+    Raises:
+        ValueError: one name in place of a list, one that the record has not or that means something
+            else, or a value that is no string, number, boolean or None.
+
+    Example:
+        >>> other_fields({"text": "Rome", "spans": [], "topic": "a"}, ["topic"], "record 0")
+        {'topic': 'a'}
+    """
+    if isinstance(keep, str):
+        raise ValueError(f"`keep` must be a list of names, got {keep!r}. Write [{keep!r}].")
+    kept = {}
+    for name in keep:
+        if name in _OWN:
+            raise ValueError(f"`keep` must name other fields than {sorted(_OWN)}, got {name!r}.")
+        if name not in record:
+            raise ValueError(
+                f"{where}: A record must have each field that `keep` names, null where it is "
+                f"missing, got {name!r} and the keys {list(record)}."
+            )
+        value = record[name]
+        if value is not None and not isinstance(value, (str, int, float)):
+            raise ValueError(
+                f"{where}: A field to keep must be a string, a number, a boolean or null, got "
+                f"{value!r:.80} for {name!r}."
+            )
+        kept[name] = check_string(value, where, name) if isinstance(value, str) else value
+    return kept
 
 
 def check_id(value: object, where: str, number: int | None = None) -> str:

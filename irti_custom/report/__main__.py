@@ -28,15 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", default="report.html")
     parser.add_argument("--train", help="the records that the model was trained on")
     parser.add_argument("--compare", help="another model, or the report.json of one")
+    parser.add_argument("--slices", nargs="+", default=[], help="fields of a record to score by")
+    parser.add_argument("--document", help="the field that says which records belong together")
     parser.add_argument("--format", default="auto", choices=["auto", *FORMATS])
     chosen = parser.parse_args(arguments)
+    named = [name for name in dict.fromkeys([*chosen.slices, chosen.document]) if name]
     try:
         report = write_report(
             chosen.model,
-            read_records(chosen.file, chosen.format),
+            read_records(chosen.file, chosen.format, keep=named or None),
             chosen.output,
             train=chosen.train and read_records(chosen.train, chosen.format),
             compare=chosen.compare,
+            slices=chosen.slices,
+            document=chosen.document,
             data=chosen.file,
         )
     except (ValueError, OSError, ImportError) as error:

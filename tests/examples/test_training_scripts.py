@@ -189,6 +189,16 @@ def test_stock_token_classification_reads_the_same_files(train, tmp_path):
     assert "F1 of entities: 1.000; words not read: 0" in train(stock_words, **flags)
 
 
+def test_stock_token_classification_has_a_class_for_each_set_of_tags(train, tmp_path):
+    import stock_words
+
+    (tmp_path / "words.conll").write_text(WORDS * 8)
+    files = {f"{n}_file": tmp_path / "words.conll" for n in ("train", "validation", "test")}
+    flags = {"format": "conll", "max_steps": 60, "learning_rate": 0.01, "warmup_steps": 0, **files}
+    printed = train(stock_words, "--tag_columns", "1", "2", **flags)
+    assert "Micro F1 of labels: 1.000; words not read: 0" in printed
+
+
 def slow_entities(tags: list[str]) -> set[tuple[int, int, str]]:
     """Entities as CoNLL's scorer finds them, word by word."""
     found, start = set(), None

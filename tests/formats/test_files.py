@@ -154,7 +154,7 @@ def test_counts_are_logged(tmp_path, caplog):
 
 def test_an_option_of_another_format_raises(tmp_path):
     path = write(tmp_path / "a.jsonl", LINE)
-    with pytest.raises(ValueError, match=r"with its own options, \[\], got \['words'\]"):
+    with pytest.raises(ValueError, match=r"with its own options, \['keep'\], got \['words'\]"):
         read_records(path, words="all")
     with pytest.raises(ValueError, match=r"must be one of \('raise', 'skip'\), got 'ignore'"):
         read_records(path, on_error="ignore")

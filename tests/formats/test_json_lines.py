@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irti_custom import read_records
+from irti_custom import read_records, write_records
 from irti_custom.formats.read_write import read_with_report
 from tests.formats.strategies import fast, numbered, round_trip, tables, texts
 
@@ -73,6 +73,48 @@ def test_documented_shapes_are_read(tmp_path):
     array = tmp_path / "array.json"
     array.write_text(json.dumps([json.loads(line) for line in SAMPLE.splitlines() if line]))
     assert read_records(array).to_list() == records.to_list()
+
+
+KEPT = st.one_of(
+    st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=4),
+    st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=4),
+    st.lists(st.booleans(), min_size=1, max_size=4),
+)
+
+
+@given(values=KEPT, kind=st.sampled_from(['"text": "a", "spans"', '"columns"', '"fields"']))
+@fast
+def test_fields_that_are_kept_come_back(values, kind, tmp_path):
+    bare = json.loads(f"{{{kind}: []}}")
+    records = numbered([{**bare, "genre": value, "more": [value]} for value in values])
+    write_records(records, tmp_path / "a.jsonl", keep=["genre"])
+    read = read_records(tmp_path / "a.jsonl", keep=["genre"])
+    assert read.to_list() == [{**bare, "id": one["id"], "genre": one["genre"]} for one in records]
+    assert "genre" not in read_records(tmp_path / "a.jsonl").column_names
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        ("genre", r"`keep` must be a list of names, got 'genre'"),
+        (["genre", "topic"], r"line 1.*each field that `keep` names.*got 'topic'"),
+        (["text"], r"`keep` must name other fields than .*got 'text'"),
+        (["tags"], r"line 1.*a string, a number, a boolean or null, got \['a'\] for 'tags'"),
+        (["mixed"], r"'mixed', which `keep` names, must have values of one kind"),
+    ],
+)
+def test_fields_that_cannot_be_kept_say_why(keep, message, tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": "a", "spans": [], "genre": "x", "tags": ["a"], "mixed": m} for m in (1, "b")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match=message):
+        read_records(path, keep=keep)
+
+
+def test_kept_fields_of_many_records_have_one_kind(tmp_path):
+    rows = [{"text": "", "spans": [], "n": None if n < 1500 else n / 2} for n in range(2500)]
+    write_records(rows, tmp_path / "a.jsonl", keep=["n"])
+    assert read_records(tmp_path / "a.jsonl", keep=["n"])["n"][:] == [row["n"] for row in rows]
 
 
 def test_many_records_keep_their_order(tmp_path):

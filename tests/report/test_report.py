@@ -347,9 +347,19 @@ def test_no_folder_of_this_machine_is_named(tmp_path):
 
 def test_the_command_writes_a_report_and_says_what_is_wrong(tmp_path, capsys):
     folder, file = save_pair(tmp_path / "model"), tmp_path / "test.jsonl"
-    write_records([{**r, "genre": None} for r in make_records(4)], file)
-    main([folder, str(file), "--output", str(tmp_path / "a.html"), "--train", str(file)])
+    records = [
+        {**one, "genre": "chat", "talk": number // 2} for number, one in enumerate(make_records(4))
+    ]
+    write_records(records, file, keep=["genre", "talk"])
+    flags = ["--train", str(file), "--slices", "genre", "--document", "talk"]
+    main([folder, str(file), "--output", str(tmp_path / "a.html"), *flags])
     assert "Micro F1 0." in capsys.readouterr().out
-    assert (tmp_path / "a.json").exists()
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["data"]["documents"] == 2
+    groups = {one["slice"]: one["groups"] for one in report["slices"]}
+    assert [group["group"] for group in groups["genre"]] == ["chat"]
+    write_records(records, tmp_path / "tasks.json", "label-studio")
+    with pytest.raises(SystemExit, match=r"error: .*'keep'"):
+        main([folder, str(tmp_path / "tasks.json"), "--document", "talk"])
     with pytest.raises(SystemExit, match=r"error: .*nowhere"):
         main([folder, str(tmp_path / "nowhere")])
