@@ -10,8 +10,9 @@ word are its labels. "O" says that it has none, or with --task multiclass it is 
     Ann     person    new
     saw     O         O
 
-WNUT-17 as BIO, seeds 42 to 44: F1 of entities .446, .431 and .443, after four minutes of one core;
-`stock_words.py`, for one tag per word: .456, .426 and .418, after three.
+GUM as two tags a word, 5 epochs, seeds 42 to 44: micro F1 .700, .703 and .702; `stock_words.py`,
+with a class for each pair of tags, .685, .677 and .683; 7 to 9 minutes of one core each. WNUT-17 as
+BIO: F1 of entities .446, .431 and .443, after four minutes; stock .456, .426 and .418, after three.
 """
 
 from __future__ import annotations
