@@ -2,9 +2,8 @@
 
     python benchmarks/jobs.py --models out/cg out/graph_int8 --data test.jsonl.gz --rows 6000
 
-Each run is a command of its own, start-up included, and computes with all cores. Files are JSON
-lines of texts with spans; they are repeated up to the number of rows. An exported graph
-runs on OpenVINO in int8.
+Each run is a command of its own, start-up included, and computes with all cores. Texts are repeated
+up to the number of rows. An exported graph runs on OpenVINO in int8.
 """
 
 from __future__ import annotations

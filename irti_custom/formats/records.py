@@ -20,7 +20,8 @@ Record = dict[str, Any]
 KINDS = {"spans": "text with spans", "columns": "table", "fields": "record of fields"}
 """The key of its positions, and what a record with it is."""
 _FIELD = {"name", "value", "labels"}
-_OWN = {"id", "text", "title", "words", *KINDS}
+OWN = {"id", "text", "title", "words", *KINDS}
+"""Fields that mean something."""
 
 
 def check_record(record: Mapping[str, Any], where: str) -> Record:
@@ -84,8 +85,8 @@ def other_fields(record: Mapping[str, Any], keep: Iterable[str], where: str) -> 
         raise ValueError(f"`keep` must be a list of names, got {keep!r}. Write [{keep!r}].")
     kept = {}
     for name in keep:
-        if name in _OWN:
-            raise ValueError(f"`keep` must name other fields than {sorted(_OWN)}, got {name!r}.")
+        if name in OWN:
+            raise ValueError(f"`keep` must name other fields than {sorted(OWN)}, got {name!r}.")
         if name not in record:
             raise ValueError(
                 f"{where}: A record must have each field that `keep` names, null where it is "

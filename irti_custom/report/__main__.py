@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..formats.formats import FORMATS
 from ..formats.read_write import read_records
+from ..formats.records import OWN
 from .report import write_report
 
 
@@ -28,15 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", default="report.html")
     parser.add_argument("--train", help="the records that the model was trained on")
     parser.add_argument("--compare", help="another model, or the report.json of one")
-    parser.add_argument("--slices", nargs="+", default=[], help="fields of a record to score by")
-    parser.add_argument("--document", help="the field that says which records belong together")
+    parser.add_argument("--slices", nargs="+", default=[], help="fields of JSON lines to score by")
+    parser.add_argument("--document", help="the one that says which belong together")
     parser.add_argument("--format", default="auto", choices=["auto", *FORMATS])
     chosen = parser.parse_args(arguments)
-    named = [name for name in dict.fromkeys([*chosen.slices, chosen.document]) if name]
+    others = sorted({*chosen.slices, chosen.document} - {None, *OWN})
     try:
         report = write_report(
             chosen.model,
-            read_records(chosen.file, chosen.format, keep=named or None),
+            read_records(chosen.file, chosen.format, keep=others or None),
             chosen.output,
             train=chosen.train and read_records(chosen.train, chosen.format),
             compare=chosen.compare,

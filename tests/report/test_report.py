@@ -351,13 +351,14 @@ def test_the_command_writes_a_report_and_says_what_is_wrong(tmp_path, capsys):
         {**one, "genre": "chat", "talk": number // 2} for number, one in enumerate(make_records(4))
     ]
     write_records(records, file, keep=["genre", "talk"])
-    flags = ["--train", str(file), "--slices", "genre", "--document", "talk"]
+    flags = ["--train", str(file), "--slices", "genre", "id", "--document", "talk"]
     main([folder, str(file), "--output", str(tmp_path / "a.html"), *flags])
     assert "Micro F1 0." in capsys.readouterr().out
     report = json.loads((tmp_path / "a.json").read_text())
     assert report["data"]["documents"] == 2
     groups = {one["slice"]: one["groups"] for one in report["slices"]}
     assert [group["group"] for group in groups["genre"]] == ["chat"]
+    assert len(groups["id"]) == 4
     write_records(records, tmp_path / "tasks.json", "label-studio")
     with pytest.raises(SystemExit, match=r"error: .*'keep'"):
         main([folder, str(tmp_path / "tasks.json"), "--document", "talk"])
