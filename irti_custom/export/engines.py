@@ -125,6 +125,8 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
             "NUM_STREAMS": streams or 1,
+            # Threads that are bound to cores are bound to the same ones in every process.
+            "ENABLE_CPU_PINNING": False,
         }
         if model_cache_dir is not None:
             settings["CACHE_DIR"] = os.fspath(model_cache_dir)

@@ -147,6 +147,25 @@ def test_a_process_survives_signals_when_its_models_are_gone(bert):
     assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.cpu_count() == 1, reason="needs Linux and several cores"
+)
+def test_threads_are_bound_to_no_core_that_another_process_would_bind_its_to(bert, runtime):
+    script = (
+        "import os, sys, torch\n"
+        "from irti_custom import OnnxMaskedSeqModel\n"
+        "cores = os.sched_getaffinity(0)\n"
+        "model = OnnxMaskedSeqModel.from_pretrained(*sys.argv[1:], threads=2)\n"
+        "row = torch.ones(1, 3, dtype=torch.long)\n"
+        "model(input_ids=row, attention_mask=row, mask_indices=row[:, :1])\n"
+        "tasks = map(int, os.listdir('/proc/self/task'))\n"
+        "print({os.sched_getaffinity(task) == cores for task in tasks})\n"
+    )
+    command = [sys.executable, "-c", script, str(bert.folder), runtime]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.stdout == "{True}\n", run.stderr
+
+
 def test_an_answer_stays_when_the_graph_runs_again(bert, runtime):
     model, random = OnnxMaskedSeqModel.from_pretrained(bert.folder, runtime), np.random
     one, two = (random_batch(2, 9, 3, random.default_rng(seed), True) for seed in (0, 1))
