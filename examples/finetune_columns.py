@@ -8,8 +8,9 @@ A line of the file is a table, or all of it is split by --validation_share and -
 
     {"columns": [{"header": "city", "values": ["Rome", null], "labels": ["place"]}, ...]}
 
-Micro F1 on the generated tables, whose test has unseen headers and values: .834 with seed 42, of
-the most frequent label set .077, by looking strings up .083; 11 minutes of one core.
+Micro F1 on the generated tables, whose test has unseen headers and values: .834, .870 and .882 with
+seeds 42 to 44, of the most frequent label set .077, by looking strings up .083; 11 minutes of one
+core. With the kind of a column as its one label (--kinds): accuracy .879 and .896, seeds 42 and 43.
 """
 
 from __future__ import annotations
