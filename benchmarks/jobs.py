@@ -9,7 +9,6 @@ up to the number of rows. An exported graph runs on OpenVINO in int8.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import torch
 from run import print_header
 from timing import Timer, print_table, ratio
 
-from irti_custom import read_records
+from irti_custom import read_records, write_records
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "score_dataset.py"
 INT8 = ["--runtime", "openvino", "--precision", "int8"]
@@ -39,9 +38,7 @@ def main() -> None:
     print_header(torch.get_num_threads())
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.jsonl"
-        texts = [{"text": one["text"], "spans": one["spans"]} for one in read_records(args.data)]
-        lines = (json.dumps(text) + "\n" for text in islice(cycle(texts), args.rows))
-        rows.write_text("".join(lines), "utf-8")
+        write_records(islice(cycle(read_records(args.data)), args.rows), rows)
         for model in args.models:
             report(model, rows, args)
 
