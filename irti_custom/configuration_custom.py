@@ -114,6 +114,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
     sub_configs = {"base_model_config": AutoConfig}  # noqa: RUF012 (Transformers' own convention)
     # Keeps `Trainer.predict(...).predictions` one array.
     keys_to_ignore_at_inference = ["hidden_states", "attentions"]  # noqa: RUF012
+    _read = None  # the settings of a file and those of the caller; without a hint, so no field
 
     def __init__(
         self,
@@ -294,6 +295,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             ValueError: settings that contradict each other, or a saved `temperature` or saved
                 `thresholds` that are for another task, other labels or another temperature.
         """
+        read = (config_dict, dict(kwargs))
         config_dict = _as_data(config_dict)
         if not _is_remote(cls):  # a checkpoint's copy of this code is for processes without it
             config_dict.pop("auto_map", None)
@@ -315,7 +317,29 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             value = kwargs.pop(name, None)
             if value is not None:
                 config_dict[name] = value
-        return super().from_dict(config_dict, **kwargs)
+        made = super().from_dict(config_dict, **kwargs)
+        config = made[0] if isinstance(made, tuple) else made
+        config.__dict__["_read"] = read  # past the checks of settings
+        return made
+
+    def up_to_date(self, settings: Mapping[str, Any]) -> MaskedSeqModelingConfig:
+        """Return this config, or one of a folder's current settings if it was read before these.
+
+        The Auto classes and ``pipeline`` read a config and load weights to it later.
+
+        Raises:
+            ValueError: it was changed since it was read.
+        """
+        if self._read is None or self._read[0] == settings:
+            return self
+        before, overrides = self._read
+        overrides.pop("return_unused_kwargs", None)
+        if self.to_dict() != type(self).from_dict(before, **overrides).to_dict():
+            raise ValueError(
+                "`config` was read from a folder that has been saved to since, and changed. Read "
+                "it again."
+            )
+        return type(self).from_dict(dict(settings), **overrides)
 
     def _get_generation_parameters(self) -> dict[str, Any]:
         """Return none, for Transformers would not save them here; our `temperature` is not its."""
@@ -330,6 +354,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
     def to_dict(self) -> dict[str, Any]:
         """Return all settings as plain data, `num_labels` included."""
         output = super().to_dict()
+        output.pop("_read", None)
         output["num_labels"] = self.num_labels
         if isinstance(output.get("base_model_config"), dict):
             output["base_model_config"].pop("_name_or_path", None)

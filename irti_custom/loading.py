@@ -31,10 +31,11 @@ from .encoders import (
     remote_config,
     without_pooler,
 )
+from .folders import load_one_version, whole_folder
 from .labels import Thresholds
-from .saving import finish_save
 
 ONNX_FILE = "model.onnx"
+ADAPTER_CONFIG = "adapter_config.json"
 HUB_ARGUMENTS = (
     "cache_dir",
     "force_download",
@@ -86,6 +87,8 @@ class Source:
         base_name: of an adapter, the folder or Hub id of what it was trained on, if that is known.
         base_revision: the commit of that.
         trust_remote_code: whether the caller permitted to run code that comes with it.
+        hidden: the folder inside of `path` that its files are read from, where a save into it was
+            interrupted; else None.
     """
 
     path: str
@@ -95,6 +98,7 @@ class Source:
     base_name: str | None = None
     base_revision: str | None = None
     trust_remote_code: bool = False
+    hidden: str | None = None
 
     @property
     def config(self) -> MaskedSeqModelingConfig:
@@ -105,9 +109,17 @@ class Source:
 
     @property
     def folder(self) -> str:
-        """The folder or Hub id that holds its code."""
+        """The folder or Hub id that holds its files."""
+        if self.hidden:
+            return self.hidden
         subfolder = self.hub.get("subfolder") or ""
         return os.path.join(self.path, subfolder) if os.path.isdir(self.path) else self.path
+
+    def at(self, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return where to read from, and the options for that."""
+        if self.hidden is None:
+            return self.path, dict(options)
+        return self.hidden, {k: v for k, v in options.items() if k != "subfolder"}
 
     @property
     def revision(self) -> str | None:
@@ -150,17 +162,20 @@ def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **
         OSError: no such folder or repository, or no ``config.json`` in it.
     """
     path = os.fspath(name_or_path)
-    finish_save(os.path.join(path, hub.get("subfolder") or ""))
-    adapter = _adapter_settings(path, hub)
-    if adapter is not None and find_file(path, CONFIG_NAME, hub) is None:
-        return _resolve_plain_adapter(path, adapter, trust_remote_code, hub)
-    settings, _ = MaskedSeqModelingConfig.get_config_dict(path, **hub)
+    place, options = read_place(path, hub, CONFIG_NAME, ADAPTER_CONFIG)
+    hidden = None if place == path else place
+    permitted = trust_remote_code is True
+    source = Source(path, "encoder", {}, hub, trust_remote_code=permitted, hidden=hidden)
+    adapter = _adapter_settings(place, options)
+    if adapter is not None and find_file(place, CONFIG_NAME, options) is None:
+        return _resolve_plain_adapter(source, adapter)
+    settings, _ = MaskedSeqModelingConfig.get_config_dict(place, **options)
     if not settings:
         raise OSError(f"{path!r} holds no {CONFIG_NAME}. Was it saved whole?")
-    source = Source(path, "encoder", settings, hub, trust_remote_code=trust_remote_code is True)
+    source = replace(source, settings=settings)
     if settings.get("model_type") != MaskedSeqModelingConfig.model_type:
         return source
-    if os.path.isfile(os.path.join(path, hub.get("subfolder") or "", ONNX_FILE)):
+    if os.path.isfile(os.path.join(source.folder, ONNX_FILE)):
         return replace(source, kind="graph")
     if adapter is None:
         return replace(source, kind="checkpoint")
@@ -170,21 +185,32 @@ def resolve(name_or_path: str | os.PathLike, trust_remote_code: bool = False, **
     )
 
 
+def read_place(path: str, options: Mapping[str, Any], *names: str) -> tuple[str, dict[str, Any]]:
+    """Return where files are read from, and the options for that.
+
+    That is `path`, or the hidden folder inside of it that holds a save which was interrupted.
+    """
+    folder = os.path.join(path, options.get("subfolder") or "")
+    place = whole_folder(folder, *names)
+    if place == folder:
+        return path, dict(options)
+    return place, {k: v for k, v in options.items() if k != "subfolder"}
+
+
 def _adapter_settings(path: str, hub: dict[str, Any]) -> dict[str, Any] | None:
-    file_name = find_file(path, "adapter_config.json", hub)
+    file_name = find_file(path, ADAPTER_CONFIG, hub)
     if file_name is None:
         return None
     with open(file_name, encoding="utf-8") as file:
         return json.load(file)
 
 
-def _resolve_plain_adapter(
-    path: str, adapter: dict[str, Any], trust_remote_code: bool, hub: dict[str, Any]
-) -> Source:
+def _resolve_plain_adapter(source: Source, adapter: dict[str, Any]) -> Source:
     """Resolve a folder that PEFT alone wrote: labels and task are those of its base."""
-    name = adapter.get("base_model_name_or_path")
+    path, name = source.path, adapter.get("base_model_name_or_path")
+    permitted, revision = source.trust_remote_code, adapter.get("revision")
     try:
-        base = resolve(name, trust_remote_code, revision=adapter.get("revision")) if name else None
+        base = resolve(name, permitted, revision=revision) if name else None
     except OSError:
         base = None
     if base is None or base.kind != "checkpoint":
@@ -194,8 +220,9 @@ def _resolve_plain_adapter(
             "are. Build the model as for the training, then call PeftModel.from_pretrained(model, "
             f"{path!r}); get_lora_model(model) saves folders that load by themselves."
         )
-    revision = adapter.get("revision")
-    return Source(path, "adapter", base.settings, hub, name, revision, trust_remote_code is True)
+    return replace(
+        source, kind="adapter", settings=base.settings, base_name=name, base_revision=revision
+    )
 
 
 class MaskedSeqPreTrainedModel(PreTrainedModel):
@@ -270,44 +297,61 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         overrides = {k: v for k, v in {**labels, "task": task}.items() if v is not None}
         if path is None:  # the weights come as `state_dict`, as for any Transformers model
             return super().from_pretrained(None, *model_args, **overrides, **kwargs)
-        source = resolve(path, trust_remote_code, **hub_arguments(kwargs))
-        config = _own_config(kwargs.pop("config", None), source)
-        if source.kind == "encoder":
-            return cls.from_encoder(
-                path,
-                **labels,
-                task=task or "multilabel",
-                trust_remote_code=trust_remote_code,
-                strict_mlm_check=strict_mlm_check,
-                base_model_attr_name=base_model_attr_name,
-                label_prior=label_prior,
-                **({} if config is None else {"config": config}),
-                **kwargs,
-            )
+
+        def load() -> Any:
+            source = resolve(path, trust_remote_code, **hub_arguments(kwargs))
+            options = dict(kwargs)
+            config = _own_config(options.pop("config", None), source)
+            if source.kind == "encoder":
+                return cls.from_encoder(
+                    path,
+                    **labels,
+                    task=task or "multilabel",
+                    trust_remote_code=trust_remote_code,
+                    strict_mlm_check=strict_mlm_check,
+                    base_model_attr_name=base_model_attr_name,
+                    label_prior=label_prior,
+                    **({} if config is None else {"config": config}),
+                    **options,
+                )
+            settings = {name: options.pop(name) for name in _SETTINGS if name in options}
+            if config is None or overrides or settings:
+                config = MaskedSeqModelingConfig.from_dict(
+                    dict(source.settings) if config is None else config.to_dict(),
+                    **overrides,
+                    **settings,
+                )
+            if base_model_attr_name not in (None, config.base_model_attr_name):
+                raise ValueError(
+                    f"The weights in {str(path)!r} are named {config.base_model_attr_name!r}, so "
+                    f"`base_model_attr_name` cannot be {base_model_attr_name!r}. Leave it out."
+                )
+            if config.base_model_config is not None:  # else the model itself says what is missing
+                check_encoder(config.base_model_config, strict_mlm_check)
+            return cls._load_trained(source, config, label_prior, options, *model_args)
+
+        return load_one_version(os.path.join(path, kwargs.get("subfolder") or ""), load)
+
+    @classmethod
+    def _load_trained(
+        cls,
+        source: Source,
+        config: MaskedSeqModelingConfig,
+        label_prior: Thresholds | str | None,
+        options: dict[str, Any],
+        *model_args: Any,
+    ) -> Any:
+        """Load what this package saved: a checkpoint or an adapter."""
         if source.kind == "graph":
             raise ValueError(
-                f"{str(path)!r} holds an exported graph, which has no PyTorch weights. Load it "
+                f"{source.path!r} holds an exported graph, which has no PyTorch weights. Load it "
                 "with OnnxMaskedSeqModel.from_pretrained, or as a pipeline."
             )
-        settings = {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
-        if config is None or overrides or settings:
-            config = MaskedSeqModelingConfig.from_dict(
-                dict(source.settings) if config is None else config.to_dict(),
-                **overrides,
-                **settings,
-            )
-        if base_model_attr_name not in (None, config.base_model_attr_name):
-            raise ValueError(
-                f"The weights in {str(path)!r} are named {config.base_model_attr_name!r}, so "
-                f"`base_model_attr_name` cannot be {base_model_attr_name!r}. Leave it out."
-            )
-        wants_info = kwargs.pop("output_loading_info", False)
-        if config.base_model_config is not None:  # else the model itself says what is missing
-            check_encoder(config.base_model_config, strict_mlm_check)
+        wants_info = options.pop("output_loading_info", False)
         if source.kind == "adapter":
-            model, info = cls._load_adapter(source, config, kwargs)
+            model, info = cls._load_adapter(source, config, options)
         else:
-            model, info = cls._load_checkpoint(source, config, kwargs, *model_args)
+            model, info = cls._load_checkpoint(source, config, options, *model_args)
         if label_prior is not None and not _is_auto(label_prior):
             _check_head_is_new(source, info)
             model.set_label_prior(label_prior)
@@ -412,9 +456,11 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             options["encoder_class"] = find_encoder_class(
                 base, source.folder, permitted, **source.hub
             )
+        place, options = source.at(options)
         model, info = super().from_pretrained(
-            source.path, *model_args, config=config, output_loading_info=True, **options
+            place, *model_args, config=config, output_loading_info=True, **options
         )
+        model.name_or_path = model.config.name_or_path = source.path
         if info["missing_keys"]:
             raise ValueError(
                 f"The checkpoint in {source.path!r} lacks weights: {sorted(info['missing_keys'])}. "
@@ -506,8 +552,11 @@ def _own_config(config: Any, source: Source) -> Any:
             f"`config` is a {type(config).__name__}, which does not fit {source.path!r}: that is "
             f"of model_type={source.settings.get('model_type')!r}. Leave `config` out."
         )
-    if not ours or isinstance(config, MaskedSeqModelingConfig):
+    if not ours:
         return config
+    if isinstance(config, MaskedSeqModelingConfig):
+        from_there = config.name_or_path == source.path
+        return config.up_to_date(source.settings) if from_there else config
     rebuilt = MaskedSeqModelingConfig.from_dict(config.to_dict())
     if config._attn_implementation:  # the caller's choice, which is not part of the dict
         rebuilt._attn_implementation = config._attn_implementation

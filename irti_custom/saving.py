@@ -11,13 +11,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import re
-import shutil
 import sys
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -25,89 +21,7 @@ from transformers.dynamic_module_utils import custom_object_save, get_relative_i
 from transformers.utils import CONFIG_NAME
 
 from .encoders import save_remote_code
-
-_WEIGHTS_FILE = re.compile(
-    r"(pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
-    r"|model(_int8)?\.onnx(\.data)?"
-)
-_HOST = re.sub(r"\W", "_", platform.node())
-_SCRATCH, _WHOLE, _OUTDATED = ".saving-", ".saved", "outdated.json"
-
-
-@contextmanager
-def replaced_files(
-    folder: str | os.PathLike, outdated: Callable[[str], bool] = lambda name: False
-) -> Iterator[str]:
-    """Write files that take the place of an earlier save's together, or not at all.
-
-    They are written to a hidden folder inside of `folder`, which is renamed once they are whole;
-    `finish_save` then moves them. A process that is killed leaves the earlier save, or the new one.
-
-    Args:
-        folder: is created if there is none.
-        outdated: whether a file of the earlier save goes, if the new one has none of that name.
-
-    Yields:
-        The folder to write to.
-    """
-    os.makedirs(folder, exist_ok=True)
-    finish_save(folder)
-    _remove_abandoned(folder)
-    scratch = os.path.join(folder, f"{_SCRATCH}{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    os.mkdir(scratch)
-    try:
-        yield scratch
-        new = set(os.listdir(scratch))
-        names = [name for name in os.listdir(folder) if name not in new and outdated(name)]
-        Path(scratch, _OUTDATED).write_text(json.dumps(names), encoding="utf-8")
-        os.rename(scratch, os.path.join(folder, _WHOLE))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    finish_save(folder)
-
-
-def finish_save(folder: str | os.PathLike) -> None:
-    """Move the files of a save that is whole into their places, if it was killed before that."""
-    whole = Path(folder, _WHOLE)
-    if not whole.is_dir():
-        return
-    with suppress(FileNotFoundError):  # another process finishes it at the same time
-        names = json.loads((whole / _OUTDATED).read_text(encoding="utf-8"))
-        for path in sorted(whole.rglob("*")):
-            target = Path(folder, path.relative_to(whole))
-            if path.is_dir():
-                target.mkdir(exist_ok=True)
-            elif path.name != _OUTDATED:
-                os.replace(path, target)
-        for name in names:
-            Path(folder, name).unlink(missing_ok=True)
-        shutil.rmtree(whole)
-
-
-def _remove_abandoned(folder: str | os.PathLike) -> None:
-    """Remove what processes of this machine were writing when they were killed."""
-    for name in os.listdir(folder):
-        host, _, process = name[len(_SCRATCH) :].rpartition("-")[0].rpartition("-")
-        if name.startswith(_SCRATCH) and host == _HOST and not is_alive(int(process)):
-            shutil.rmtree(Path(folder, name), ignore_errors=True)
-
-
-def is_alive(process: int) -> bool:
-    """Return whether a process of this machine runs; True where that cannot be asked.
-
-    Example:
-        >>> is_alive(os.getpid())
-        True
-    """
-    if os.name != "posix":  # elsewhere the question itself could end the process
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
+from .folders import replaced_files
 
 
 @contextmanager
@@ -123,21 +37,22 @@ def prepared_folder(
         ValueError: the folder holds an adapter, which would be loaded on top of the model; or see
             `check_code`.
     """
-    if os.path.exists(os.path.join(folder, "adapter_config.json")):
-        raise ValueError(
-            f"{str(folder)!r} holds an adapter, which would be loaded on top of this model. Save "
-            "to another folder, or remove the adapter first."
-        )
     if with_code:
         check_code(model)
-    earlier_code = carried_code(folder)
+    earlier_code: set[str] = set()
 
     def outdated(name: str) -> bool:
-        return name in earlier_code or (not variant and bool(_WEIGHTS_FILE.fullmatch(name)))
+        return name in earlier_code or (not variant and not name.endswith(".py"))
 
     code_before = vars(model.config).pop("auto_map", None)
     try:
         with replaced_files(folder, outdated) as scratch:
+            if os.path.exists(os.path.join(folder, "adapter_config.json")):
+                raise ValueError(
+                    f"{str(folder)!r} holds an adapter, which would be loaded on top of this "
+                    "model. Save to another folder, or remove the adapter first."
+                )
+            earlier_code |= carried_code(folder)
             save_remote_code(model.encoder, scratch)
             if with_code:
                 for part, auto_class in ((model.config, "AutoConfig"), (model, "AutoModel")):

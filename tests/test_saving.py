@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -225,33 +224,6 @@ def values(folder) -> set[float]:
     return {weight.flatten()[0].item() for weight in model.parameters()}
 
 
-@pytest.mark.parametrize("sharded", [False, True])
-@pytest.mark.parametrize("moves", range(8))
-def test_a_save_that_stops_at_any_move_leaves_the_old_or_the_new_model(
-    moves, sharded, tmp_path, monkeypatch
-):
-    options = {"max_shard_size": "20KB"} if sharded else {}
-    model = fill(tiny_model(), 1.0)
-    model.save_pretrained(tmp_path, **options)
-    done = []
-
-    def stopped(*arguments):
-        if len(done) == moves:
-            raise KeyboardInterrupt
-        done.append(real(*arguments))
-
-    real = os.replace
-    monkeypatch.setattr(os, "replace", stopped)
-    model.config.id2label = {index: f"new {index}" for index in range(4)}
-    try:
-        fill(model, 2.0).save_pretrained(tmp_path, **options)
-    except KeyboardInterrupt:
-        monkeypatch.setattr(os, "replace", real)
-    assert values(tmp_path) == {2.0}  # loading finishes the moves
-    assert load(tmp_path).config.label_names[0] == "new 0"
-    assert not list(tmp_path.glob(".sav*"))
-
-
 @pytest.mark.parametrize("sharded_first", [False, True])
 def test_an_interrupted_write_leaves_the_old_model_and_no_scratch(
     sharded_first, tmp_path, monkeypatch
@@ -267,18 +239,6 @@ def test_an_interrupted_write_leaves_the_old_model_and_no_scratch(
     fill(tiny_model(), 2.0).save_pretrained(tmp_path)
     assert values(tmp_path) == {2.0}
     assert [path.name for path in tmp_path.glob("*.safetensors")] == ["model.safetensors"]
-
-
-def test_what_a_killed_process_was_writing_is_removed_by_the_next_save(tmp_path):
-    from irti_custom import saving
-
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    for process in (dead.pid, os.getpid()):
-        (tmp_path / f"{saving._SCRATCH}{saving._HOST}-{process}-12345678").mkdir()
-    tiny_model().save_pretrained(tmp_path)
-    (left,) = tmp_path.glob(".saving-*")
-    assert f"-{os.getpid()}-" in left.name
 
 
 def test_a_kill_in_the_middle_of_saves_leaves_a_whole_model(tmp_path):

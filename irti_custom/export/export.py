@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..folders import replaced_files
 from ..loading import ONNX_FILE
 from ..lora.adapter_checks import base_model_of
-from ..saving import replaced_files
 from .changes import PrecisionReport, measure, score_rows
 from .check import (
     PadSettings,

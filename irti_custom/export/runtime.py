@@ -18,9 +18,9 @@ from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..decisions import decide, probabilities
+from ..folders import load_one_version, whole_folder
 from ..input_checks import check_ends, check_inputs, check_length, check_positions
 from ..loading import Source, resolve
-from ..saving import finish_save
 from .engines import GRAPH_FILES, INT8_FILE, Engine, check_runs_here, open_engine
 
 if TYPE_CHECKING:
@@ -112,34 +112,38 @@ class OnnxMaskedSeqModel:
                 does not exist, or not on this machine; an option of the other runtime.
         """
         check_runs_here(runtime, precision)
-        finish_save(folder)
-        for needed in (GRAPH_FILES[precision], CONFIG_NAME):
-            if not os.path.isfile(os.path.join(folder, needed)):
-                how = ", int8=True, rows=rows" if needed == INT8_FILE else ""
-                raise OSError(
-                    f"{os.fspath(folder)!r} holds no {needed}. `export_onnx(model, folder{how})` "
-                    "writes it; was that cut off?"
+
+        def load() -> OnnxMaskedSeqModel:
+            place = whole_folder(folder, CONFIG_NAME)
+            for needed in (GRAPH_FILES[precision], CONFIG_NAME):
+                if not os.path.isfile(os.path.join(place, needed)):
+                    how = ", int8=True, rows=rows" if needed == INT8_FILE else ""
+                    raise OSError(
+                        f"{os.fspath(folder)!r} holds no {needed}. `export_onnx(model, "
+                        f"folder{how})` writes it; was that cut off?"
+                    )
+            source = resolve(folder)
+            if source.kind == "encoder":
+                raise ValueError(
+                    f"{source.path!r} holds another kind of model: its {CONFIG_NAME} says "
+                    f"model_type={source.settings.get('model_type')!r}. `export_onnx` writes such "
+                    "a folder."
                 )
-        source = resolve(folder)
-        if source.kind == "encoder":
-            raise ValueError(
-                f"{source.path!r} holds another kind of model: its {CONFIG_NAME} says "
-                f"model_type={source.settings.get('model_type')!r}. `export_onnx` writes such a "
-                "folder."
+            engine = open_engine(
+                source.folder,
+                runtime,
+                precision,
+                threads=threads,
+                streams=streams,
+                model_cache_dir=model_cache_dir,
+                providers=providers,
+                session_options=session_options,
             )
-        engine = open_engine(
-            os.fspath(folder),
-            runtime,
-            precision,
-            threads=threads,
-            streams=streams,
-            model_cache_dir=model_cache_dir,
-            providers=providers,
-            session_options=session_options,
-        )
-        model = cls(engine, source.config)
-        model.source = source
-        return model
+            model = cls(engine, source.config)
+            model.source = source
+            return model
+
+        return load_one_version(folder, load)
 
     def __call__(
         self,

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from transformers.utils import CONFIG_NAME
 
+from ..folders import replaced_files
 from ..inference.components import OnnxModule, label_names
 from ..inference.pipeline import MaskedSeqClassificationPipeline
 from ..inference.predictions import Answer
 from ..labels import Thresholds, check_count
-from ..saving import replaced_files
 
 try:
     import srsly
@@ -383,5 +383,5 @@ def _copy_graph(source: str, path: str | os.PathLike) -> None:
     """Copy the folder of an exported graph in place of what lies there."""
     if os.path.isdir(path) and os.path.samefile(source, path):
         return
-    with replaced_files(path, lambda name: os.path.isfile(os.path.join(path, name))) as scratch:
+    with replaced_files(path, lambda name: not name.endswith(".py")) as scratch:
         shutil.copytree(source, scratch, dirs_exist_ok=True)

@@ -14,9 +14,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from ..configuration_custom import MaskedSeqModelingConfig
+from ..folders import replaced_files
 from ..input_checks import NO_PROMPTS
-from ..loading import Source
-from ..saving import replaced_files
+from ..loading import ADAPTER_CONFIG, Source, read_place
 from .adapter_checks import check_added_rows
 
 try:
@@ -48,10 +48,6 @@ __all__ = [
 ]
 
 _ADAPTER = "default"
-
-
-def _is_adapter_weights(name: str) -> bool:
-    return name in ("adapter_model.safetensors", "adapter_model.bin")
 
 
 class MaskedSeqPeftModel(PeftModel):
@@ -103,7 +99,7 @@ class MaskedSeqPeftModel(PeftModel):
                 os.fspath(save_directory), safe_serialization, selected_adapters, **kwargs
             )
             return
-        with replaced_files(save_directory, _is_adapter_weights) as folder:
+        with replaced_files(save_directory, lambda name: name.startswith("adapter_")) as folder:
             card = os.path.join(save_directory, "README.md")
             if os.path.isfile(card):  # which PEFT updates
                 shutil.copy(card, folder)
@@ -121,7 +117,8 @@ class MaskedSeqPeftModel(PeftModel):
             ValueError: the adapter lacks weights.
         """
         try:
-            result = super().load_adapter(os.fspath(model_id), *args, **kwargs)
+            place, kwargs = read_place(os.fspath(model_id), kwargs, ADAPTER_CONFIG)
+            result = super().load_adapter(place, *args, **kwargs)
             missing = sorted(result.missing_keys)
         except KeyError as error:  # PEFT looks up the head and new tokens by their names
             missing = [str(error)]
@@ -169,13 +166,14 @@ def attach_adapter(
     rows = config.vocab_size
     if rows is not None and rows != known:
         model.resize_token_embeddings(rows, mean_resizing=False)
-    peft_config = PeftConfig.from_pretrained(source.path, **source.hub)
+    place, options = source.at(source.hub)
+    peft_config = PeftConfig.from_pretrained(place, **options)
     peft_config.inference_mode = not is_trainable
     peft_config.base_model_name_or_path = model.name_or_path or None
     peft_config.revision = None if model.source is None else model.source.revision
     check_added_rows(model, peft_config, known)
     adapted = MaskedSeqPeftModel(model, peft_config, _ADAPTER)
-    adapted.load_adapter(source.path, _ADAPTER, is_trainable=is_trainable, **source.hub)
+    adapted.load_adapter(place, _ADAPTER, is_trainable=is_trainable, **options)
     adapted.source = source
     if not is_trainable:
         adapted.requires_grad_(False)  # PEFT 0.17 leaves the head's gradient on

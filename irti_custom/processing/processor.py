@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from transformers import AutoTokenizer
 from transformers.processing_utils import ProcessorMixin
 
+from ..folders import load_one_version, replaced_files
 from ..labels import as_integer, check_count, resolve_labels
-from ..loading import hub_arguments
-from ..saving import finish_save, replaced_files
+from ..loading import hub_arguments, read_place
 from . import decoding
 from .examples import (
     Content,
@@ -41,7 +41,7 @@ from .fields import Fields, RecordInput, cut, labels_by_field, read_fields, reco
 from .preparation import prepare_model
 from .rows import OVERFLOWS, Columns, Part, RowWriter, TextTokens, check_sizes, overlap_of
 from .sequences import as_list
-from .settings import SETTINGS, read_settings
+from .settings import PROCESSOR_FILES, SETTINGS, read_settings
 from .span_labels import LabelIds, SpanLabels
 from .spans import CharSpan, Span, SpanFinder, put_markers, put_masks
 from .special_tokens import check_fast, digest_of, template_of, tokenize, word_marks
@@ -595,11 +595,18 @@ class MaskedSeqProcessor(ProcessorMixin):
         """
         path = os.fspath(pretrained_model_name_or_path)
         changed = {name: kwargs.pop(name) for name in SETTINGS if name in kwargs}
-        finish_save(os.path.join(path, kwargs.get("subfolder") or ""))
-        saved = read_settings(path, hub_arguments(kwargs))
+        folder = os.path.join(path, kwargs.get("subfolder") or "")
+        return load_one_version(folder, lambda: cls._load(path, changed, kwargs))
+
+    @classmethod
+    def _load(
+        cls, path: str, changed: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> MaskedSeqProcessor:
+        saved = read_settings(path, hub_arguments(options))
+        place, kwargs = read_place(path, options, *PROCESSOR_FILES)
         # Left unset, Transformers would ask on standard input.
         kwargs["trust_remote_code"] = kwargs.get("trust_remote_code") is True
-        tokenizer = AutoTokenizer.from_pretrained(path, **kwargs)
+        tokenizer = AutoTokenizer.from_pretrained(place, **kwargs)
         digest = saved.pop("tokenizer_digest", None)
         if digest not in (None, digest_of(tokenizer)):
             raise ValueError(

@@ -12,7 +12,8 @@ from typing import Any
 
 from transformers.utils import PROCESSOR_NAME
 
-from ..loading import find_file
+from ..folders import whole_folder
+from ..loading import find_file, read_place
 
 SETTINGS = (
     "read",
@@ -36,7 +37,8 @@ def has_processor(folder: str | os.PathLike) -> bool:
         >>> has_processor("no/such/folder")
         False
     """
-    return any(Path(folder, name).exists() for name in PROCESSOR_FILES)
+    place = whole_folder(folder, *PROCESSOR_FILES)
+    return any(Path(place, name).exists() for name in PROCESSOR_FILES)
 
 
 def read_settings(path: str, hub: dict[str, Any]) -> dict[str, Any]:
@@ -46,9 +48,10 @@ def read_settings(path: str, hub: dict[str, Any]) -> dict[str, Any]:
         OSError: there is none.
         ValueError: it is damaged, or of a later version.
     """
+    place, options = read_place(path, hub, *PROCESSOR_FILES)
     file_name = None
     for name in PROCESSOR_FILES:
-        file_name = file_name or find_file(path, name, hub)
+        file_name = file_name or find_file(place, name, options)
     if file_name is None:
         raise OSError(
             f"{path!r} holds no processor ({PROCESSOR_NAME}). To make one, call "
