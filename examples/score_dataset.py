@@ -122,6 +122,7 @@ def main() -> None:
         state.device,
         args.runtime,
         args.precision,
+        job.facts["model"],
     )
     total, left = job.count(mine), job.count(todo)
     with tqdm(total=total, initial=total - left, unit="row", position=state.process_index) as bar:

@@ -73,7 +73,7 @@ def main() -> None:
     missing = job.missing()
     # Actors may run in another folder.
     path = os.path.abspath(args.model) if os.path.isdir(args.model) else args.model
-    model = (path, args.batch_size, None, args.runtime, args.precision)
+    model = (path, args.batch_size, None, args.runtime, args.precision, job.facts["model"])
 
     # 3. Model, loaded once per actor. Ray Data restarts an actor that dies and repeats its tasks
     # (max_restarts=-1 and max_task_retries=-1 are its defaults).

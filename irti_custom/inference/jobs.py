@@ -25,11 +25,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
-from huggingface_hub.utils.sha import sha_fileobj
 from pyarrow import feather
 
+from ..folders import is_alive
 from ..formats.read_write import read_records, write_records
-from ..saving import is_alive
+from .identity import digest, model_digest
 from .row_checks import check_files
 from .row_files import ERROR, SUFFIXES, Chunk, read_chunks
 from .table_scorer import PREDICTIONS, TableScorer
@@ -194,7 +194,7 @@ def open_job(
         raise ValueError(f"--on_error must be one of {ON_ERROR}, got {on_error!r}.")
     identity = {
         "input": [[os.path.basename(path), _digest(path)] for path in paths],
-        "model": _model_facts(model),
+        "model": model_digest(model),
         "chunk_size": chunk_size,
         "on_error": on_error,
         "runtime": runtime or None,
@@ -285,16 +285,7 @@ def _digest(path: str) -> str:
         files = sorted(glob.glob(os.path.join(glob.escape(path), "**", "*"), recursive=True))
         names = [(os.path.relpath(one, path), _digest(one)) for one in files if os.path.isfile(one)]
         return hashlib.sha256(json.dumps(names).encode()).hexdigest()
-    with open(path, "rb") as file:
-        return sha_fileobj(file).hex()
-
-
-def _model_facts(model: str) -> str | list[list[str]]:
-    """Return the digests of a folder's files; a Hub id stands for itself."""
-    if not os.path.isdir(model):
-        return model
-    files = sorted(entry.name for entry in os.scandir(model) if entry.is_file())
-    return [[name, _digest(os.path.join(model, name))] for name in files]
+    return digest(path)
 
 
 def _write_facts(output: str, facts: dict[str, Any]) -> None:

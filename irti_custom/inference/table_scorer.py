@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from .identity import model_digest
 from .pipeline import MaskedSeqClassificationPipeline
 from .predictions import Answer
 from .row_files import ERROR
@@ -42,6 +43,10 @@ class TableScorer:
         device: where to compute; default: the first accelerator, or the CPU.
         runtime: of an exported graph, as `precision`; see `OnnxMaskedSeqModel.from_pretrained`.
         precision: of an exported graph.
+        digest: of the model that is meant, see `model_digest`.
+
+    Raises:
+        ValueError: the model is not the one of `digest` any more.
 
     Example:
         >>> scorer = TableScorer("trained")  # doctest: +SKIP
@@ -55,12 +60,18 @@ class TableScorer:
         device: int | str | torch.device | None = None,
         runtime: str | None = None,
         precision: str | None = None,
+        digest: str | None = None,
     ) -> None:
         given = {"runtime": runtime, "precision": precision}
         graph = {name: value for name, value in given.items() if value}
         self.pipe = MaskedSeqClassificationPipeline.from_pretrained(
             model, device=device, batch_size=batch_size, **graph
         )
+        if digest not in (None, model_digest(model)):
+            raise ValueError(
+                f"The model in {os.fspath(model)!r} has changed since the job was begun, and its "
+                "answers would not fit the others. Restore it, or begin another job."
+            )
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return the table with one list of predictions per row, one prediction per span.
