@@ -29,6 +29,7 @@ from .labels import (
     check_weights,
     resolve_labels,
 )
+from .versions import for_this_version, with_older_names
 
 # Version 0.1.0 stored the first two. The others choose a kernel, which may be code from a hub.
 _CALLER_ONLY_KEYS = (
@@ -358,6 +359,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         output["num_labels"] = self.num_labels
         if isinstance(output.get("base_model_config"), dict):
             output["base_model_config"].pop("_name_or_path", None)
+            output["base_model_config"] = with_older_names(output["base_model_config"])
         return output
 
     def to_diff_dict(self) -> dict[str, Any]:
@@ -409,7 +411,8 @@ def _as_config(value: PretrainedConfig | dict[str, Any] | None) -> PretrainedCon
     settings.pop("transformers_version", None)
     # A class that a permitted load has registered is remote code all the same.
     if model_type in CONFIG_MAPPING and not _is_remote(CONFIG_MAPPING[model_type]):
-        return CONFIG_MAPPING[model_type].from_dict(settings)
+        config_class = CONFIG_MAPPING[model_type]
+        return config_class.from_dict(for_this_version(settings, config_class))
     return OpaqueEncoderConfig(model_type=model_type, **settings)
 
 

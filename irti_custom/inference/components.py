@@ -14,7 +14,7 @@ from typing import Any, Union
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..export.runtime import OnnxMaskedSeqModel
@@ -22,7 +22,7 @@ from ..loading import Source, hub_arguments, resolve
 from ..modeling_custom import AutoModelForMaskedSeqModeling
 from ..processing.processor import MaskedSeqProcessor
 from ..processing.settings import read_settings
-from ..processing.special_tokens import digest_of
+from ..processing.special_tokens import digest_of, load_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ def _processor_around(tokenizer: TokenizerOrPath, source: Source | None) -> Mask
     """Make a processor, or load the one that lies beside the model and has the same tokenizer."""
     if isinstance(tokenizer, (str, os.PathLike)):
         permitted = source is not None and source.trust_remote_code and source.path == tokenizer
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=permitted)
+        tokenizer = load_tokenizer(os.fspath(tokenizer), trust_remote_code=permitted)
     if source is None or source.kind == "encoder" or not _saved_settings(source):
         return MaskedSeqProcessor(tokenizer)
     beside = _processor_beside(source)

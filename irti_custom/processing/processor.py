@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from transformers import AutoTokenizer
 from transformers.processing_utils import ProcessorMixin
 
 from ..folders import load_one_version, replaced_files
@@ -44,7 +43,14 @@ from .sequences import as_list
 from .settings import PROCESSOR_FILES, SETTINGS, read_settings
 from .span_labels import LabelIds, SpanLabels
 from .spans import CharSpan, Span, SpanFinder, put_markers, put_masks
-from .special_tokens import check_fast, digest_of, template_of, tokenize, word_marks
+from .special_tokens import (
+    check_fast,
+    digest_of,
+    load_tokenizer,
+    template_of,
+    tokenize,
+    word_marks,
+)
 from .tables import Table, TableInput, column_token, lay_out, read_table
 
 if TYPE_CHECKING:
@@ -606,7 +612,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         place, kwargs = read_place(path, options, *PROCESSOR_FILES)
         # Left unset, Transformers would ask on standard input.
         kwargs["trust_remote_code"] = kwargs.get("trust_remote_code") is True
-        tokenizer = AutoTokenizer.from_pretrained(place, **kwargs)
+        tokenizer = load_tokenizer(place, **kwargs)
         digest = saved.pop("tokenizer_digest", None)
         if digest not in (None, digest_of(tokenizer)):
             raise ValueError(

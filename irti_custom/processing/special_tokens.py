@@ -10,12 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import SLOW_TO_FAST_CONVERTERS
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+from ..versions import IS_4
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PreTrainedTokenizerFast
+    from transformers import BatchEncoding
 
 _PROBES = ("a", "1", "A", "的")
 _PROBED = ("Ann Lee paid 12.50 in Zürich, on 3 May.", "de l'été; 北京 Москва", "don't_re-enter")
@@ -78,6 +82,19 @@ def check_fast(tokenizer: object) -> None:
         "of `input_ids` and `mask_indices` yourself, and give them to DataCollatorForMaskedSeq."
     )
     raise ValueError(f"A fast tokenizer is needed to find spans in tokens, got {name}. {way_out}")
+
+
+def load_tokenizer(path: str, **options: Any) -> PreTrainedTokenizerFast:
+    """Load a tokenizer as `AutoTokenizer` does; with Transformers 4 also one that 5 saved."""
+    loader: Any = AutoTokenizer
+    if IS_4:
+        saved = get_tokenizer_config(path, **{**options, "trust_remote_code": False})
+        if saved.get("tokenizer_class") == "TokenizersBackend":
+            loader = PreTrainedTokenizerFast
+        added = saved.get("extra_special_tokens")
+        if isinstance(added, list):
+            options = {"additional_special_tokens": added, "extra_special_tokens": {}, **options}
+    return loader.from_pretrained(path, **options)
 
 
 def digest_of(tokenizer: PreTrainedTokenizerFast) -> str:
