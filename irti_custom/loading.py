@@ -33,6 +33,7 @@ from .encoders import (
 )
 from .folders import load_one_version, whole_folder
 from .labels import Thresholds
+from .versions import hint_of_version
 
 ONNX_FILE = "model.onnx"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -465,6 +466,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             raise ValueError(
                 f"The checkpoint in {source.path!r} lacks weights: {sorted(info['missing_keys'])}. "
                 "Was it saved whole? Loading it would leave these at random."
+                + hint_of_version(source.settings)
             )
         freeze_pooler(model.encoder)  # loading may have replaced its parameters
         model.source = source

@@ -55,6 +55,19 @@ def for_this_version(settings: Mapping[str, Any], config_class: type) -> dict[st
     return with_older_names(settings)
 
 
+def hint_of_version(settings: Mapping[str, Any]) -> str:
+    """Return a sentence for errors about a checkpoint of the other version; else nothing.
+
+    Example:
+        >>> hint_of_version({"transformers_version": transformers.__version__})
+        ''
+    """
+    saved = str(settings.get("transformers_version") or transformers.__version__)
+    if saved.partition(".")[0] == transformers.__version__.partition(".")[0]:
+        return ""
+    return f" It was saved with Transformers {saved}; {transformers.__version__} is installed."
+
+
 def _older_rope(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the bases of rotary positions by older names; None where there are none."""
     rope = settings.get("rope_parameters")

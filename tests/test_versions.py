@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqModelingConfig, MaskedSeqProcessor
 from irti_custom.versions import IS_4, for_this_version, with_older_names
-from tests.tiny import assert_same_logits, tiny_config, word_tokenizer
+from tests.tiny import assert_same_logits, tiny_config, tiny_model, word_tokenizer
 
 BASE = {"rope_type": "default", "rope_theta": 30000.0}
 # As version 5 writes them, with the same base for all layers, as mmBERT has.
@@ -92,3 +93,16 @@ def test_a_processor_with_a_tokenizer_as_5_writes_it_loads(read, tmp_path):
     rows = ["Ann [CELL] Rome"], [[(0, 3)]]
     again = MaskedSeqProcessor.from_pretrained(tmp_path)
     assert again.encode_spans(*rows)["input_ids"] == processor.encode_spans(*rows)["input_ids"]
+
+
+def test_missing_weights_of_another_version_name_it(tmp_path):
+    model = tiny_model()
+    model.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    settings["transformers_version"] = "3.5.1"
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop("head.0.bias")
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"head.0.bias.*Transformers 3.5.1"):
+        AutoModelForMaskedSeqModeling.from_pretrained(tmp_path)
