@@ -19,6 +19,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from starlette.requests import ClientDisconnect
 
 from irti_custom.inference.batching import BatchingQueue, QueueFullError
 from irti_custom.inference.payload import NotJsonError, describe_operation, parse_json, read_payload
@@ -37,11 +38,15 @@ logger = logging.getLogger("uvicorn.error")
 class BodyTooLongError(Exception): ...
 
 
+class ModelFailedError(Exception): ...
+
+
 STATUS: dict[type[Exception], int] = {  # the first that fits
     NotJsonError: 400,
     asyncio.TimeoutError: 408,
     BodyTooLongError: 413,
     ValueError: 422,
+    ClientDisconnect: 499,
     QueueFullError: 503,
 }
 
@@ -78,7 +83,10 @@ def make_app(queue: BatchingQueue, max_bytes: int, max_seconds: float, max_open:
         body = await asyncio.wait_for(read_body(request, max_bytes), max_seconds)
         inputs, options = read_payload(parse_json(body))
         future = await run_in_threadpool(queue.submit, inputs, **options)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except Exception as error:  # of whatever kind: the input was found good before
+            raise ModelFailedError from error
 
     operation = describe_operation(queue.pipe.tokenizer.mask_token)
 
@@ -90,17 +98,20 @@ def make_app(queue: BatchingQueue, max_bytes: int, max_seconds: float, max_open:
             try:
                 content = await answer(request)
                 POSITIONS.inc(sum(len(one) if isinstance(one, list) else 1 for one in content))
+                text = json.dumps(content, allow_nan=False)
             except Exception as error:
                 status = next((STATUS[kind] for kind in STATUS if isinstance(error, kind)), 500)
-                content = {"detail": str(error) or "The body took too long to arrive."}
+                detail = str(error) or "The body took too long to arrive."
                 if status == 500:  # what such an error says may quote an input or name a file
-                    content = {"detail": "The model failed on this request."}
-                    logger.error("A request failed with %s", type(error).__name__)
+                    detail = "The model failed on this request."
+                    cause = error.__cause__ or error
+                    logger.error("A request failed with %s", type(cause).__name__)
+                text = json.dumps({"detail": detail})
                 if isinstance(error, QueueFullError):
                     headers["Retry-After"] = str(max(1, math.ceil(error.seconds)))
         REQUESTS.labels(status).inc()
         count["answered"] += 1
-        return Response(json.dumps(content), status, headers, media_type="application/json")
+        return Response(text, status, headers, media_type="application/json")
 
     @app.get("/health")
     async def health() -> dict[str, str]:

@@ -8,54 +8,74 @@ The form is that of Hugging Face's endpoints.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .pipeline import OPTIONS
 
-_SPANS = {
-    "type": "array",
-    "description": "[start, end] of each position, end exclusive",
-    "items": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
-}
 _TEXT = {"type": "string"}
-_COLUMN = {"type": "object", "properties": {"header": _TEXT, "values": {"type": "array"}}}
+_INTEGER = {"type": "integer"}
+_NULL = {"type": "null"}
+_VALUE = {"type": ["string", "number", "boolean", "null"]}
+_KINDS = ("text", "words", "columns", "fields")
 
 
 def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+def _list(items: dict[str, Any], **limits: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, **limits}
+
+
+def _input(title: str, kind: str, form: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Describe an input of one kind: the other kinds' names are absent or null."""
+    others = {name: _NULL for name in _KINDS if name != kind}
+    needed = _object(**{kind: form}, **more)
+    return {"title": title, **needed, "properties": {**needed["properties"], **others}}
+
+
+_SPAN = {"anyOf": [_list(_INTEGER, minItems=2, maxItems=2), _object(start=_INTEGER, end=_INTEGER)]}
+_SPANS = {
+    "description": "[start, end] of each position, or an object of both; end exclusive",
+    "anyOf": [_list(_SPAN), _NULL],
+}
+_COLUMN = {"anyOf": [_list({}), _object(values=_list({}))]}
+_FIELD = {**_object(value=_VALUE), "additionalProperties": False}
+_FIELD["properties"] = {"value": _VALUE, "name": _VALUE}
+_FIELDS = {
+    "description": "values by name; or, where names repeat, objects of value and name",
+    "anyOf": [{"type": "object", "additionalProperties": _VALUE}, _list(_FIELD, minItems=1)],
+}
 _INPUT = {
     "anyOf": [
-        {"title": "spans of characters", **_object(text=_TEXT, spans=_SPANS)},
-        {
-            "title": "spans of words",
-            **_object(words={"type": "array", "items": _TEXT}, spans=_SPANS),
-        },
+        _input("spans of characters", "text", _TEXT, spans=_SPANS),
+        _input("spans of words", "words", _list(_TEXT), spans=_SPANS),
         {"title": "mask tokens", "type": "string"},
-        {"title": "a table", **_object(columns={"type": "array", "items": _COLUMN})},
-        {"title": "a record", **_object(fields={"type": "object"})},
+        _input("a table", "columns", _list(_COLUMN)),
+        _input("a record", "fields", _FIELDS),
     ]
 }
 _NUMBER = {"type": "number"}
 _THRESHOLDS = {
     "anyOf": [
         _NUMBER,
-        {"type": "array", "items": _NUMBER},
+        _list(_NUMBER),
         {"type": "object", "additionalProperties": _NUMBER},
+        _NULL,
     ],
     "description": "of all labels, per label in order, or by name; default: the model's own",
 }
 PAYLOAD_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "inputs": {"anyOf": [_INPUT, {"title": "many", "type": "array", "items": _INPUT}]},
+        "inputs": {"anyOf": [_INPUT, {"title": "many", **_list(_INPUT)}]},
         "parameters": {
-            "type": "object",
+            "type": ["object", "null"],
             "properties": {
                 "thresholds": _THRESHOLDS,
-                "top_k": {"type": "integer", "minimum": 1},
+                "top_k": {"type": ["integer", "null"], "minimum": 1},
                 "return_all_scores": {"type": "boolean"},
             },
             "additionalProperties": False,
@@ -65,7 +85,7 @@ PAYLOAD_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 """JSON schema of a payload."""
-_LABELS = {"type": "array", "items": _object(label=_TEXT, score=_NUMBER)}
+_LABELS = _list(_object(label=_TEXT, score=_NUMBER))
 _POSITION = {
     "type": "object",
     "description": "where a position is, and its labels; see the pipeline's README",
@@ -76,10 +96,8 @@ _POSITION = {
         "score": {"description": "multiclass: of the best label"},
     },
 }
-_ANSWER = {"title": "of one input", "type": "array", "items": _POSITION}
-ANSWERS_SCHEMA: dict[str, Any] = {
-    "anyOf": [_ANSWER, {"title": "of many", "type": "array", "items": _ANSWER}]
-}
+_ANSWER = {"title": "of one input", **_list(_POSITION)}
+ANSWERS_SCHEMA: dict[str, Any] = {"anyOf": [_ANSWER, {"title": "of many", **_list(_ANSWER)}]}
 """JSON schema of what is answered."""
 
 
@@ -106,7 +124,10 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         return json.loads(
-            body.decode(), object_pairs_hook=_with_names_once, parse_constant=_refuse_constant
+            body.decode(),
+            object_pairs_hook=_with_names_once,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
     except RecursionError as error:
         raise NotJsonError("The body must be JSON, got one that is nested too deeply.") from error
@@ -123,6 +144,13 @@ def _with_names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant}, which is no number of JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number:.20}, which is beyond the numbers of 64 bits")
+    return value
 
 
 def read_payload(payload: Any) -> Payload:

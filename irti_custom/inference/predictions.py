@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..decisions import Temperature, check_temperature, decide, probabilities, temper
@@ -53,6 +54,10 @@ class AnswerWriter:
     ) -> None:
         check_task(task)
         top_k = None if top_k is None else check_count("top_k", top_k)
+        if not isinstance(return_all_scores, (bool, np.bool_)):
+            raise ValueError(
+                f"`return_all_scores` must be True or False, got {return_all_scores!r:.80}."
+            )
         if top_k is not None and return_all_scores:
             raise ValueError(
                 f"`top_k` and `return_all_scores` contradict each other, got top_k={top_k} and "

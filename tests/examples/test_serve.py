@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -88,10 +89,10 @@ def service(model, tmp_path_factory) -> Iterator[Service]:
 def small(model, tmp_path_factory) -> Iterator[Service]:
     """A service with room for little."""
     limits = {"max_body_bytes": 20_000, "max_inputs": 60, "max_request_tokens": 300}
-    limits.update(max_waiting_tokens=300, batch_tokens=16)
+    limits.update(max_waiting_tokens=300, batch_tokens=16, max_connections=50)
     flags = [part for name, value in limits.items() for part in (f"--{name}", str(value))]
     log = tmp_path_factory.mktemp("small") / "log"
-    service = Service(model, log, *flags, "--max_body_seconds", "0.5")
+    service = Service(model, log, *flags, "--max_body_seconds", "0.5", "--max_head_seconds", "1")
     yield service
     service.stop()
 
@@ -245,6 +246,46 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(small):
     assert response.status == 408
     assert json.loads(response.read()) == {"detail": "The body took too long to arrive."}
     connection.close()
+
+
+def test_a_client_that_hangs_up_is_no_failed_model(small):
+    def count(status: str) -> float:
+        return metric(small, f'classify_requests_total{{status="{status}"}}')
+
+    failed, taken = count("500"), count("499")
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", small.port)) as connection:
+            connection.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+            time.sleep(0.05)
+    until = time.monotonic() + 60
+    while count("499") < taken + 5 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert (count("499") - taken, count("500") - failed) == (5, 0)
+    assert "ERROR" not in small.log.read_text()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /cla", b"GET /health HTTP/1.1\r\nHos"])
+def test_a_connection_without_a_whole_head_is_closed_and_others_are_served(sent, small):
+    with socket.create_connection(("127.0.0.1", small.port), timeout=60) as idle:
+        idle.sendall(sent)
+        assert small.ask("GET", "/health")[0] == 200
+        assert idle.recv(1) == b""  # closed by the service
+    client = http.client.HTTPConnection("127.0.0.1", small.port, timeout=60)
+    for wait in (0, 0.5, 0.5):  # of one connection that is kept
+        time.sleep(wait)
+        client.request("GET", "/health")
+        assert json.loads(client.getresponse().read()) == {"status": "ready"}
+    client.close()
+
+
+def test_connections_beyond_the_limit_are_closed(small):
+    held = [socket.create_connection(("127.0.0.1", small.port), timeout=60) for _ in range(60)]
+    try:
+        assert b"" in [connection.recv(1) for connection in held]
+    finally:
+        for connection in held:
+            connection.close()
+    assert small.classify({"inputs": SHORT})[0] == 200
 
 
 def test_term_under_load_answers_all_that_was_taken(model, pipe, tmp_path):

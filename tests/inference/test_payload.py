@@ -29,6 +29,8 @@ from tests.scoring import save_trained
         (b'{"inputs": -Infinity}', "-Infinity"),
         (b'{"fields": {"a": 1, "a": 2}}', r"a name twice, of \['a', 'a'\]"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"inputs": 1e999}', "1e999, which is beyond"),
+        (b"[" + b"1" * 5000 + b"]", "digits"),
     ],
 )
 def test_a_body_that_is_no_json_is_refused(body, message):
@@ -79,6 +81,81 @@ def test_each_example_of_the_schema_runs_and_the_handler_answers_as_the_pipeline
         assert answers == pipe(payload["inputs"], **payload.get("parameters", {}))
     with pytest.raises(ValueError, match=r"^Input 0: "):
         handler({"inputs": {"text": "Ann", "spans": [[0, 9]]}})
+
+
+SPANS = [[0, 3]]
+FORMS = [
+    {"text": "Ann", "spans": SPANS},
+    {"text": "Ann", "spans": [{"start": 0, "end": 3, "note": "?"}]},
+    {"text": "Ann", "spans": None, "words": None},
+    {"text": "Ann", "spans": [], "id": 7},
+    {"text": "Ann"},
+    {"text": "Ann", "spans": "0"},
+    {"text": "Ann", "spans": [0, 3]},
+    {"text": "Ann", "spans": [[0, 3, 4]]},
+    {"text": "Ann", "spans": [["0", "3"]]},
+    {"text": "Ann", "spans": [[False, True]]},
+    {"text": "Ann", "spans": [{"start": 0}]},
+    {"text": "Ann", "words": ["Ann"], "spans": []},
+    {"text": 7, "spans": []},
+    {"words": ["Ann", "sees"], "spans": [[0, 1]]},
+    {"words": "Ann", "spans": []},
+    {"words": ["Ann", 7], "spans": []},
+    "[MASK] sees",
+    7,
+    None,
+    {},
+    {"columns": [{"header": "city", "values": ["Rome", None, 7]}, ["Paris"]]},
+    {"columns": [{"header": "city"}]},
+    {"columns": [7]},
+    {"columns": {"city": ["Rome"]}},
+    {"columns": [], "title": "towns"},
+    {"fields": {"name": "Ann", "age": 7, "fax": None}},
+    {"fields": [{"name": "city", "value": "Rome"}, {"value": 7}]},
+    {"fields": []},
+    {"fields": [{"name": "city"}]},
+    {"fields": [{"value": 7, "kind": "number"}]},
+    {"fields": {"name": ["Ann"]}},
+    {"fields": "Ann"},
+]
+PARAMETERS = [
+    None,
+    {},
+    {"top_k": 1},
+    {"top_k": None},
+    {"top_k": 0},
+    {"top_k": True},
+    {"top_k": "1"},
+    {"top_k": 1.5},
+    {"return_all_scores": True},
+    {"return_all_scores": "false"},
+    {"return_all_scores": 1},
+    {"return_all_scores": None},
+    {"thresholds": 0.3},
+    {"thresholds": None},
+    {"thresholds": "0.3"},
+    {"thresholds": [0.1, 0.2, 0.3, 0.4]},
+    {"thresholds": ["0.1", 0.2, 0.3, 0.4]},
+    {"thresholds": {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}},
+    {"batch_size": 1},
+    [],
+]
+
+
+def test_the_schema_accepts_what_is_answered_and_refuses_what_is_refused(tmp_path):
+    jsonschema = pytest.importorskip("jsonschema", reason="judges payloads")
+    handler = EndpointHandler(save_trained(tmp_path))
+    judge = jsonschema.Draft202012Validator(PAYLOAD_SCHEMA)
+    payloads = [{"inputs": form} for form in FORMS]
+    payloads += [{"inputs": [form]} for form in FORMS]
+    payloads += [{"inputs": FORMS[0], "parameters": options} for options in PARAMETERS]
+    for payload in payloads:
+        try:
+            handler(payload)
+            answered = True
+        except ValueError:
+            answered = False
+        assert judge.is_valid(payload) == answered, payload
 
 
 def test_without_a_mask_token_no_example_has_one():
