@@ -198,6 +198,28 @@ def read_place(path: str, options: Mapping[str, Any], *names: str) -> tuple[str,
     return place, {k: v for k, v in options.items() if k != "subfolder"}
 
 
+def check_same_settings(
+    config: MaskedSeqModelingConfig, adapter: str, hub: Mapping[str, Any]
+) -> None:
+    """Check that another adapter goes with a model's labels and decisions, which are one for all.
+
+    Raises:
+        ValueError: it has a config of its own that differs.
+    """
+    try:
+        other = resolve(adapter, **hub_arguments(hub)).config
+    except (OSError, ValueError):  # what PEFT alone saved, or what loading will complain of
+        return
+    names = ("task", "label_names", "groups", "thresholds", "temperature", "tokens_per_position")
+    pairs = {name: (getattr(config, name), getattr(other, name)) for name in names}
+    different = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    if different:
+        raise ValueError(
+            f"The adapter in {adapter!r} differs from the model in {different}, and a model has "
+            "one config for all adapters. Load each with from_pretrained, as a model of its own."
+        )
+
+
 def _adapter_settings(path: str, hub: dict[str, Any]) -> dict[str, Any] | None:
     file_name = find_file(path, ADAPTER_CONFIG, hub)
     if file_name is None:
@@ -238,10 +260,15 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
     # Version 0.1.0 saved poolers, whose output is never read.
     _keys_to_ignore_on_load_unexpected = [r"\.pooler\."]  # noqa: RUF012
 
-    @property
-    def head_is_new(self) -> bool:
-        """Whether the head was built on an encoder rather than loaded with it."""
-        return self.source is None or self.source.kind == "encoder"
+    def load_adapter(self, peft_model_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Put an adapter on this very model; as in Transformers.
+
+        Raises:
+            ValueError: its labels, thresholds or the like differ from the model's.
+        """
+        if peft_model_id is not None:
+            check_same_settings(self.config, os.fspath(peft_model_id), kwargs)
+        return super().load_adapter(peft_model_id, *args, **kwargs)
 
     @classmethod
     def from_pretrained(
@@ -354,7 +381,6 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         else:
             model, info = cls._load_checkpoint(source, config, options, *model_args)
         if label_prior is not None and not _is_auto(label_prior):
-            _check_head_is_new(source, info)
             model.set_label_prior(label_prior)
         return (model, info) if wants_info else model
 
@@ -469,6 +495,9 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
                 + hint_of_version(source.settings)
             )
         freeze_pooler(model.encoder)  # loading may have replaced its parameters
+        keys = [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]]
+        if begun := {int(key.split(".")[1]) for key in keys if key.startswith("head.")}:
+            model.note_untrained(*begun)  # with ignore_mismatched_sizes
         model.source = source
         return model, info
 
@@ -490,7 +519,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
             for_base["revision"] = source.base_revision
         try:
             base = resolve(name, source.trust_remote_code, **hub_arguments(for_base))
-            model, info = cls._load_base(base, config, for_base)
+            model, info = cls.load_base(base, config, for_base)
         except OSError as error:
             raise OSError(
                 f"The adapter in {source.path!r} stands on {str(name)!r}, which cannot be loaded: "
@@ -508,7 +537,7 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
         return peft_model.attach_adapter(model, source, config, trainable), info
 
     @classmethod
-    def _load_base(
+    def load_base(
         cls, base: Source, config: MaskedSeqModelingConfig, options: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
         """Load what an adapter with this config was trained on, with the base's own vocabulary."""
@@ -532,16 +561,6 @@ class MaskedSeqPreTrainedModel(PreTrainedModel):
 
 def _is_auto(label_prior: Any) -> bool:
     return isinstance(label_prior, str) and label_prior == "auto"
-
-
-def _check_head_is_new(source: Source, info: Mapping[str, Any]) -> None:
-    """Check that the last layer of the head was not loaded."""
-    mismatched = [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]]
-    if source.kind != "checkpoint" or not any(key.startswith("head.3.") for key in mismatched):
-        raise ValueError(
-            f"`label_prior` is where a new head starts, and {source.path!r} holds a trained one. "
-            "Leave `label_prior` out."
-        )
 
 
 def _own_config(config: Any, source: Source) -> Any:

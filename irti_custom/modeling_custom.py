@@ -21,7 +21,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 
-from .configuration_custom import MaskedSeqModelingConfig, attr_name_of
+from .configuration_custom import LOSS_SETTINGS, MaskedSeqModelingConfig, attr_name_of
 from .decisions import decide, group_logits, probabilities
 from .encoders import (
     accepted_arguments,
@@ -123,7 +123,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         self._no_split_modules = getattr(encoder, "_no_split_modules", None)
         self.accepted_arguments = accepted_arguments(encoder)  # None: it takes any
         self.position_limit = position_limit(encoder)  # None: no table of positions
-        self._head_is_checked = self._uneven_is_said = False
+        self._head_is_checked = self._uneven_is_said = self._loss_is_checked = False
+        self._untrained: dict[str, torch.Tensor] = {}  # by name, weights of the head as they began
         freeze_pooler(encoder)
         width = config.hidden_size
         self.head = nn.Sequential(
@@ -137,39 +138,61 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         self.head.to(weight.dtype)
         if loaded and weight.device.type != "meta":  # else the loader places both
             self.head.to(weight.device)
+        self.note_untrained()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Initialize a new module; of many labels, a position has about one."""
         super()._init_weights(module)
         is_new = not getattr(getattr(module, "bias", None), "_is_hf_initialized", False)
         if module is self.head[-1] and is_new and self.config.task == "multilabel":
-            self.set_label_prior(1 / (self.config.num_labels + 1))
+            self._start_bias(1 / (self.config.num_labels + 1))
+
+    def note_untrained(self, *layers: int) -> None:
+        """Note that layers of the head, by default all, are as they began: no training, no file."""
+        for name, weight in self.head.named_parameters():
+            if not layers or int(name.partition(".")[0]) in layers:
+                self._untrained[name] = weight.detach().clone()
+
+    def is_untrained(self, *layers: int) -> bool:
+        """Return True while layers of the head, by default all, are as they began.
+
+        A step of an optimizer, a checkpoint and `load_state_dict` change them; a cast does not.
+        """
+        if not isinstance(self.head, nn.Sequential):  # under an adapter
+            return False
+        for name, weight in self.head.named_parameters():
+            if not layers or int(name.partition(".")[0]) in layers:
+                began = self._untrained.get(name)
+                if began is None or began.is_meta or not torch.equal(began.to(weight), weight):
+                    return False
+        return True
 
     def set_tokens_per_position(self, tokens_per_position: int) -> None:
         """Let a new head read 1 token, or 2: the first and the last one of a position.
 
         Raises:
-            ValueError: another number, or the head has been trained for the other one.
+            ValueError: another number, or the head has been trained to read the other one.
         """
         config = self.config
         if tokens_per_position == config.tokens_per_position:
             return
-        if self.source is not None and not self.head_is_new:
+        if not self.is_untrained(0):
+            place = f" of {self.source.path!r}" if self.source is not None else ""
             raise ValueError(
-                f"The head of {self.source.path!r} was trained to read "
-                f"{config.tokens_per_position} token(s) per position, and the rows want "
-                f"{tokens_per_position}. Use the processor that it was trained with, or start from "
-                "its encoder."
+                f"The head{place} was trained to read {config.tokens_per_position} token(s) per "
+                f"position, and the rows want {tokens_per_position}. Use the processor that it was "
+                "trained with, or start from its encoder."
             )
         config.tokens_per_position = tokens_per_position
         layer = nn.Linear(tokens_per_position * config.hidden_size, config.hidden_size)
         self._init_weights(layer)
         self.head[0] = layer.to(next(self.head.parameters()))
+        self.note_untrained(0)
 
     def set_label_prior(self, prior: Thresholds | None) -> None:
         """Start a new head from how frequent its labels are; it then learns rare ones sooner.
 
-        Only the bias of the last layer changes, so call it before training.
+        Only the bias of the last layer changes.
 
         Args:
             prior: probabilities above 0 and below 1: one per label, in the order of their ids or by
@@ -177,15 +200,23 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
                 "multilabel", equal ones for "multiclass".
 
         Raises:
-            ValueError: other values, or the head is under an adapter.
+            ValueError: other values; or the last layer has been trained, or is under an adapter.
 
         Example:
             >>> model = AutoModelForMaskedSeqModeling.from_pretrained(...)  # doctest: +SKIP
             >>> model.set_label_prior({"person": 0.3, "place": 0.01})  # doctest: +SKIP
         """
-        last = self.head[-1] if isinstance(self.head, nn.Sequential) else None
-        if not isinstance(last, nn.Linear):
+        if not isinstance(self.head, nn.Sequential) or not isinstance(self.head[-1], nn.Linear):
             raise ValueError("Set the prior before get_lora_model(model): the head is adapted.")
+        if not self.is_untrained(3):
+            raise ValueError(
+                "`label_prior` is where a new head starts, and the last layer of this one has been "
+                "trained. Leave it out."
+            )
+        self._start_bias(prior)
+        self.note_untrained(3)
+
+    def _start_bias(self, prior: Thresholds | None) -> None:
         config = self.config
         if prior is None:
             start = torch.zeros(config.num_labels)
@@ -194,7 +225,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             weight = getattr(config, WEIGHT_NAMES[config.task])
             start = best_constant(prior, config.task, weight, config.group_ids)
         with torch.no_grad():
-            last.bias.copy_(start)
+            self.head[-1].get_parameter("bias").copy_(start)
 
     @property
     def encoder(self) -> PreTrainedModel:
@@ -303,6 +334,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             )
         scores = self.head(torch.cat([_gather(hidden, indices) for indices in reads], dim=-1))
         loss = None if labels is None else self._loss(scores, labels, num_items_in_batch)
+        if labels is None and self.training and not self._loss_is_checked:
+            self._check_loss_settings()
         output = MaskedLMOutput(
             loss=loss,
             logits=group_logits(scores, self.config.group_ids),
@@ -366,10 +399,22 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
     def _check_head_trains(self) -> None:
         """Warn once if a new head is frozen: it would stay random. PEFT freezes it unless told."""
         self._head_is_checked = True
-        if self.head_is_new and not any(p.requires_grad for p in self.head.parameters()):
+        if self.is_untrained() and not any(p.requires_grad for p in self.head.parameters()):
             logger.warning(
                 "The head is new and frozen, so it stays random and is not saved with an adapter. "
                 "Use get_lora_model(model), or modules_to_save=['head'] in the PEFT config."
+            )
+
+    def _check_loss_settings(self) -> None:
+        """Warn once if another loss is trained with, such as the Trainer's for smoothed labels."""
+        self._loss_is_checked = True
+        set_here = [name for name in LOSS_SETTINGS if getattr(self.config, name)]
+        if set_here and torch.is_grad_enabled():
+            logger.warning(
+                "The model is trained without `labels`, so with a loss of its caller, and %s of "
+                "its config have no effect. label_smoothing_factor of TrainingArguments does that: "
+                "leave it out.",
+                set_here,
             )
 
     def predict_proba(self, logits: torch.Tensor) -> torch.Tensor:

@@ -75,7 +75,7 @@ def test_trained_heads_stay_as_they_are(tmp_path):
     for prior in ({}, {"label_prior": None}):
         again = AutoModelForMaskedSeqModeling.from_pretrained(tmp_path / "trained", **prior)
         assert (bias(again) == 7).all()
-    with pytest.raises(ValueError, match="holds a trained one"):
+    with pytest.raises(ValueError, match="has been trained"):
         AutoModelForMaskedSeqModeling.from_pretrained(tmp_path / "trained", label_prior=FREQUENCIES)
     lora = get_lora_model(again, r=2)
     with pytest.raises(ValueError, match="before get_lora_model"):

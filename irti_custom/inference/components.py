@@ -20,6 +20,7 @@ from ..configuration_custom import MaskedSeqModelingConfig
 from ..export.runtime import OnnxMaskedSeqModel
 from ..loading import Source, hub_arguments, resolve
 from ..modeling_custom import AutoModelForMaskedSeqModeling
+from ..processing.label_names import trained_names
 from ..processing.processor import MaskedSeqProcessor
 from ..processing.settings import read_settings
 from ..processing.special_tokens import digest_of, load_tokenizer
@@ -288,20 +289,10 @@ def label_names(config: Any, processor: MaskedSeqProcessor) -> list[str]:
     Raises:
         ValueError: the two are not made for each other.
     """
-    names = config.label_names
     known = config.vocab_size
     if known is not None and max(processor.new_tokens, default=0) >= known:
         raise ValueError(
             f"The processor's markers are the tokens {processor.new_tokens}, and the model knows "
             f"{known}. Is it the model trained with them? If not, resize its embeddings and train."
         )
-    if processor.label2id is None:
-        return names
-    trained = sorted(processor.label2id, key=processor.label2id.__getitem__)
-    counted = [f"LABEL_{index}" for index in range(len(trained))]
-    if processor.task != config.task or names not in (trained, counted):
-        raise ValueError(
-            f"The processor is for task={processor.task!r} with the labels {trained}, the model "
-            f"for task={config.task!r} with {names}. Use the one that the model was trained with."
-        )
-    return trained
+    return trained_names(config, processor)

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Protocol, cast
 
 import numpy as np
 import torch
 
 from ..labels import IGNORE_INDEX, check_count, check_task
+from .label_names import LabelSettings, trained_names
 from .rows import BOOKKEEPING
 from .sequences import as_list
 
@@ -72,8 +73,9 @@ class DataCollatorForMaskedSeq:
             position shows neither its task nor L; its labels are then ``(B, 0)``, which the model
             takes for either task. To evaluate such data with "multilabel", pass `num_labels`: the
             `Trainer` concatenates only labels of equal dimensions.
-        model: to check tokens and lengths against. On a CPU `forward` does that, too; on an
-            accelerator it would have to wait for the device, and the error is not a clear one.
+        model: to check a processor's labels against, and tokens and lengths. On a CPU `forward`
+            checks these, too; on an accelerator it would have to wait for the device, and the error
+            is not a clear one.
 
     Example:
         >>> from types import SimpleNamespace
@@ -98,6 +100,9 @@ class DataCollatorForMaskedSeq:
         if label2id:  # a processor knows more than a tokenizer
             self.task = self.task or getattr(self.tokenizer, "task", None)
             self.num_labels = self.num_labels or len(label2id)
+            config = getattr(self.model, "config", None)
+            if hasattr(config, "label_names"):
+                trained_names(config, cast("LabelSettings", self.tokenizer))
         if self.tokenizer.pad_token_id is None:
             raise ValueError(
                 "`tokenizer` must have a pad token, got pad_token_id=None. Set `pad_token` on it."

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from .data_collator import DataCollatorForMaskedSeq, PadSettings
+from .label_names import LabelSettings, trained_names
 from .rows import Columns, rows_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..modeling_custom import AutoModelForMaskedSeqModeling
 
 
-class RowSettings(PadSettings, Protocol):
+class RowSettings(PadSettings, LabelSettings, Protocol):
     """What rows ask of a model: the attributes that are read from a `MaskedSeqProcessor`."""
 
     @property
@@ -65,6 +66,7 @@ def prepare_model(
             f"`marker_init` must hold one text per marker, {len(settings.new_tokens)}, got "
             f"{marker_init!r}."
         )
+    trained_names(model.config, settings)
     texts = None if label_texts is None else _check_texts(label_texts, model)
     model.set_tokens_per_position(settings.tokens_per_position)
     _start_markers(model, settings, marker_init)
@@ -84,7 +86,7 @@ def _start_markers(
     for marker, text in zip(settings.new_tokens, marker_init):
         # Some encoders have rows to spare, of which nothing says whether they are trained.
         spare = marker in settings.added_tokens and marker not in model.prepared_tokens
-        if marker >= known or (spare and model.head_is_new):
+        if marker >= known or (spare and model.is_untrained()):
             _start_row(model, settings.tokenizer, marker, text)
     model.prepared_tokens |= set(settings.new_tokens)
 
@@ -112,7 +114,7 @@ def _check_texts(label_texts: Mapping[str, str], model: AutoModelForMaskedSeqMod
     for name, text in label_texts.items():
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"`label_texts` must hold texts, got {text!r} for {name!r}.")
-    if not model.head_is_new:
+    if not model.is_untrained(3):
         raise ValueError(
             "`label_texts` are where a new head starts, and this one has been trained. Leave them "
             "out."
@@ -140,6 +142,7 @@ def _start_labels(
             apart = functional.normalize(read - read.mean(dim=0), dim=-1)
             weight = model.head[-1].get_parameter("weight")
             weight.copy_(apart * weight.norm(dim=-1, keepdim=True))
+        model.note_untrained(3)
     finally:
         hook.remove()
         model.train(training)
