@@ -41,6 +41,7 @@ _CALLER_ONLY_KEYS = (
 )
 _WIDTH_NAMES = ("hidden_size", "d_model", "dim", "emb_dim")  # of the encoder's config
 _LABEL_KEYS = ("num_labels", "id2label", "label2id")
+DIGEST = "base_digest"  # in the file of an adapter alone
 LOSS_SETTINGS = ("pos_weight", "class_weight", "focal_gamma")
 _OWN_KEYS = (
     "task",
@@ -422,7 +423,7 @@ def _is_remote(config_class: type) -> bool:
 
 def _as_data(config_dict: dict[str, Any]) -> dict[str, Any]:
     """Drop from a saved dict what only a caller may say."""
-    data = {k: v for k, v in config_dict.items() if k not in _CALLER_ONLY_KEYS}
+    data = {k: v for k, v in config_dict.items() if k not in (*_CALLER_ONLY_KEYS, DIGEST)}
     if "strict_mlm_check" in config_dict and data.get("base_model_attr_name"):
         # Version 0.1.0 stored the name as the caller gave it and normalised it on use.
         data["base_model_attr_name"] = attr_name_of(data["base_model_attr_name"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..input_checks import NO_PROMPTS
 from ..loading import resolve
-from .adapter_checks import base_model_of, check_added_rows, embedding_name
+from .adapter_checks import base_digest, base_model_of, check_added_rows, embedding_name
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -130,7 +130,9 @@ def get_lora_model(
         **{**_provenance(model), **lora_config},
     )
     _check_rows_of_base(model, config)
+    digest = _check_base_is_saved(model, config)
     adapted = MaskedSeqPeftModel(model, config)
+    adapted.base_digest = digest
     _check_all_is_saved(adapted, get_peft_model_state_dict(adapted, save_embedding_layers=False))
     return adapted.train(model.training)
 
@@ -140,8 +142,9 @@ def _check_model(model: AutoModelForMaskedSeqModeling) -> None:
         raise ValueError(NO_PROMPTS)
     if any(type(module).__module__.startswith("peft.") for module in model.modules()):
         raise ValueError(
-            "`model` must be without adapters, got one that has some. Call its merge_and_unload() "
-            "to keep what they learned, or unload() to drop them, and pass the result."
+            "`model` must be without adapters, got one that has some. Call its unload() to drop "
+            "them, and pass the result. To keep what they learned, save its merge_and_unload(), "
+            "and pass what from_pretrained loads from there."
         )
     base_model_of(model)
 
@@ -246,6 +249,36 @@ def _check_rows_of_base(model: AutoModelForMaskedSeqModeling, lora_config: LoraC
     except OSError:
         return  # the base has moved or cannot be reached: `from_pretrained` checks this again
     check_added_rows(model, lora_config, known.vocab_size)
+
+
+def _check_base_is_saved(
+    model: AutoModelForMaskedSeqModeling, lora_config: LoraConfig
+) -> str | None:
+    """Check that the encoder is what its folder holds, for an adapter reloads on that.
+
+    Returns:
+        The digest of the encoder, which the adapter's folder keeps.
+    """
+    source = model.source
+    if source is None:
+        return None
+    known = source.config.vocab_size
+    digest = base_digest(model, lora_config, known)
+    if digest is None:
+        return None
+    options = {k: v for k, v in source.hub.items() if k != "force_download"}
+    options["dtype"] = next(model.encoder.parameters()).dtype
+    try:
+        saved, _ = type(model).load_base(source, model.config, options)
+    except OSError:
+        return digest  # it has moved or cannot be reached: `from_pretrained` checks this again
+    if base_digest(saved, lora_config, known) != digest:
+        raise ValueError(
+            f"The encoder of `model` is not what {source.path!r} holds: it was trained on, or an "
+            "adapter was merged into it. A new adapter would be loaded on that folder, without "
+            "what was learned since. Save the model, load it from there, and adapt that."
+        )
+    return digest
 
 
 def _check_all_is_saved(adapted: MaskedSeqPeftModel, saved: Mapping[str, Tensor]) -> None:

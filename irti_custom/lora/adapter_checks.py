@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from ..configuration_custom import MaskedSeqModelingConfig
@@ -41,6 +44,34 @@ def embedding_name(model: AutoModelForMaskedSeqModeling) -> str | None:
         return None
     names = (name for name, module in model.named_modules() if module is embedding)
     return next(names, None) if isinstance(embedding, nn.Embedding) else None
+
+
+def base_digest(
+    model: AutoModelForMaskedSeqModeling, peft_config: PeftConfig, rows: int | None
+) -> str | None:
+    """Return a short text that differs where the encoder under an adapter does.
+
+    Args:
+        model: the base, without adapters.
+        peft_config: the adapter's, which holds rows of the embedding itself.
+        rows: how many rows of the embedding are the base's own; None for all.
+
+    Returns:
+        The data type and a digest; None for weights that are elsewhere, or quantised.
+    """
+    embedding = embedding_name(model)
+    held = (getattr(peft_config, "trainable_token_indices", None) or {}).get(embedding, ())
+    found, kinds = hashlib.sha256(), set()
+    for name, weight in model.encoder.named_parameters(prefix=model.base_model_prefix):
+        if weight.is_meta or not weight.is_floating_point():
+            return None
+        values = weight.detach().cpu()
+        if name == f"{embedding}.weight":
+            values = values[:rows].clone()
+            values[[row for row in held if row < len(values)]] = 0
+        kinds.add(str(values.dtype))
+        found.update(b"%d" % zlib.crc32(values.contiguous().view(torch.uint8).numpy().data))
+    return f"{'+'.join(sorted(kinds))} {found.hexdigest()[:16]}"
 
 
 def check_added_rows(

@@ -9,15 +9,19 @@ Needs PEFT, so other modules import this one only when they create or load an ad
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..configuration_custom import MaskedSeqModelingConfig
+from transformers.utils import CONFIG_NAME
+
+from ..configuration_custom import DIGEST, MaskedSeqModelingConfig
 from ..folders import replaced_files
 from ..input_checks import NO_PROMPTS
-from ..loading import ADAPTER_CONFIG, Source, read_place
-from .adapter_checks import check_added_rows
+from ..loading import ADAPTER_CONFIG, Source, check_same_settings, read_place
+from .adapter_checks import base_digest, check_added_rows
 
 try:
     from peft import (
@@ -63,6 +67,8 @@ class MaskedSeqPeftModel(PeftModel):
     """
 
     source: Source | None = None
+    # Of the encoder without adapters; see `adapter_checks.base_digest`.
+    base_digest: str | None = None
 
     def __init__(
         self,
@@ -109,13 +115,19 @@ class MaskedSeqPeftModel(PeftModel):
             for name in selected_adapters or list(self.peft_config):
                 path = folder if name == _ADAPTER else os.path.join(folder, name)
                 self.get_base_model().config.save_pretrained(path)
+                _add_digest(os.path.join(path, CONFIG_NAME), self.base_digest)
 
     def load_adapter(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> _LoadResult:
-        """Load an adapter; arguments and result as in PEFT.
+        """Load another adapter; arguments and result as in PEFT.
 
         Raises:
-            ValueError: the adapter lacks weights.
+            ValueError: the adapter lacks weights, or has other labels, thresholds or the like than
+                the model.
         """
+        check_same_settings(self.get_base_model().config, os.fspath(model_id), kwargs)
+        return self._load_adapter(model_id, *args, **kwargs)
+
+    def _load_adapter(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> _LoadResult:
         try:
             place, kwargs = read_place(os.fspath(model_id), kwargs, ADAPTER_CONFIG)
             result = super().load_adapter(place, *args, **kwargs)
@@ -140,6 +152,14 @@ class MaskedSeqPeftModel(PeftModel):
         model.gradient_checkpointing_enable(settings, **kwargs)
         if settings.get("use_reentrant", True):
             model.enable_input_require_grads()
+
+
+def _add_digest(path: str, digest: str | None) -> None:
+    """Note in a config file which encoder an adapter stands on."""
+    if digest is not None:
+        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = json.dumps({**settings, DIGEST: digest}, indent=2, sort_keys=True) + "\n"
+        Path(path).write_text(text, encoding="utf-8")
 
 
 def attach_adapter(
@@ -172,8 +192,16 @@ def attach_adapter(
     peft_config.base_model_name_or_path = model.name_or_path or None
     peft_config.revision = None if model.source is None else model.source.revision
     check_added_rows(model, peft_config, known)
+    digest, wanted = base_digest(model, peft_config, known), source.settings.get(DIGEST)
+    if wanted and digest and wanted != digest and wanted.split()[0] == digest.split()[0]:
+        raise ValueError(
+            f"The adapter in {source.path!r} was trained on other weights than "
+            f"{model.name_or_path!r} holds now. Restore those, or pass base_model_name_or_path=... "
+            "where they are."
+        )
     adapted = MaskedSeqPeftModel(model, peft_config, _ADAPTER)
-    adapted.load_adapter(place, _ADAPTER, is_trainable=is_trainable, **options)
+    adapted.base_digest = wanted or digest
+    adapted._load_adapter(place, _ADAPTER, is_trainable=is_trainable, **options)
     adapted.source = source
     if not is_trainable:
         adapted.requires_grad_(False)  # PEFT 0.17 leaves the head's gradient on

@@ -359,3 +359,65 @@ def test_folder_loads_through_the_auto_class(base, tmp_path):
     checkpoint = save(load(base, num_labels=4), tmp_path / "checkpoint")
     model = adapt(load(checkpoint))
     assert_same_logits(model, AutoModel.from_pretrained(save(model, tmp_path / "adapter")))
+
+
+@pytest.mark.parametrize("kind", ["encoder", "checkpoint"])
+def test_an_adapter_on_weights_that_no_folder_holds_is_refused(kind, base, tmp_path):
+    def fresh():
+        model = load(base, num_labels=4)
+        if kind == "checkpoint":
+            model.save_pretrained(tmp_path / "checkpoint")
+            model = load(tmp_path / "checkpoint")
+        return model
+
+    merged = adapt(fresh()).merge_and_unload()
+    trained = fresh()
+    next(trained.encoder.parameters()).data += 0.01
+    for model in (merged, trained):
+        with pytest.raises(ValueError, match="Save the model, load it from there"):
+            get_lora_model(model)
+        model.save_pretrained(tmp_path / "stage")
+        second = adapt(load(tmp_path / "stage"))
+        assert_same_logits(second, load(save(second, tmp_path / "second")), atol=1e-6)
+
+
+def test_an_adapter_does_not_load_on_a_base_that_was_trained_further(base, tmp_path):
+    model = load(base, num_labels=4)
+    model.resize_token_embeddings(70)
+    folder = save(adapt(model, new_tokens=[3, *range(64, 70)]), tmp_path / "adapter")
+    saved = AutoModel.from_pretrained(base)
+    saved.get_input_embeddings().weight.data[3] += 1.0  # a row that the adapter holds
+    saved.save_pretrained(base)
+    load(folder)
+    load(folder, dtype=torch.bfloat16)
+    saved.get_input_embeddings().weight.data[4] += 0.01
+    saved.save_pretrained(base)
+    with pytest.raises(ValueError, match="other weights than"):
+        load(folder)
+    settings = json.loads(Path(folder, "config.json").read_text())
+    assert settings.pop("base_digest").startswith("torch.float32 ")
+    Path(folder, "config.json").write_text(json.dumps(settings))  # as earlier versions wrote it
+    load(folder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"label2id": {"place": 0, "person": 1}},
+        {"thresholds": [0.2, 0.3]},
+        {"temperature": 2.0},
+        {"task": "multiclass"},
+        {"groups": {"kind": ["person", "place"]}},
+    ],
+)
+def test_a_second_adapter_with_other_settings_is_refused(settings, base, tmp_path):
+    first = {"label2id": {"person": 0, "place": 1}}
+    model = adapt(load(base, **first))
+    save(adapt(load(base, **{**first, **settings})), tmp_path / "second")
+    save(adapt(load(base, **first)), tmp_path / "third")
+    whole = load(base, **first)
+    for loader in (model.load_adapter, whole.load_adapter):
+        with pytest.raises(ValueError, match="differs from the model in"):
+            loader(str(tmp_path / "second"), adapter_name="second")
+    model.load_adapter(tmp_path / "third", "third")
+    assert set(model.peft_config) == {"default", "third"}
