@@ -17,7 +17,8 @@ import time
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any, NamedTuple, Union
@@ -114,7 +115,6 @@ class _Request:
     waiting: dict[int, _Row] = field(default_factory=dict)
     unscored: int = 0
     future: Future[Answers] = field(default_factory=Future)
-    has_failed: bool = False
 
 
 class _Row(NamedTuple):
@@ -189,7 +189,8 @@ class BatchingQueue:
             **options: `thresholds`, `top_k` and `return_all_scores` of the pipeline.
 
         Returns:
-            The answers to come, as the pipeline returns them.
+            The answers to come, as the pipeline returns them. Cancelling takes the request out of
+            the queue.
 
         Raises:
             QueueFullError: no room for them.
@@ -210,7 +211,7 @@ class BatchingQueue:
         rows = sorted(self._prepare(request, listed), reverse=True)
         request.waiting = {row.number: row for row in rows}
         request.unscored = len(rows)
-        request.future.set_running_or_notify_cancel()  # it is scored whether it is waited for
+        request.future.add_done_callback(lambda _: self._remove(request))
         with self._changed:
             tokens = sum(row.cost for row in rows)
             self._check_room(tokens)
@@ -330,7 +331,7 @@ class BatchingQueue:
         with self._changed:
             for row in batch:
                 row.request.unscored -= 1
-            finished = [one for one in requests if not (one.unscored or one.has_failed)]
+            finished = [one for one in requests if not one.unscored]
         for request in finished:
             self._finish(request)
 
@@ -351,7 +352,8 @@ class BatchingQueue:
             answers = list(self._regroup(request))
         except Exception as error:  # as in `_answer`
             self._fail(request, error)
-        else:
+            return
+        with suppress(InvalidStateError):  # cancelled, or failed with other rows
             request.future.set_result(answers[0] if request.is_one else answers)
 
     def _regroup(self, request: _Request) -> Iterator[list[Answer]]:
@@ -359,15 +361,19 @@ class BatchingQueue:
             yield from self.pipe.regroup(part.encoded, part.by_row, request.writer, part.first)
 
     def _fail(self, request: _Request, error: Exception) -> None:
-        """Take a request out of the queue, and hand its error to who waits for it."""
+        with suppress(InvalidStateError):  # as in `_finish`
+            request.future.set_exception(error)
+
+    def _remove(self, request: _Request) -> None:
+        """Take the rows of a request that has ended, in whatever way, out of the queue."""
+        if request.future.cancelled():
+            request.future.set_running_or_notify_cancel()  # wakes `concurrent.futures.wait`
         with self._changed:
-            if request.has_failed:
+            if not request.waiting:
                 return
-            request.has_failed = True
             self.waiting_tokens -= sum(row.cost for row in request.waiting.values())
             request.waiting.clear()
             self._rows = [row for row in self._rows if row.request is not request]
-        request.future.set_exception(error)
 
 
 def _size(batch: list[_Row]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -212,6 +212,32 @@ def test_a_row_that_the_model_cannot_read_fails_its_request_alone(gate):
         assert_close_answers(future.result(60), pipe(SHORT))
     queue.close()
     assert queue.waiting_tokens == 0
+
+
+def test_a_cancelled_request_leaves_its_room_to_others(pipe, gate):
+    queue = held(pipe, gate, max_waiting_tokens=20, max_request_tokens=20)
+    cancelled = queue.submit([SHORT] * 4)
+    assert cancelled.cancel()
+    assert queue.waiting_tokens == 0
+    others = [queue.submit([SHORT] * 2), queue.submit(SHORT)]
+    gate.opened.set()
+    assert_close_answers(others[0].result(60), pipe([SHORT] * 2))
+    assert_close_answers(others[1].result(60), pipe(SHORT))
+    assert sum(rows for rows, _ in gate.batches) == 1 + 3
+    assert wait([cancelled], 60).not_done == set()
+    queue.close()
+
+
+def test_a_request_that_is_cancelled_while_it_is_scored_is_dropped(pipe, gate):
+    queue = BatchingQueue(pipe, BatchLimits(batch_tokens=10), on_batch=gate)
+    cancelled = queue.submit([SHORT] * 5)  # of which two are in the batch at the gate
+    assert gate.reached.wait(60)
+    assert cancelled.cancel()
+    other = queue.submit(SHORT)
+    gate.opened.set()
+    assert_close_answers(other.result(60), pipe(SHORT))
+    assert gate.batches == [(2, 10), (1, 5)]
+    queue.close()
 
 
 def test_a_full_queue_refuses_and_has_room_again(pipe, gate):
