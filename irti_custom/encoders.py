@@ -1,6 +1,6 @@
-"""Which encoders may be wrapped, which class each is built from, and what it accepts.
+"""Which encoders may be wrapped, which class each is built from, what it accepts, and its call.
 
-    encoder's config ──▶ check_encoder ──▶ find_encoder_class ──▶ accepted_arguments
+    encoder's config ──▶ check_encoder ──▶ find_encoder_class ──▶ accepted_arguments ──▶ encode
                                                  └─ remote code: only with the caller's permission
 
 The code of a remote encoder is fetched and saved here; weights are loaded in `loading`.
@@ -11,8 +11,9 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -22,6 +23,7 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.dynamic_module_utils import custom_object_save, get_class_from_dynamic_module
+from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_custom import OpaqueEncoderConfig
 
@@ -30,6 +32,9 @@ _BIDIRECTIONAL = ("xlnet",)
 # What Transformers reads from an encoder's `**kwargs`; anything else would vanish there.
 _READ_FROM_KWARGS = {"output_attentions", "output_hidden_states", "return_dict"}
 _READ_FROM_KWARGS |= {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"}
+# Convolutions, pooling, a Fourier transform: they read the padding beside a text, mask or not.
+_READS_PADDING = ("canine", "convbert", "fnet", "funnel", "mobilebert", "nystromformer", "yoso")
+_HISTORY_ROPE = ("dynamic", "longrope")  # their frequencies follow the longest row so far
 
 
 def check_encoder(config: PretrainedConfig, strict_mlm_check: bool = False) -> None:
@@ -40,7 +45,8 @@ def check_encoder(config: PretrainedConfig, strict_mlm_check: bool = False) -> N
         strict_mlm_check: also demand a masked-LM class for this architecture.
 
     Raises:
-        ValueError: a decoder, an encoder-decoder, or no masked-LM class where one is demanded.
+        ValueError: a decoder, an encoder-decoder, no masked-LM class where one is demanded, or
+            rotary positions that depend on the other texts.
     """
     reason = None
     if getattr(config, "is_encoder_decoder", False):
@@ -62,6 +68,12 @@ def check_encoder(config: PretrainedConfig, strict_mlm_check: bool = False) -> N
         raise ValueError(
             f"strict_mlm_check=True demands a masked-LM class, and {config.model_type!r} has none "
             "in Transformers nor in its own `auto_map`. Pass strict_mlm_check=False to go without."
+        )
+    if kinds := sorted(_rope_types(config).intersection(_HISTORY_ROPE)):
+        raise ValueError(
+            f"The positions of an encoder must not depend on other texts, and with rope_type="
+            f"{kinds[0]!r} {config.model_type!r} rescales them by the longest text of the batch, "
+            "or so far. Use rope_type 'yarn' or 'linear'."
         )
 
 
@@ -185,6 +197,156 @@ def position_limit(encoder: PreTrainedModel) -> int | None:
             unused = 0 if table.padding_idx is None else table.padding_idx + 1
             sizes.append(table.num_embeddings - unused)
     return min(sizes, default=None)
+
+
+class _Group(NamedTuple):
+    """Rows of a batch that share a call, and the tokens from their first to their last one."""
+
+    rows: list[int]
+    tokens: slice
+
+
+def split_by_length(config: PretrainedConfig, mask: torch.Tensor | None) -> list[_Group] | None:
+    """Group the rows of a batch so that no row's states depend on padding.
+
+    Args:
+        config: the encoder's.
+        mask: ``(B, T)``, 1 for real tokens. None, other shapes, and one that is being exported
+            split nothing.
+
+    Returns:
+        Groups of rows of one length; None where the batch can be encoded as it is.
+
+    Example:
+        >>> from transformers import FNetConfig
+        >>> mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]])
+        >>> [(rows, tokens.stop) for rows, tokens in split_by_length(FNetConfig(), mask)]
+        [([0, 2], 3), ([1], 2)]
+    """
+    limit = full_attention_limit(config)
+    reads_padding = config.model_type in _READS_PADDING or limit is not None
+    if not reads_padding or mask is None or mask.dim() != 2 or _is_exported():
+        return None
+    width = mask.shape[1]
+    if limit is not None and width <= limit:
+        return None
+    shown = (mask > 0).int()
+    firsts = shown.argmax(1).tolist()
+    lengths = (width - shown.flip(1).argmax(1) - shown.argmax(1)).tolist()
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, (first, length) in enumerate(zip(firsts, lengths)):
+        lengths[row] = length = min(width, max(length, _fewest_tokens(config)))
+        first = min(first, width - length)
+        if limit is not None:  # BigBird pads to whole blocks itself, and masks what it pads
+            length = 0 if length <= limit else -(-length // config.block_size)
+        groups.setdefault((first, length), []).append(row)
+    found = [
+        _Group(rows, slice(first, first + max(lengths[row] for row in rows)))
+        for (first, _), rows in groups.items()
+    ]
+    return None if len(found) == 1 and found[0].tokens == slice(0, width) else found
+
+
+def _fewest_tokens(config: PretrainedConfig) -> int:
+    """Count the tokens that an encoder needs, to have one left where it pools them."""
+    if config.model_type == "funnel":
+        return int(2 ** (len(config.block_sizes) - 1)) + 1
+    return int(config.downsampling_rate) if config.model_type == "canine" else 1
+
+
+def full_attention_limit(config: PretrainedConfig) -> int | None:
+    """Return up to how many tokens a BigBird with sparse attention attends to all; None for others.
+
+    Example:
+        >>> from transformers import BigBirdConfig
+        >>> full_attention_limit(BigBirdConfig()), full_attention_limit(PretrainedConfig())
+        (704, None)
+    """
+    if config.model_type != "big_bird" or config.attention_type != "block_sparse":
+        return None
+    return (5 + 2 * config.num_random_blocks) * config.block_size
+
+
+def encode(
+    encoder: PreTrainedModel, arguments: dict[str, Any], mask: torch.Tensor | None
+) -> BaseModelOutput:
+    """Call an encoder so that the states of a row depend on that row alone.
+
+    Args:
+        encoder: the encoder.
+        arguments: of its forward.
+        mask: ``(B, T)``, 1 for real tokens, also for an encoder that takes none.
+
+    Raises:
+        ValueError: attentions or all hidden states are asked for, and rows need calls of their
+            own; or the encoder does not return one state per token.
+    """
+    groups = split_by_length(encoder.config, mask)
+    if groups is None:
+        return _call(encoder, arguments)
+    shape = _shape(arguments)
+    if arguments.get("output_attentions") or arguments.get("output_hidden_states"):
+        raise ValueError(
+            f"{type(encoder).__name__} reads padding, so rows of different lengths are encoded "
+            "apart, and their attentions and hidden states do not fit into one tensor. Pass rows "
+            "of one length."
+        )
+    parts = []
+    for rows, tokens in groups:
+        part = {name: _take(value, rows, tokens, shape) for name, value in arguments.items()}
+        states = _call(encoder, part).last_hidden_state
+        parts.append(nn.functional.pad(states, (0, 0, tokens.start, shape[1] - tokens.stop)))
+    order = torch.tensor([row for rows, _ in groups for row in rows]).argsort()
+    return BaseModelOutput(last_hidden_state=torch.cat(parts)[order.to(parts[0].device)])
+
+
+def _take(value: Any, rows: list[int], tokens: slice, shape: torch.Size) -> Any:
+    """Cut rows and tokens out of an argument of the encoder, if it has them."""
+    if not isinstance(value, torch.Tensor) or value.shape[:1] != shape[:1]:
+        return value
+    return value[rows, tokens] if value.shape[:2] == shape else value[rows]
+
+
+def _call(encoder: PreTrainedModel, arguments: dict[str, Any]) -> BaseModelOutput:
+    """Call an encoder on rows as they are, whatever it was called with before.
+
+    BigBird turns its own sparse attention off for a short batch, and never on again.
+    """
+    shape = _shape(arguments)
+    if encoder.config.model_type == "big_bird":
+        limit = full_attention_limit(encoder.config)
+        kind = "original_full" if limit is None or shape[1] <= limit else "block_sparse"
+        if encoder.attention_type != kind:
+            with torch.random.fork_rng(devices=[]):  # it draws weights, and throws them away
+                encoder.set_attention_type(kind)
+    outputs = encoder(**arguments)
+    if outputs.last_hidden_state.shape[:2] != shape:
+        raise ValueError(
+            f"The encoder must return one hidden state per token, {tuple(shape)}, got "
+            f"{tuple(outputs.last_hidden_state.shape[:2])}: positions would point at other tokens."
+        )
+    return outputs
+
+
+def _shape(arguments: dict[str, Any]) -> torch.Size:
+    """Return ``(B, T)`` of what an encoder is called with."""
+    inputs: torch.Tensor = arguments["input_ids" if "input_ids" in arguments else "inputs_embeds"]
+    return inputs.shape[:2]
+
+
+def _is_exported() -> bool:
+    """Return True inside of an exporter, which cannot look at values; `torch.compile` can."""
+    compiled = torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+    return torch.jit.is_tracing() or compiled
+
+
+def _rope_types(config: PretrainedConfig) -> set[str]:
+    """Name how rotary positions are scaled, in any layer."""
+    settings = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+    if not isinstance(settings, Mapping):
+        return set()
+    nested = [value for value in settings.values() if isinstance(value, Mapping)]
+    return {str(one.get("rope_type", one.get("type"))) for one in [settings, *nested]}
 
 
 def _has_masked_lm(config: PretrainedConfig) -> bool:

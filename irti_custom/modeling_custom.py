@@ -27,6 +27,7 @@ from .encoders import (
     accepted_arguments,
     build_encoder,
     check_encoder,
+    encode,
     freeze_pooler,
     max_tokens,
     position_limit,
@@ -279,8 +280,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
 
         Args:
             input_ids: ``(B, T)`` long.
-            attention_mask: ``(B, T)``, 1 for real tokens. Encoders without a mask (FNet) go
-                without.
+            attention_mask: ``(B, T)``, 1 for real tokens. Encoders that read padding, with or
+                without a mask, are called once for each length of a row.
             mask_indices: ``(B, M)`` long, each in ``[0, T)``; padded slots hold any index in
                 bounds.
             labels: ``(B, M)`` class ids for "multiclass", ``(B, M, L)`` of 0/1 for "multilabel".
@@ -327,11 +328,6 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             **kwargs,
         )
         hidden = outputs.last_hidden_state
-        if hidden.shape[:2] != inputs.shape[:2]:
-            raise ValueError(
-                f"The encoder must return one hidden state per token, {tuple(inputs.shape[:2])}, "
-                f"got {tuple(hidden.shape[:2])}: positions would point at other tokens."
-            )
         scores = self.head(torch.cat([_gather(hidden, indices) for indices in reads], dim=-1))
         loss = None if labels is None else self._loss(scores, labels, num_items_in_batch)
         if labels is None and self.training and not self._loss_is_checked:
@@ -347,6 +343,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
 
     def _encode(self, **arguments: Any) -> BaseModelOutput:
         """Call the encoder with what it takes; raise for the rest by name."""
+        mask = arguments["attention_mask"]
         outputs = ("output_attentions", "output_hidden_states")
         for name in outputs:
             if arguments[name] is None:
@@ -365,7 +362,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
                     f"{type(self.encoder).__name__}.forward does not take {unknown}. It takes "
                     f"{sorted(accepted)}."
                 )
-        return self.encoder(**arguments)
+        return encode(self.encoder, arguments, mask)
 
     def _loss(
         self,

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..encoders import full_attention_limit
 from ..folders import replaced_files
 from ..loading import ONNX_FILE
 from ..lora.adapter_checks import base_model_of
@@ -112,8 +113,8 @@ def export_onnx(
 
     Raises:
         ModuleNotFoundError: the extra `onnx`, or `openvino` for int8, is not installed.
-        ValueError: another kind of model, `int8` without `rows`, a folder with PyTorch weights, or
-            invalid rows.
+        ValueError: another kind of model, one whose attention depends on the length of a batch,
+            `int8` without `rows`, a folder with PyTorch weights, or invalid rows.
         RuntimeError: the graph does not compute what PyTorch does; nothing is written then.
 
     Example:
@@ -130,7 +131,13 @@ def export_onnx(
             "int8 needs `rows`, got none: it is calibrated on some of them, and how many decisions "
             "it changes is counted on the others."
         )
-    base_model_of(model)  # raises if it is another kind of model
+    encoder = base_model_of(model).encoder  # raises if it is another kind of model
+    if (limit := full_attention_limit(encoder.config)) is not None:
+        raise ValueError(
+            "A graph holds one attention, and BigBird's attention_type='block_sparse' has two: "
+            f"up to {limit} tokens attend to all. For such rows only, set max_length={limit} on "
+            "the processor and model.encoder.config.attention_type = 'original_full'."
+        )
     os.makedirs(directory, exist_ok=True)
     _check_folder(directory)
     plain, expected = _prepare(model, check)

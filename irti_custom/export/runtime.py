@@ -18,6 +18,7 @@ from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..decisions import decide, probabilities
+from ..encoders import split_by_length
 from ..folders import load_one_version, whole_folder
 from ..input_checks import check_ends, check_inputs, check_length, check_positions
 from ..loading import Source, resolve
@@ -177,10 +178,14 @@ class OnnxMaskedSeqModel:
             end_indices=end_indices,
         )
         positions = feeds["mask_indices"]
-        if positions.size:
+        mask = None if attention_mask is None else _integers("attention_mask", attention_mask)
+        groups = split_by_length(self.config.base_model_config, mask)
+        if positions.size and groups is None:
             logits = self.engine.run(feeds)
-        else:  # there is no position to score
+        else:  # rows by their length, if there are positions to score
             logits = np.zeros((*positions.shape, self.config.num_labels), np.float32)
+            for rows, tokens in groups or () if positions.size else ():
+                logits[rows] = self.engine.run(_part(feeds, rows, tokens))
         if isinstance(input_ids, torch.Tensor):
             return OnnxOutput(torch.from_numpy(logits).to(input_ids.device))
         return OnnxOutput(logits)
@@ -227,6 +232,17 @@ def _apply(values: ArrayT, function: Callable[[torch.Tensor], torch.Tensor]) -> 
     if isinstance(values, torch.Tensor):
         return function(values)
     return function(torch.as_tensor(np.asarray(values))).numpy()
+
+
+def _part(feeds: dict[str, np.ndarray], rows: list[int], tokens: slice) -> dict[str, np.ndarray]:
+    """Cut some rows, and the tokens that they have, out of what the graph takes."""
+    part = {name: array[rows] for name, array in feeds.items()}
+    for name, array in part.items():
+        if name.endswith("_indices"):  # those of padded slots may be anywhere
+            part[name] = (array - tokens.start).clip(0, tokens.stop - tokens.start - 1)
+        else:
+            part[name] = array[:, tokens]
+    return part
 
 
 def _integers(name: str, value: torch.Tensor | ArrayLike) -> torch.Tensor:

@@ -98,6 +98,43 @@ def test_graph_matches_pytorch_for_any_b_t_m(bert):
     assert_agrees_for_any_b_t_m(bert.model, bert.folder, segments=True)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_graph_of_an_encoder_that_reads_padding_scores_each_row_alone(side, mobilebert):
+    model, exported = mobilebert
+    batch = random_batch(6, 20, 3, np.random.default_rng(2))
+    lengths = batch["attention_mask"].sum(1)
+    alone = [
+        model(ids[None, :length], None, positions[None]).logits
+        for ids, positions, length in zip(batch["input_ids"], batch["mask_indices"], lengths)
+    ]
+    if side == "left":
+        shift = 20 - lengths[:, None]
+        columns = (torch.arange(20) - shift) % 20
+        for name in ("input_ids", "attention_mask"):
+            batch[name] = batch[name].gather(1, columns)
+        batch["mask_indices"] += shift
+    logits = exported(**batch).logits
+    torch.testing.assert_close(logits, torch.cat(alone), rtol=0, atol=1e-4)
+    torch.testing.assert_close(logits, model(**batch).logits, rtol=0, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def mobilebert(tmp_path_factory) -> tuple[AutoModelForMaskedSeqModeling, OnnxMaskedSeqModel]:
+    model, folder = wide_model("mobilebert"), tmp_path_factory.mktemp("mobilebert")
+    export_onnx(model, folder)
+    return model, OnnxMaskedSeqModel.from_pretrained(folder)
+
+
+def test_an_attention_that_changes_with_the_length_is_refused(tmp_path):
+    model = wide_model("big_bird")
+    with pytest.raises(ValueError, match=r"max_length=44 .* 'original_full'"):
+        export_onnx(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+    model.encoder.config.attention_type = "original_full"
+    assert export_onnx(model, tmp_path).max_difference < 1e-4
+
+
 @pytest.mark.parametrize(
     ("model_type", "task"),
     [
