@@ -128,10 +128,14 @@ def probabilities(
 ) -> torch.Tensor:
     """Turn logits ``(..., L)`` into probabilities of the same shape, in float32 or better.
 
+    Raises:
+        FloatingPointError: see `check_finite`.
+
     Example:
         >>> probabilities(torch.tensor([[2.0, 2.0]]), "multiclass", temperature=3.0).tolist()
         [[0.5, 0.5]]
     """
+    check_finite(logits)
     logits = temper(at_least_float32(logits), temperature, groups)
     return logits.sigmoid() if task == "multilabel" else logits.softmax(-1)
 
@@ -156,8 +160,10 @@ def decide(
             the top class nor the answer of a group.
 
     Returns:
-        bool ``(..., L)``, or long ``(...)`` with `IGNORE_INDEX` for what is rejected. Nothing waits
-        for the device.
+        bool ``(..., L)``, or long ``(...)`` with `IGNORE_INDEX` for what is rejected.
+
+    Raises:
+        FloatingPointError: see `check_finite`.
 
     Example:
         >>> logits = torch.tensor([[2.0, -1.0], [0.1, 0.0]])
@@ -179,6 +185,36 @@ def decide(
     limit = torch.tensor(thresholds, dtype=scores.dtype)
     sure = scores.amax(-1) >= limit.to(scores.device, non_blocking=True)
     return torch.where(sure, ids, IGNORE_INDEX)
+
+
+def check_finite(logits: torch.Tensor) -> None:
+    """Check that a model computed numbers. Every probability and every decision passes here.
+
+    It waits for the device, and does nothing in a graph.
+
+    Args:
+        logits: ``(..., L)``.
+
+    Raises:
+        FloatingPointError: one is infinite or NaN; nobody's input is to blame for that.
+
+    Example:
+        >>> check_finite(torch.tensor([[0.5, torch.nan]]))
+        Traceback (most recent call last):
+        FloatingPointError: Logits must be finite, and the model computed nan at [0, 1] ...
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return
+    wrong = ~torch.isfinite(logits)
+    if wrong.any():
+        place = wrong.nonzero()[0].tolist()
+        positions = wrong.any(-1)
+        raise FloatingPointError(
+            f"Logits must be finite, and the model computed {logits[tuple(place)].item()} at {place} "
+            f"of {tuple(logits.shape)}, in {int(positions.sum())} of {positions.numel()} positions. "
+            "Has its training diverged, is its file damaged, or did float16 overflow? Take an "
+            "earlier checkpoint, or load it with dtype=torch.float32."
+        )
 
 
 def at_least_float32(logits: torch.Tensor) -> torch.Tensor:

@@ -419,7 +419,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
 
         Independent ones per label for "multilabel" (sigmoid), which sum to at most 1 over the
         labels of a group; for "multiclass" they sum to 1 over the last axis (softmax). Logits are
-        divided by ``config.temperature`` first.
+        divided by ``config.temperature`` first. Raises FloatingPointError where they are NaN.
         """
         config = self.config
         return probabilities(logits, config.task, config.temperature, config.group_ids)

@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from ..decisions import check_temperature
+from ..decisions import check_finite, check_temperature
 from .counts import check_values, temper
 from .metrics import collect_positions, to_numpy
 from .promises import MARGINAL, allowed_misses, is_share
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import ArrayLike
 
 
@@ -95,6 +95,7 @@ def predict_sets(
 
     Raises:
         ValueError: settings out of range.
+        FloatingPointError: logits that are not finite.
 
     Example:
         >>> predict_sets(np.log([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3]]), threshold=0.25).tolist()
@@ -103,6 +104,7 @@ def predict_sets(
     if threshold not in (0, 1) and not is_share(threshold):
         raise ValueError(f"`threshold` must be a probability in [0, 1], got {threshold!r}.")
     scores = to_numpy(logits)
+    check_finite(torch.from_numpy(scores))
     chances = _probabilities(scores.reshape(-1, scores.shape[-1]), temperature)
     return (chances >= threshold).reshape(scores.shape)
 

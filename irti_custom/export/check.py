@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from ..decisions import check_finite
 from ..lora.adapter_checks import base_model_of
 from .runtime import OnnxMaskedSeqModel
 
@@ -62,11 +63,18 @@ def _accepts(model: AutoModelForMaskedSeqModeling, name: str) -> bool:
 
 
 def references(model: AutoModelForMaskedSeqModeling | PeftModel) -> list[Reference]:
-    """Score random batches with PyTorch."""
+    """Score random batches with PyTorch.
+
+    Raises:
+        FloatingPointError: the model computes NaN.
+    """
     random = np.random.default_rng(0)
     batches = [random_batch(base_model_of(model), shape, random) for shape in _SHAPES]
     with torch.no_grad():
-        return [Reference(batch, model(**batch, return_dict=True).logits) for batch in batches]
+        scored = [Reference(batch, model(**batch, return_dict=True).logits) for batch in batches]
+    for _, logits in scored:
+        check_finite(logits)
+    return scored
 
 
 def random_batch(

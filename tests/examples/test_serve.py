@@ -20,7 +20,11 @@ from typing import Any
 
 import pytest
 
-from irti_custom import MaskedSeqClassificationPipeline, export_onnx
+from irti_custom import (
+    AutoModelForMaskedSeqModeling,
+    MaskedSeqClassificationPipeline,
+    export_onnx,
+)
 from irti_custom.export.engines import installed
 from irti_custom.inference.batching import BatchingQueue
 from tests.scoring import EXAMPLES, assert_close_answers, make_rows, save_trained
@@ -376,3 +380,17 @@ def test_what_cannot_be_served_is_said_at_the_start(flags, message, model, monke
     monkeypatch.setattr(sys, "argv", ["serve.py", "--model", model, *flags])
     with pytest.raises(SystemExit, match=message):
         serve.main()
+
+
+def test_a_model_that_computes_nan_is_a_failure_of_the_service(tmp_path):
+    folder = save_trained(tmp_path / "trained")
+    model = AutoModelForMaskedSeqModeling.from_pretrained(folder)
+    model.head[0].weight.data[0, 0] = float("nan")
+    model.save_pretrained(folder)
+    service = Service(folder, tmp_path / "log")
+    try:
+        failed = (500, {"detail": "The model failed on this request."})
+        assert service.classify({"inputs": SHORT}) == failed
+        assert service.classify({"inputs": SHORT, "parameters": {"top_k": 1}}) == failed
+    finally:
+        assert "A request failed with FloatingPointError" in service.stop()

@@ -126,6 +126,16 @@ def mobilebert(tmp_path_factory) -> tuple[AutoModelForMaskedSeqModeling, OnnxMas
     return model, OnnxMaskedSeqModel.from_pretrained(folder)
 
 
+def test_nan_is_no_answer_of_a_graph_and_no_model_to_export(exported, tmp_path):
+    for call in (exported.predict, exported.predict_proba):
+        with pytest.raises(FloatingPointError, match="computed nan"):
+            call(np.full((1, 2, 4), np.nan, np.float32))
+    model = tiny_model()
+    model.head[0].weight.data[0, 0] = torch.nan
+    with pytest.raises(FloatingPointError, match="computed nan"):
+        export_onnx(model, tmp_path)
+
+
 def test_an_attention_that_changes_with_the_length_is_refused(tmp_path):
     model = wide_model("big_bird")
     with pytest.raises(ValueError, match=r"max_length=44 .* 'original_full'"):
