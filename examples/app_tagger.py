@@ -20,6 +20,7 @@ import torch
 from label_table import names_and_scores, read_table
 
 from irti_custom import MaskedSeqClassificationPipeline, write_records
+from irti_custom.formats.atomic import writing
 from irti_custom.inference.predictions import AnswerWriter
 from irti_custom.processing.fields import frame_records
 
@@ -270,8 +271,10 @@ def write_table(
     path = folder / "labelled.csv"
     joined = [["; ".join(name for name, _ in labels or ()) for labels in one] for one in decided]
     if unit == "column":
-        pd.DataFrame({"column": list(frame.columns), "labels": joined[0]}).to_csv(path, index=False)
-        return str(path)
-    added = pd.DataFrame(joined, columns=[f"{name}_labels" for name in frame.columns])
-    pd.concat([frame, added], axis=1).to_csv(path, index=False)
+        labelled = pd.DataFrame({"column": list(frame.columns), "labels": joined[0]})
+    else:
+        added = pd.DataFrame(joined, columns=[f"{name}_labels" for name in frame.columns])
+        labelled = pd.concat([frame, added], axis=1)
+    with writing(path) as file:
+        labelled.to_csv(file, index=False)
     return str(path)

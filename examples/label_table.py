@@ -20,6 +20,7 @@ from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from irti_custom import MaskedSeqClassificationPipeline
+from irti_custom.formats.atomic import writing
 from irti_custom.processing.fields import frame_records
 
 # As text, so that "007" stays what it is; only an empty cell is a missing value. Names of columns
@@ -31,11 +32,11 @@ READERS: dict[str, Callable[..., pd.DataFrame]] = {
     ".xlsx": partial(pd.read_excel, header=None, **_AS_TEXT),
     ".parquet": pd.read_parquet,
 }
-WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
-    ".csv": lambda frame, path: frame.to_csv(path, index=False),
-    ".tsv": lambda frame, path: frame.to_csv(path, sep="\t", index=False),
-    ".xlsx": lambda frame, path: frame.to_excel(path, index=False),
-    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
+WRITERS: dict[str, Callable[..., object]] = {
+    ".csv": partial(pd.DataFrame.to_csv, index=False),
+    ".tsv": partial(pd.DataFrame.to_csv, index=False, sep="\t"),
+    ".xlsx": partial(pd.DataFrame.to_excel, index=False, engine="openpyxl"),
+    ".parquet": partial(pd.DataFrame.to_parquet, index=False),
 }
 
 
@@ -112,7 +113,8 @@ def main() -> None:
     else:
         found = [["; ".join(names_and_scores(one)[0]) for one in row] for row in answers]
         labelled = frame.assign(**{n: [r[i] for r in found] for i, n in enumerate(names)})
-    write(labelled, Path(args.output))
+    with writing(args.output) as file:  # beside it first: --output may be --input
+        write(labelled, file)
     print(f"{len(labelled)} rows lie in {args.output}")
 
 

@@ -20,7 +20,8 @@ from cleanlab.rank import get_label_quality_scores as quality_of_classes
 
 from irti_custom import write_records
 from irti_custom.evaluation.splits import count_labels
-from irti_custom.formats.files import as_line, writing
+from irti_custom.formats.atomic import writing
+from irti_custom.formats.files import as_line
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from irti_custom import read_records
+from irti_custom.formats.atomic import writing
 from irti_custom.formats.report import Report
 from irti_custom.formats.tag_schemes import entities_of
 from irti_custom.formats.words import split
@@ -79,8 +80,8 @@ def write_columns(records: Sequence[dict], path: Path) -> None:
             labels = [*(span["labels"] or ()), *["O"] * width][:width]
             tags[start:end] = [labels] * (end - start)
         lines += ["\t".join([word, *own]) for word, own in zip(parts.words, tags)] + [""]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with writing(path) as file:
+        file.write("\n".join([*lines, ""]).encode())
 
 
 if __name__ == "__main__":

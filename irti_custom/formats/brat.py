@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .annotations import Annotation, is_its_text, labels_to_write, merge_spans
-from .files import bare_suffix, check_file, new_folder, read_lines, read_text
+from .atomic import writing_folder
+from .files import bare_suffix, check_file, read_lines, read_text
 from .record_streams import texts
 from .records import Record, check_range
 from .report import Report
@@ -85,11 +86,11 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
                 "letters, digits, '/' and a few signs, and no part may begin with a dot."
             )
         checked[record["id"]] = (record["text"], "".join(_lines(record, where, report)))
-    new_folder(path)
-    for name, (text, annotation) in checked.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / f"{name}.txt").write_bytes(text.encode())
-        (path / f"{name}.ann").write_bytes(annotation.encode())
+    with writing_folder(path) as folder:
+        for name, (text, annotation) in checked.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.txt").write_bytes(text.encode())
+            (folder / f"{name}.ann").write_bytes(annotation.encode())
 
 
 def detect_path(path: Path) -> bool:

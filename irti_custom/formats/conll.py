@@ -18,7 +18,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from .files import MARK, Line, read_lines, writing
+from .atomic import writing
+from .files import MARK, Line, read_lines
 from .records import Record
 from .report import Report
 from .tag_schemes import parse

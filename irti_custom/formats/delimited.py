@@ -15,8 +15,9 @@ from itertools import islice
 from pathlib import Path
 
 from . import conll
+from .atomic import writing
 from .column_tables import as_text
-from .files import MARK, bare_suffix, read_lines, read_text, writing
+from .files import MARK, bare_suffix, read_lines, read_text
 from .records import Record
 from .report import Report
 from .tables import read_rows, rows_to_write

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .annotations import Annotation, merge_spans
+from .atomic import writing
 from .extras import need
-from .files import bare_suffix, read_bytes, writing
+from .files import bare_suffix, read_bytes
 from .record_streams import texts
 from .records import Record, check_id
 from .report import Report

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .atomic import writing
 from .column_tables import Cell, as_text
 from .extras import need
-from .files import bare_suffix, read_bytes, writing
+from .files import bare_suffix, read_bytes
 from .records import Record
 from .report import Report
 from .tables import read_rows, rows_to_write

@@ -1,4 +1,4 @@
-"""Open what users hold: UTF-8, plain or gzipped, whole; and write files that are never half there.
+"""Open what users hold: UTF-8, plain or gzipped, whole; and write JSON.
 
 path  ->  Line(number, text), ...     path  ->  Item(where, dict), ...
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+
+from .atomic import writing
 
 MAX_LINE_BYTES = 64 * 2**20
 """A longer line is a damaged file, and is not held in memory."""
@@ -201,37 +201,6 @@ def _as_item(value: Any, where: str) -> Item:
     return Item(where, value)
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    """Write a file, gzipped if its name ends in ``.gz``; it appears when it is whole.
-
-    Raises:
-        ValueError: a folder is in its place.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.txt"
-        >>> with writing(path) as file:
-        ...     _ = file.write(b"Rome")
-        >>> path.read_text()
-        'Rome'
-    """
-    if path.is_dir():
-        raise ValueError(f"{path} must be a file to write, got a folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as raw:
-            if path.suffix == ".gz":  # no name and no time inside: the same bytes every time
-                with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped:
-                    yield zipped
-            else:
-                yield raw
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_array(path: Path, items: Iterable[Any]) -> None:
     r"""Write a JSON array, an item a line.
 
@@ -258,18 +227,6 @@ def as_line(value: Any) -> bytes:
         b'{"text": "Ulm"}\n'
     """
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
-
-
-def new_folder(path: Path) -> Path:
-    """Make a folder to write several files into.
-
-    Raises:
-        ValueError: a file, or a folder that holds something.
-    """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f"{path} must be a new or an empty folder, and it is not.")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def bare_suffix(path: Path) -> str:

@@ -13,7 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import as_line, bare_suffix, new_folder, read_objects, writing
+from .atomic import writing, writing_folder
+from .files import as_line, bare_suffix, read_objects
 from .records import Record, check_id
 from .report import Report
 from .tagged_words import (
@@ -87,7 +88,8 @@ def write(
     features = Features(
         {"id": strings, "tokens": Sequence(strings), "ner_tags": Sequence(ClassLabel(names=names))}
     )
-    Dataset.from_list(listed, features=features).save_to_disk(str(new_folder(path)))
+    with writing_folder(path) as folder:
+        Dataset.from_list(listed, features=features).save_to_disk(str(folder))
 
 
 def detect_object(item: dict[str, Any]) -> bool:

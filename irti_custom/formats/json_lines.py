@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import as_line, read_objects, writing
+from .atomic import writing
+from .files import as_line, read_objects
 from .records import Record, check_record, check_span, other_fields
 from .report import Report
 from .words import join

@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .atomic import writing
 from .column_tables import as_text
-from .files import bare_suffix, read_bytes, writing
+from .files import bare_suffix, read_bytes
 from .records import Record
 from .report import Report
 from .tables import read_rows, rows_to_write

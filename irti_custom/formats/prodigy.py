@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .annotations import Annotation, check_annotation, merge_spans, note_others
-from .files import as_line, read_objects, writing
+from .atomic import writing
+from .files import as_line, read_objects
 from .record_streams import texts
 from .records import Record, check_id, check_list, check_string
 from .report import Report

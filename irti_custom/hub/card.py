@@ -18,6 +18,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
+from ..formats.atomic import writing
 from ..loading import resolve
 from ..processing.settings import has_processor, read_settings
 from ..saving import carried_code
@@ -129,7 +130,8 @@ def write_model_card(
         read=_reading(folder),
         has_code=bool(carried_code(folder)) and not is_adapter,
     )
-    card.save(path)
+    with writing(path) as file:
+        file.write(str(card).encode())
     return path
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..formats.atomic import writing
 from ..loading import resolve
 from ..processing.settings import has_processor
 
@@ -72,5 +73,6 @@ def write_handler(
             f"{str(folder)!r} holds {existing} already. Pass overwrite=True to replace them."
         )
     for name, path in paths.items():
-        path.write_text(contents[name], encoding="utf-8")
+        with writing(path) as file:
+            file.write(contents[name].encode())
     return [str(path) for path in paths.values()]

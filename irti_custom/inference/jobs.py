@@ -14,10 +14,8 @@ import hashlib
 import json
 import logging
 import os
-import platform
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -27,7 +25,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from pyarrow import feather
 
-from ..folders import is_alive
+from ..formats.atomic import remove_abandoned, writing
 from ..formats.read_write import read_records, write_records
 from .identity import digest, model_digest
 from .row_checks import check_files
@@ -101,7 +99,7 @@ class Job:
         """Mark the job as complete if all parts are there; say in words what it wrote, or None."""
         if self.missing():
             return None
-        _remove_left_over(self.output)
+        remove_abandoned(self.output)
         _write_facts(self.output, {**self.facts, "complete": True})
         skipped = self.facts["skipped"]
         return f"{self.count()} rows in {len(self.parts)} parts lie in {self.output}" + (
@@ -218,9 +216,8 @@ def open_job(
 
 def write_part(output: str, name: str, table: pa.Table) -> int:
     """Write a part so that it is there whole or not at all; return its number of rows."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    _write(os.path.join(output, name), sink.getvalue())
+    with writing(os.path.join(output, name)) as file:
+        pq.write_table(table, file)
     return table.num_rows
 
 
@@ -252,9 +249,8 @@ def _begin(paths: list[str], model: str, output: str, identity: dict[str, Any]) 
     if taken:
         raise ValueError(f"The input has a column {taken[0]!r} already. Rename it.")
     if identity["on_error"] == "skip":
-        sink = pa.BufferOutputStream()
-        feather.write_feather(checked.errors, sink, compression="uncompressed")
-        _write(os.path.join(output, ERRORS_FILE), sink.getvalue())
+        with writing(os.path.join(output, ERRORS_FILE)) as file:
+            feather.write_feather(checked.errors, file, compression="uncompressed")
     facts = {
         **identity,
         "rows": checked.counts,
@@ -289,30 +285,5 @@ def _digest(path: str) -> str:
 
 
 def _write_facts(output: str, facts: dict[str, Any]) -> None:
-    _write(os.path.join(output, JOB_FILE), json.dumps(facts, indent=2).encode())
-
-
-def _write(path: str, content: bytes | pa.Buffer) -> None:
-    """Write a file under another name first, so that a kill leaves no half of it."""
-    folder, name = os.path.split(path)
-    owner = f"{platform.node()}.{os.getpid()}"
-    temporary = os.path.join(folder, f".{name}.{owner}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):  # it has its name by now
-            os.remove(temporary)
-
-
-def _remove_left_over(folder: str) -> None:
-    """Remove what processes of this machine were writing when they died; see `_write`."""
-    pattern = f".*.{glob.escape(platform.node())}.*.tmp"
-    for path in glob.glob(os.path.join(glob.escape(folder), pattern)):
-        pid = path.rsplit(".", 3)[1]
-        if not is_alive(int(pid)):
-            with suppress(FileNotFoundError):  # another process ends at the same time
-                os.remove(path)
+    with writing(os.path.join(output, JOB_FILE)) as file:
+        file.write(json.dumps(facts, indent=2).encode())

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..formats.files import writing
+from ..formats.atomic import writing
 from ..hub.card import hub_id_of
 from ..inference.components import ProcessorOrPath
 from ..inference.pipeline import MaskedSeqClassificationPipeline

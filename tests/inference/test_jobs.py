@@ -118,7 +118,7 @@ def test_a_job_removes_what_a_dead_process_left_and_nothing_else(begin, tmp_path
 
 def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "part").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(ValueError, match="must be a file to write, got a folder"):
         write_part(str(tmp_path), "part", pa.table({"x": [1]}))
     assert os.listdir(tmp_path) == ["part"]
 

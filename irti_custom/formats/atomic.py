@@ -1,0 +1,137 @@
+"""Write files and folders that are whole or not there, whatever ends the process.
+
+    content  ->  .name.HOST.PROCESS.ID.tmp beside the target, on the disk  ->  the target
+
+Each writer has a name of its own, so that threads and processes never write into one file. All that
+the library and its examples write goes through here; only models are saved as folders of several
+files that replace earlier ones, see `saving`.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import gzip
+import os
+import platform
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from ..saving import is_alive
+
+_HOST = platform.node()
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """Write a file, gzipped if its name ends in ``.gz``; it appears when it is whole.
+
+    A file that was there keeps its mode, and a link its place: what it points at is replaced.
+
+    Raises:
+        ValueError: a folder or a device is in its place.
+        PermissionError: a file is in its place that must not be written.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.txt"
+        >>> with writing(path) as file:
+        ...     _ = file.write(b"Rome")
+        >>> path.read_text()
+        'Rome'
+    """
+    target, mode = Path(os.path.realpath(path)), None
+    if target.exists():
+        mode = stat.S_IMODE(target.stat().st_mode)
+        if not target.is_file():
+            what = "a folder" if target.is_dir() else "a device"
+            raise ValueError(f"{path} must be a file to write, got {what}.")
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "The file must not be written", str(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _beside(target)
+    try:
+        with open(part, "xb") as raw:
+            if mode is not None:
+                os.chmod(part, mode)
+            if os.fspath(path).endswith(".gz"):  # no name and no time: the same bytes every time
+                with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped:
+                    yield zipped
+            else:
+                yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync(target.parent)
+
+
+@contextmanager
+def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a new folder of files, into the path that is given; it appears when all are whole.
+
+    Raises:
+        ValueError: a file, or a folder that holds something, is in its place.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "new"
+        >>> with writing_folder(path) as folder:
+        ...     _ = (folder / "a.txt").write_text("Rome")
+        >>> [one.name for one in path.iterdir()]
+        ['a.txt']
+    """
+    target = Path(os.path.realpath(path))
+    is_empty = target.is_dir() and not any(target.iterdir()) and not target.is_mount()
+    if target.exists() and not is_empty:
+        raise ValueError(
+            f"{path} must be a new or an empty folder, and no mount point, and it is not."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _beside(target)
+    part.mkdir()
+    try:
+        if is_empty:
+            shutil.copymode(target, part)
+        yield part
+        for one in (*part.rglob("*"), part):
+            _sync(one)
+        if is_empty:  # elsewhere than on POSIX, a folder takes no other's place
+            target.rmdir()
+        os.rename(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    _sync(target.parent)
+
+
+def remove_abandoned(folder: str | os.PathLike[str]) -> None:
+    """Remove what processes of this machine were writing into a folder when they died."""
+    pattern = f".*.{glob.escape(_HOST)}.*.tmp"
+    for path in glob.glob(os.path.join(glob.escape(os.fspath(folder)), pattern)):
+        process = path.rsplit(".", 3)[1]
+        if process.isdecimal() and not is_alive(int(process)):
+            with suppress(FileNotFoundError):  # another process ends at the same time
+                os.remove(path)
+
+
+def _beside(target: Path) -> Path:
+    writer = f"{_HOST}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    return target.with_name(f".{target.name[:40]}.{writer}.tmp")
+
+
+def _sync(path: Path) -> None:
+    """Have the system put a file, or the names in a folder, on the disk."""
+    if os.name != "posix":  # where folders cannot be opened, nor files that are not to be written
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems do this for files only
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
