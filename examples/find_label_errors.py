@@ -14,9 +14,10 @@ import copy
 import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-from suspects import label_names, predict_in_order, rank_labels, write_suspects
+from suspects import FILES, label_names, predict_in_order, rank_labels, write_suspects
 from training_data import default_encoder, parse_arguments
 from transformers import AutoTokenizer, Trainer, set_seed
 
@@ -28,6 +29,7 @@ from irti_custom import (
     read_records,
 )
 from irti_custom.evaluation.splits import SENTENCE_ID, draw_folds
+from irti_custom.formats.atomic import check_apart
 
 
 @dataclass
@@ -53,6 +55,8 @@ def main() -> None:
     script, training = parse_arguments(ScriptArguments, **recipe)
     if not 0 < script.share <= 1:
         raise SystemExit(f"--share must be above 0 and at most 1, got {script.share}.")
+
+    check_apart([Path(training.output_dir, name) for name in FILES], [script.file])
 
     # 2. Data, each record in one fold.
     data = read_records(script.file, script.format)

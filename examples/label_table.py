@@ -20,7 +20,7 @@ from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from irti_custom import MaskedSeqClassificationPipeline
-from irti_custom.formats.atomic import writing
+from irti_custom.formats.atomic import check_apart, writing
 from irti_custom.processing.fields import frame_records
 
 # As text, so that "007" stays what it is; only an empty cell is a missing value. Names of columns
@@ -97,6 +97,8 @@ def cells(answers: Iterable[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
 def main() -> None:
     (args,) = HfArgumentParser(ScriptArguments).parse_args_into_dataclasses()
     write, frame = WRITERS[kind_of(args.output, "output")], read_table(args.input, args.delimiter)
+    if args.by == "columns" or args.shape == "long":  # what is written holds no rows of the table
+        check_apart([args.output], [args.input])
     columns = args.columns or list(frame.columns)
     if unknown := [name for name in columns if name not in frame.columns]:
         raise SystemExit(f"--columns: {args.input} has no {unknown}. It has {list(frame.columns)}.")

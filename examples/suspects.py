@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from irti_custom import AutoModelForMaskedSeqModeling
 
+FILES = ("suspects.jsonl", "label_studio.json")
 CONTEXT = 40  # characters on each side of a span
 
 
@@ -138,7 +139,7 @@ def write_suspects(
     and their scores in place of its own.
     """
     tasks: dict[int, dict[str, Any]] = {}
-    with writing(Path(folder, "suspects.jsonl")) as file:
+    with writing(Path(folder, FILES[0])) as file:
         for rank, suspect in enumerate(suspects, start=1):
             task = tasks.setdefault(suspect.record, copy.deepcopy(dict(records[suspect.record])))
             text, span = task["text"], task["spans"][suspect.span]
@@ -162,6 +163,4 @@ def write_suspects(
             )
     for task in tasks.values():
         task["spans"] = [span for span in task["spans"] if span["labels"] is not None]
-    write_records(
-        tasks.values(), Path(folder, "label_studio.json"), "label-studio", predictions=True
-    )
+    write_records(tasks.values(), Path(folder, FILES[1]), "label-studio", predictions=True)

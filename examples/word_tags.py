@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from irti_custom import read_records
-from irti_custom.formats.atomic import writing
+from irti_custom.formats.atomic import check_apart, writing
 from irti_custom.formats.report import Report
 from irti_custom.formats.tag_schemes import entities_of
 from irti_custom.formats.words import split
@@ -86,4 +86,5 @@ def write_columns(records: Sequence[dict], path: Path) -> None:
 
 if __name__ == "__main__":
     source, target = sys.argv[1:]
+    check_apart([target], [source])
     write_columns(list(read_records(source)), Path(target))

@@ -9,8 +9,10 @@ import argparse
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from .atomic import check_apart
 from .formats import FORMATS
 from .read_write import read_records, read_with_report, write_records
 
@@ -20,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: of the command line; None for those of the process.
+
+    Raises:
+        ValueError: what would be written is what is read.
     """
     parser = argparse.ArgumentParser(
         prog="python -m irti_custom.formats", description=(__doc__ or "").splitlines()[0]
@@ -42,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         verb: {name: getattr(chosen, f"{verb}_{name}") for name in _options(function)}
         for verb, function in (("read", read_records), ("write", write_records))
     }
+    check_apart([chosen.target], [chosen.source, *Path(chosen.source).rglob("*")])
     try:
         records, report = read_with_report(
             chosen.source, chosen.from_format, on_error=chosen.on_error, **options["read"]

@@ -17,7 +17,7 @@ import platform
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -108,6 +108,26 @@ def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     _sync(target.parent)
+
+
+def check_apart(
+    written: Iterable[str | os.PathLike[str]], read: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Check that nothing that is read would be replaced, by whatever name or link.
+
+    Raises:
+        ValueError: a path to write that is one of those to read.
+
+    Example:
+        >>> check_apart(["a.json"], ["b.json"])
+    """
+    sources = [source for source in read if os.path.exists(source)]
+    for target in filter(os.path.exists, written):
+        if any(os.path.samefile(target, source) for source in sources):
+            raise ValueError(
+                f"What is read must not be replaced, and {os.fspath(target)} would be. Choose "
+                "another name for what is written."
+            )
 
 
 def remove_abandoned(folder: str | os.PathLike[str]) -> None:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from pyarrow import feather
 
-from ..formats.atomic import remove_abandoned, writing
+from ..formats.atomic import check_apart, remove_abandoned, writing
 from ..formats.read_write import read_records, write_records
 from .identity import digest, model_digest
 from .row_checks import check_files
@@ -177,7 +177,8 @@ def open_job(
 
     Raises:
         OSError: no such model, or no processor beside it.
-        ValueError: no input, a row that cannot be scored, or an `output` of another job.
+        ValueError: no input, a row that cannot be scored, or an `output` of another job, or in
+            place of the model or the input.
     """
     paths, output = sorted(glob.glob(os.path.abspath(pattern))), os.path.abspath(output)
     unknown = [] if format else [path for path in paths if not path.endswith(SUFFIXES)]
@@ -199,6 +200,7 @@ def open_job(
         "precision": precision or None,
         "format": format or None,
     }
+    check_apart([output, *_converted(paths, output)], [model, *paths])
     os.makedirs(output, exist_ok=True)
     with _claim(output):
         if not os.path.exists(os.path.join(output, JOB_FILE)):

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from ..formats.atomic import check_apart
 from ..formats.formats import FORMATS
 from ..formats.read_write import read_records
 from ..formats.records import OWN
@@ -20,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: of the command line; None for those of the process.
+
+    Raises:
+        ValueError: what would be written is what is read.
     """
     parser = argparse.ArgumentParser(
         prog="python -m irti_custom.report", description=(__doc__ or "").splitlines()[0]
@@ -34,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--format", default="auto", choices=["auto", *FORMATS])
     chosen = parser.parse_args(arguments)
     others = sorted({*chosen.slices, chosen.document} - {None, *OWN})
+    figures = Path(chosen.output).with_suffix(".json")
+    check_apart([chosen.output, figures], filter(None, [chosen.file, chosen.train]))
     try:
         report = write_report(
             chosen.model,

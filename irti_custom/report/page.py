@@ -39,6 +39,10 @@ def check_extra() -> None:
         ) from error
 
 
+REPORT_START = b'{\n"created": '
+"""What the JSON file of a report begins with."""
+
+
 def write_json(report: Mapping[str, Any]) -> bytes:
     r"""Return a report as JSON, one line per part.
 

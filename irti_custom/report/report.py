@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..formats.atomic import writing
+from ..formats.atomic import check_apart, writing
 from ..hub.card import hub_id_of
 from ..inference.components import ProcessorOrPath
 from ..inference.pipeline import MaskedSeqClassificationPipeline
@@ -44,7 +44,7 @@ from .figures import (
     position_figures,
     slice_figures,
 )
-from .page import check_extra, draw_page, write_json
+from .page import REPORT_START, check_extra, draw_page, write_json
 from .slices import all_slices
 
 Records = Iterable[Mapping[str, Any]]
@@ -76,8 +76,8 @@ def write_report(
             model; or a `MaskedSeqClassificationPipeline`, for options such as a device.
         records: labelled ones, as `read_records` returns them. Positions whose labels are None,
             and those that ``on_overflow="drop"`` leaves out, are counted and not scored.
-        path: of the page; the figures are written to the same name with ``.json``. Files there are
-            replaced.
+        path: of the page; the figures are written to the same name with ``.json``. A page there is
+            replaced, and a report; another JSON file is not.
         processor: of a loaded model, or in place of the one beside a folder.
         train: the records that the model was trained on, for two baselines (the most frequent
             label set, and looking the string up) and for strings that training has not seen.
@@ -96,8 +96,9 @@ def write_report(
 
     Raises:
         ModuleNotFoundError: the extra `report` is not installed.
-        ValueError: arguments out of range, records that are none, without labels or with labels
-            that the model does not have, or a `compare` that does not fit.
+        ValueError: arguments out of range, another JSON file where the figures go, records that are
+            none, without labels or with labels that the model does not have, or a `compare` that
+            does not fit.
 
     Example:
         >>> records = read_records("test.jsonl")  # doctest: +SKIP
@@ -110,6 +111,9 @@ def write_report(
             f"`path` must end in .html, as the figures go to the same name with .json, got "
             f"{str(path)!r}."
         )
+    _check_place(json_path)
+    if isinstance(compare, (str, os.PathLike)):
+        check_apart([json_path], [compare])
     max_cases = check_count("max_cases", max_cases)
     resamples, seed = _whole("resamples", resamples), _whole("seed", seed)
     if isinstance(slices, str):
@@ -177,6 +181,21 @@ def model_facts(pipe: MaskedSeqClassificationPipeline, scored: Scored) -> dict[s
         "read": pipe.processor.read,
         "max_length": pipe.processor.max_length,
     }
+
+
+def _check_place(path: Path) -> None:
+    """Check that the figures would replace nothing but those of another report.
+
+    A test set or a model's config may lie where they go.
+    """
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        if file.read(len(REPORT_START)) != REPORT_START:
+            raise ValueError(
+                f"The figures go to {path}, which is there and no report; it would be lost. "
+                "Choose another name for `path`."
+            )
 
 
 def _whole(name: str, value: object) -> int:

@@ -131,6 +131,31 @@ def test_another_delimiter(tmp_path):
     assert frame.to_dict("records") == [{"a": "1,5", "b": "2"}]
 
 
+def test_a_table_may_be_labelled_in_its_place_and_by_nothing_less(label, model, tmp_path):
+    found = label(output=tmp_path / "in.csv")
+    assert plain(found.iloc[:, :3]) == plain(FRAME)
+    assert plain(found.iloc[:, 3:]) == expected(model, FRAME)
+    for flags in ({"shape": "long"}, {"by": "columns"}):
+        with pytest.raises(ValueError, match="must not be replaced"):
+            label(output=tmp_path / "in.csv", **flags)
+        assert (tmp_path / "in.csv").read_text().startswith("name,no,in\nAnn,007,Paris\n")
+
+
+def test_a_write_that_fails_leaves_the_table(label, monkeypatch, tmp_path):
+    import label_table
+
+    def half(frame: pd.DataFrame, file: Any) -> None:
+        file.write(b"name,")
+        raise OSError("No space left on device")
+
+    write = label_table.WRITERS[".csv"]
+    calls = iter([write, half])
+    monkeypatch.setitem(label_table.WRITERS, ".csv", lambda *given: next(calls)(*given))
+    with pytest.raises(OSError, match="No space left"):
+        label(output=tmp_path / "in.csv")
+    assert plain(label_table.read_table(str(tmp_path / "in.csv"))) == plain(FRAME)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -193,6 +193,21 @@ def test_command_line_converts_and_counts(tmp_path, capsys):
         main([str(tmp_path / "none.jsonl"), str(tmp_path / "b.jsonl")])
 
 
+def test_a_conversion_does_not_replace_what_it_reads(tmp_path):
+    source, folder = write(tmp_path / "a.jsonl", LINE), tmp_path / "brat"
+    (tmp_path / "link.jsonl").symlink_to(source)
+    write_records([ANN], folder, "brat")
+    for paths in (
+        [source, source],
+        [source, tmp_path / "link.jsonl"],
+        [folder, folder / "a.txt", "--to", "conll"],
+    ):
+        with pytest.raises(ValueError, match="What is read must not be replaced"):
+            main([str(path) for path in paths])
+    assert source.read_text() == LINE
+    assert (folder / "a.txt").read_text() == "Ann"
+
+
 def test_notes_of_what_is_left_out_are_warnings_and_others_are_not(tmp_path, caplog):
     path = write(tmp_path / "a.conll", "Ann B-x\n")
     read_records(path)

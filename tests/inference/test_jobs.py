@@ -254,6 +254,18 @@ def test_an_input_with_a_column_of_the_output_is_refused(taken, begin, tmp_path)
         begin(write_rows(tmp_path / "rows.jsonl", [{**GOOD, taken: "x"}]))
 
 
+def test_a_job_is_written_neither_into_its_model_nor_over_its_input(begin, model, tmp_path):
+    file = write_rows(tmp_path / "rows.jsonl", [GOOD])
+    before = sorted(os.listdir(model))
+    with pytest.raises(ValueError, match="What is read must not be replaced"):
+        begin(file, output=model)
+    assert sorted(os.listdir(model)) == before
+    (tmp_path / "out").mkdir()
+    inside = write_rows(tmp_path / "out" / "_input-00000.jsonl", [GOOD])
+    with pytest.raises(ValueError, match=r"and .*_input-00000\.jsonl would be"):
+        begin(inside, format="jsonl")
+
+
 def test_on_error_belongs_to_the_job(begin, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", [GOOD])
     begin(file)

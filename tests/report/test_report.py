@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -343,6 +344,32 @@ def test_no_folder_of_this_machine_is_named(tmp_path):
     report_on(save_pair(tmp_path / "model"), make_records(3), tmp_path)
     for name in ("report.html", "report.json"):
         assert str(Path(tmp_path).parent) not in (tmp_path / name).read_text(encoding="utf-8")
+
+
+def test_a_report_replaces_a_report_and_nothing_that_it_reads(tmp_path):
+    folder, records = save_pair(tmp_path / "model"), make_records(4)
+    config = (tmp_path / "model" / "config.json").read_bytes()
+    write_records(records, tmp_path / "test.json", "jsonl")
+    (tmp_path / "link.json").symlink_to(tmp_path / "test.json")
+    labelled = (tmp_path / "test.json").read_bytes()
+    for output in ("test.html", "link.html", "model/config.html"):
+        with pytest.raises(
+            (ValueError, SystemExit), match=r"must not be replaced|there and no report"
+        ):
+            main([folder, str(tmp_path / "test.json"), "--output", str(tmp_path / output)])
+        with pytest.raises(ValueError, match="is there and no report"):
+            write_report(folder, records, tmp_path / output)
+        assert not (tmp_path / output).exists()
+    assert (tmp_path / "test.json").read_bytes() == labelled
+    assert (tmp_path / "model" / "config.json").read_bytes() == config
+    report_on(folder, records, tmp_path)
+    report_on(folder, records, tmp_path, data="again")
+    assert json.loads((tmp_path / "report.json").read_text())["data"]["name"] == "again"
+    with pytest.raises(ValueError, match=r"must not be replaced, and .*report\.json would be"):
+        report_on(folder, records, tmp_path, compare=tmp_path / "report.json")
+    shutil.copy(tmp_path / "test.json", tmp_path / "page.html")
+    with pytest.raises(ValueError, match=r"must not be replaced, and .*page\.html would be"):
+        main([folder, str(tmp_path / "page.html"), "--output", str(tmp_path / "page.html")])
 
 
 def test_the_command_writes_a_report_and_says_what_is_wrong(tmp_path, capsys):
