@@ -9,24 +9,44 @@ Needs openpyxl. A formula is read as the value that Excel stored with it.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .atomic import writing
-from .column_tables import Cell, as_text
+from .column_tables import as_text
 from .extras import need
 from .files import bare_suffix, read_bytes
 from .records import Record
 from .report import Report
-from .tables import read_rows, rows_to_write
+from .tables import NO_BOUND, Bound, read_rows, rows_to_write
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
 
 LONGEST = 32767
 """Excel's limit of characters in a cell."""
+MOST_ROWS = 2**20
+"""Excel's limit of rows in a sheet."""
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
+_MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s")
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read(
@@ -35,8 +55,9 @@ def read(
     header: bool = True,
     sheet: str | None = None,
     by: str = "columns",
+    bound: Bound = NO_BOUND,
 ) -> Iterator[Record]:
-    """Read a sheet.
+    """Read a sheet; empty rows and columns around the table are left out and counted.
 
     Args:
         path: the workbook.
@@ -44,6 +65,10 @@ def read(
         header: whether the first row is one of headers.
         sheet: its name; by default there must be one that is not empty.
         by: "columns" for one table, "rows" for a record of fields per row.
+        bound: how large the table, and the workbook when it is unpacked, may be.
+
+    Raises:
+        ValueError: a damaged workbook, no sheet or several, or a larger one.
 
     Example:
         >>> import pytest
@@ -58,32 +83,46 @@ def read(
         [{'header': 'age', 'values': ['7'], 'labels': None}]
     """
     need("openpyxl", report.format)
-    content = read_bytes(path)
-    book = _load(content, path, values=False)
-    filled = [name for name in book.sheetnames if _filled(book[name])]
+    content = read_bytes(path, bound.num_bytes)
+    with _openpyxl(path):
+        _check_size(content, bound)
+        book = _load(content, values=False)
+        names = [one.title for one in book.worksheets]
+        filled = [sheet] if sheet else [name for name in names if _is_filled(book[name])]
     if sheet is None and len(filled) != 1:
         raise ValueError(
             f"{path} must have one sheet that is not empty, got {filled}. `sheet` names it."
         )
-    name = sheet or filled[0]
-    if name not in book.sheetnames:
-        raise ValueError(f"`sheet` must be one of {book.sheetnames}, got {sheet!r}.")
-    formulas = [cell for row in book[name].iter_rows() for cell in row if cell.data_type == "f"]
-    values = _load(content, path, values=True)[name] if formulas else book[name]
-    for cell in formulas:
-        if values[cell.coordinate].value is None:
-            report.misfit(
-                "formula without a value",
-                f"{path}, {name}!{cell.coordinate}",
-                f"A formula must have its value stored, got {cell.value!r:.80}. Save the file in "
-                "Excel.",
-            )
-    if book[name].merged_cells.ranges:
-        report.note("merged cells, read as the first of them", len(book[name].merged_cells.ranges))
-    rows: list[list[Cell]] = []
-    for index, row in enumerate(values.iter_rows(values_only=True)):
-        rows.append([as_text(value, f"{path}, {name}, row {index + 1}") for value in row])
-    yield from read_rows(rows, path, report, by, header)
+    name = filled[0]
+    if name not in names:
+        raise ValueError(f"`sheet` must be one of {names}, got {sheet!r}.")
+    with _openpyxl(path):
+        xml = book[name]._get_source().read()
+        shown = values = _values(book[name], bound)
+        missing = []
+        if _FORMULA.search(xml):
+            values = _values(_load(content, values=True)[name], bound)
+            missing = _without_value(book[name], values)
+    for place, formula in missing:
+        report.misfit(
+            "formula without a value",
+            f"{path}, {name}!{place}",
+            f"A formula must have its value stored, got {formula!r:.80}. Save the file in Excel.",
+        )
+    if merged := len(_MERGED.findall(xml)):
+        report.note("merged cells, read as the first of them", merged)
+    rows, columns = _extent(shown, report)
+    bound.check_cells(max(len(rows) - 1, 1) * len(columns), path)
+    texts = [
+        [
+            as_text(values[row][column], f"{path}, {name}, row {row + 1}")
+            if column < len(values[row])
+            else None
+            for column in columns
+        ]
+        for row in rows
+    ]
+    yield from read_rows(texts, path, report, by, header)
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
@@ -136,17 +175,80 @@ def detect_path(path: Path) -> bool:
     return bare_suffix(path) in (".xlsx", ".xlsm")
 
 
-def _load(content: bytes, path: Path, values: bool) -> Workbook:
-    from openpyxl import load_workbook
-
+@contextmanager
+def _openpyxl(path: Path) -> Iterator[None]:
+    """Name the file in what openpyxl raises, in many ways, for one that is damaged."""
     try:
-        return load_workbook(io.BytesIO(content), data_only=values)
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError) as error:
+        yield
+    except _DAMAGE as error:
         raise ValueError(
-            f"{path} must be an Excel workbook, .xlsx, which it is not: {error}. Was it written "
-            "whole?"
+            f"{path} must be an Excel workbook, .xlsx, which it is not: "
+            f"{str(error) or type(error).__name__}. Was it written whole?"
         ) from error
 
 
-def _filled(sheet: Any) -> bool:
+def _check_size(content: bytes, bound: Bound) -> None:
+    """Check that a workbook, which is an archive, is not too large when it is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        size = sum(one.file_size for one in archive.infolist())  # of which no more is read
+    if bound.num_bytes is not None and size > bound.num_bytes:
+        raise ValueError(f"it has more than {bound.num_bytes:,} bytes when unpacked")
+
+
+def _load(content: bytes, values: bool) -> Workbook:
+    from openpyxl import load_workbook
+
+    book = load_workbook(io.BytesIO(content), read_only=True, data_only=values)
+    for sheet in book.worksheets:
+        sheet.reset_dimensions()  # those that are stored are not always those of its cells
+    return book
+
+
+def _is_filled(sheet: Any) -> bool:
     return any(value is not None for row in sheet.iter_rows(values_only=True) for value in row)
+
+
+def _values(sheet: Any, bound: Bound) -> list[Sequence[Any]]:
+    """Read rows, each as long as it is, and no more than a bound allows and its margins may be."""
+    rows: list[Sequence[Any]] = []
+    count = 0
+    for row in sheet.iter_rows(values_only=True):
+        rows.append(row)
+        count += len(row)
+        if len(rows) > MOST_ROWS:
+            raise ValueError(f"it has more than {MOST_ROWS:,} rows")
+        if bound.cells is not None and count > 10 * bound.cells:
+            raise ValueError(f"it has many more cells than {bound.cells:,}")
+    return rows
+
+
+def _without_value(sheet: Any, values: Sequence[Sequence[Any]]) -> list[tuple[str, Any]]:
+    """List the formulas whose value is not stored, and where they are."""
+    return [
+        (cell.coordinate, cell.value)
+        for cells, row in zip(sheet.iter_rows(), values)
+        for cell, value in zip(cells, row)
+        if cell.data_type == "f" and value is None
+    ]
+
+
+def _extent(rows: Sequence[Sequence[Any]], report: Report) -> tuple[range, range]:
+    """Return the rows and columns between which cells are, and count those around them."""
+    places = [
+        (number, column)
+        for number, row in enumerate(rows)
+        for column, value in enumerate(row)
+        if value not in (None, "")
+    ]
+    if not places:
+        return range(0), range(0)
+    extents = []
+    for what, size, numbers in zip(
+        ("row", "column"), (len(rows), max(map(len, rows))), zip(*places)
+    ):
+        extents.append(range(min(numbers), max(numbers) + 1))
+        if size > len(extents[-1]):
+            report.note(
+                f"empty {what} around the table left out", size - len(extents[-1]), lost=False
+            )
+    return extents[0], extents[1]

@@ -20,6 +20,21 @@ MARK = "\ufeff"
 """A byte order mark, which begins some files, and is not of their text."""
 _GZIP = b"\x1f\x8b"
 _DAMAGE = (EOFError, OSError, zlib.error)
+_OTHERS = {
+    b"\xd0\xcf\x11\xe0": "an old (.xls) or protected file of Office. Save it as .xlsx or .csv",
+    b"PK\x03\x04": "a zip archive, as .ods is, too. Unpack it, or save it as .xlsx or .csv",
+    b"PAR1\x15": "a Parquet file. Give it a name that ends in .parquet",
+    b"ARROW1\x00": "an Arrow file. Its folder is read with format='hugging-face'",
+    b"SQLite format 3\x00": "a database of SQLite. Export a table as .csv",
+    b"%PDF-": "a PDF. Export its text",
+    b"BZh91AY&SY": "compressed by bzip2. Unpack it, or use gzip",
+    b"\xfd7zXZ": "compressed by xz. Unpack it, or use gzip",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard. Unpack it, or use gzip",
+    _GZIP: "gzipped twice. Unpack it once",
+    b"\xff\xfe": "UTF-16. Save it as UTF-8",
+    b"\xfe\xff": "UTF-16. Save it as UTF-8",
+}
+"""What files begin with that are no text in UTF-8, what they are, and the way out."""
 
 
 class Line(NamedTuple):
@@ -58,11 +73,15 @@ def check_file(path: Path) -> Path:
     return path
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
     """Read a file whole, gunzipped if it is gzipped.
 
+    Args:
+        path: the file.
+        limit: how many bytes it may have when it is unpacked; more are not held in memory.
+
     Raises:
-        ValueError: a file that cannot be read to its end.
+        ValueError: a file that cannot be read to its end, or has more bytes.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -73,18 +92,42 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         with _open(path) as file:
-            return file.read()
+            content = file.read(-1 if limit is None else limit + 1)
     except _DAMAGE as error:
         raise _cut_off(path, None, error) from error
+    if limit is not None and len(content) > limit:
+        raise ValueError(f"{path} must have at most {limit:,} bytes when unpacked, and has more.")
+    return content
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, limit: int | None = None) -> str:
     """Read a text file whole; line ends, and a byte order mark, are kept.
 
     Raises:
-        ValueError: a file that cannot be read to its end, or is not UTF-8.
+        ValueError: a file that cannot be read to its end, has more bytes than `limit`, or is not
+            UTF-8.
     """
-    return _decode(read_bytes(path), path, None)
+    content = read_bytes(path, limit)
+    check_text(content, path)
+    return _decode(content, path, None)
+
+
+def check_text(start: bytes, path: Path) -> None:
+    """Check that a file does not begin as one of another kind does.
+
+    Raises:
+        ValueError: what it is, and the way out.
+
+    Example:
+        >>> check_text(b"%PDF-1.7", Path("a.txt"))
+        Traceback (most recent call last):
+        ValueError: a.txt must be text, got a file that is a PDF. Export its text.
+    """
+    kinds = [kind for sign, kind in _OTHERS.items() if start.startswith(sign)]
+    if b"\x00" in start[:2]:  # half of a character
+        kinds = ["UTF-16 or UTF-32. Save it as UTF-8"]
+    if kinds:
+        raise ValueError(f"{path} must be text, got a file that is {kinds[0]}.")
 
 
 def read_lines(path: Path) -> Iterator[Line]:
@@ -106,6 +149,8 @@ def read_lines(path: Path) -> Iterator[Line]:
         with _open(path) as file:
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
+                if number == 1:
+                    check_text(line, path)
                 if len(line) > MAX_LINE_BYTES:
                     raise ValueError(
                         f"{path}, line {number}: A line must have at most {MAX_LINE_BYTES} bytes, "
@@ -182,6 +227,8 @@ def _parse(text: str, where: str) -> Any:
         raise ValueError(f"{where}: An object must have each name once, got {error}.") from error
     except RecursionError as error:
         raise ValueError(f"{where}: The JSON is nested too deeply.") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise ValueError(f"{where}: The JSON cannot be read: {error}.") from error
 
 
 class _NameTwiceError(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .atomic import writing
@@ -16,7 +17,7 @@ from .column_tables import as_text
 from .files import bare_suffix, read_bytes
 from .records import Record
 from .report import Report
-from .tables import read_rows, rows_to_write
+from .tables import NO_BOUND, Bound, read_rows, rows_to_write
 
 
 def read(path: Path, report: Report, by: str = "columns") -> Iterator[Record]:
@@ -27,6 +28,9 @@ def read(path: Path, report: Report, by: str = "columns") -> Iterator[Record]:
         report: counts what records do not hold.
         by: "columns" for one table, "rows" for a record of fields per row.
 
+    Raises:
+        ValueError: a damaged file, or a cell that is a list or the like.
+
     Example:
         >>> from tempfile import mkdtemp
         >>> path = Path(mkdtemp()) / "a.parquet"
@@ -34,20 +38,44 @@ def read(path: Path, report: Report, by: str = "columns") -> Iterator[Record]:
         >>> next(read(path, Report("parquet")))
         {'id': 'a', 'columns': [{'header': 'age', 'values': ['7', None], 'labels': None}]}
     """
+    table = read_table(path)
+    cells = [
+        [as_text(value, f"{path}, row {row} of {name!r}") for row, value in enumerate(column)]
+        for name, column in zip(table.column_names, map(pa.ChunkedArray.to_pylist, table.columns))
+    ]
+    headers = [name or None for name in table.column_names]
+    yield from read_rows([headers, *map(list, zip(*cells))], path, report, by)
+
+
+def read_table(path: Path, bound: Bound = NO_BOUND) -> pa.Table:
+    """Read a table whole, and check that it is not damaged.
+
+    Args:
+        path: the file.
+        bound: how large it may be. With one, columns must be of text, numbers or dates.
+
+    Raises:
+        ValueError: a damaged file, or a larger one, which is not read.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.parquet"
+        >>> pq.write_table(pa.table({"age": [7, 8]}), path)
+        >>> read_table(path, Bound(cells=1))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: ...a.parquet must have at most 1 cells, and has more.
+    """
+    content = pa.BufferReader(read_bytes(path, bound.num_bytes))
     try:
-        # Of columns with one name, `read_table` reads none.
-        table = pq.ParquetFile(pa.BufferReader(read_bytes(path))).read()
-        values = [column.to_pylist() for column in table.columns]
+        file = pq.ParquetFile(content)
+        # Of columns with one name, `pq.read_table` reads none.
+        table = file.read() if bound == NO_BOUND else _read_bounded(file, content, path, bound)
+        table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{path} must be a Parquet file, which it is not: {error}. Was it written whole?"
         ) from error
-    cells = [
-        [as_text(value, f"{path}, row {row} of {name!r}") for row, value in enumerate(column)]
-        for name, column in zip(table.column_names, values)
-    ]
-    headers = [name or None for name in table.column_names]
-    yield from read_rows([headers, *map(list, zip(*cells))], path, report, by)
+    return table
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
@@ -76,3 +104,40 @@ def detect_path(path: Path) -> bool:
         True
     """
     return bare_suffix(path) == ".parquet"
+
+
+def _read_bounded(
+    file: pq.ParquetFile, content: pa.BufferReader, path: Path, bound: Bound
+) -> pa.Table:
+    """Read a table whose sizes, as its metadata has them, are within a bound."""
+    schema, metadata = file.schema_arrow, file.metadata
+    if odd := [one.name for one in schema if not _is_plain(one.type)]:
+        raise ValueError(f"{path}: A cell must be text, a number or a date, and is not in {odd}.")
+    bound.check_cells(metadata.num_rows * len(schema), path)
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    parts = [group.column(index) for group in groups for index in range(group.num_columns)]
+    size = sum(part.total_uncompressed_size for part in parts)
+    # A text that many cells hold is there once.
+    names = [one.name for one in schema if pa.types.is_string(one.type)]
+    limit = bound.num_bytes
+    if limit is None or size <= limit:
+        table = pq.ParquetFile(content, read_dictionary=names).read()
+        size = sum(_num_bytes(chunk) for column in table.columns for chunk in column.chunks)
+    if limit is not None and size > limit:
+        raise ValueError(f"{path} must have at most {limit:,} bytes when unpacked, and has more.")
+    return table.cast(schema)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return not pa.types.is_nested(inner) and not any(
+        check(inner) for check in (pa.types.is_binary, pa.types.is_fixed_size_binary)
+    )
+
+
+def _num_bytes(chunk: pa.Array) -> int:
+    """Return how many bytes the texts of a chunk have, each as often as it is there."""
+    if not pa.types.is_dictionary(chunk.type):
+        return int(chunk.nbytes)
+    lengths = pc.binary_length(chunk.dictionary)
+    return pc.sum(lengths.take(chunk.indices)).as_py() or 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from .column_tables import Cell, record_of_rows, rows_of_record
 from .field_tables import read_fields, rows_of_fields
@@ -15,6 +16,35 @@ from .records import Record, kind_of
 from .report import Report
 
 BY = ("columns", "rows")
+
+
+class Bound(NamedTuple):
+    """How large a table may be that somebody else chose; a larger one is refused unread.
+
+    Attributes:
+        cells: how many there may be below the headers; None for any number.
+        num_bytes: how many bytes the file may have when it is unpacked; None for any number.
+    """
+
+    cells: int | None = None
+    num_bytes: int | None = None
+
+    def check_cells(self, count: int, path: Path) -> None:
+        """Check a number of cells.
+
+        Raises:
+            ValueError: there are more.
+
+        Example:
+            >>> Bound(cells=2).check_cells(3, Path("a.csv"))
+            Traceback (most recent call last):
+            ValueError: a.csv must have at most 2 cells, and has more.
+        """
+        if self.cells is not None and count > self.cells:
+            raise ValueError(f"{path} must have at most {self.cells:,} cells, and has more.")
+
+
+NO_BOUND = Bound()
 
 
 def read_rows(

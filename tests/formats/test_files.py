@@ -33,11 +33,20 @@ BAD = {
     "not an object": ("a.jsonl", LINE + "[1]\n", r"line 2: It must be a JSON object, got \[1\]"),
     "latin-1": ("a.jsonl", LINE + "\n" + "Ä", "line 3: It must be JSON"),
     "latin-1 bytes": ("a.jsonl", LINE.encode() + b"\xc4", "line 2: The file must be UTF-8, got"),
-    "utf-16": ("a.json", LINE.encode("utf-16"), "line 1: The file must be UTF-8, got byte 0xff"),
+    "utf-16": (
+        "a.json",
+        LINE.encode("utf-16"),
+        "must be text, got a file that is UTF-16. Save it as UTF-8",
+    ),
     "empty": ("a.jsonl", "", "must hold JSON, and it is empty"),
     "blank": ("a.jsonl", "\n\n", "must hold JSON, and it is empty"),
     "an empty array": ("a.json", "[]", "must hold at least one record, got none"),
     "a name twice": ("a.jsonl", LINE + '{"text": "a", "text": "b"}', "line 2: .* each name once"),
+    "many digits": (
+        "a.jsonl",
+        LINE + '{"id": ' + "1" * 5000 + "}",
+        "line 2: The JSON cannot be read",
+    ),
     "too deep": ("a.jsonl", "{" + '"a":[' * 99999, "nested too deeply|must be JSON"),
 }
 

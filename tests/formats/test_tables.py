@@ -32,8 +32,6 @@ def columns(draw, cell=CELL):
 @given(columns=columns())
 @fast
 def test_tables_come_back(columns, name, tmp_path):
-    if name != "a.parquet" and len(columns) == 1:  # or it asks whether that is the right delimiter
-        columns[0]["header"] = "x"
     table = {"id": "a", "columns": columns}
     assert round_trip([table], tmp_path / name, "auto") == [table]
 
@@ -75,9 +73,18 @@ def test_csv_sample(tmp_path):
 
 BROKEN = {
     "short row": ("a,b\n1\n", "line 2: All rows must have as many cells, got 1 after 2"),
-    "blank line": ("a,b\n\n1,2", "line 2: All rows must have as many cells, got 0 after 2"),
     "open quote": ('a,b\n"1,2\n', "line 2: It must be CSV: unexpected end of data"),
-    "semicolons": ("a;b\n1;2\n", "column 'a;b', if ';' divides its cells. Pass `delimiter`"),
+    "semicolons": ("a;b\n1;2\n", "';' may divide, as well as ',', in .* 'a;b'. Pass `delimiter`"),
+    "decimal commas": ("a;b\n1,5;2\n", "';' may divide, as well as ','.* Pass `delimiter`"),
+    "as many commas": ("a, b;c\n1,5;2\n", "';' may divide, as well as ','.* Pass `delimiter`"),
+    "tabs": ("a\tb\n1\t2\n", r"'\\t' may divide, as well as ','.* Pass `delimiter`"),
+    "other rows": ("a,b\n1;2\n", "line 2: .* got 1 after 2.* Pass `delimiter` if it is not ','"),
+    "named": ("sep=;\na;b\n1\n", "line 3: All rows must have as many cells, got 1 after 2"),
+    "utf-16": ("a,b\n".encode("utf-16"), "must be text, got a file that is UTF-16. Save it as UTF"),
+    "no mark": ("a,b\n".encode("utf-16-le"), "must be text, got a file that is UTF-16 or UTF-32"),
+    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1", r"an old \(\.xls\) or protected file of Office. Save it"),
+    "zip": (b"PK\x03\x04text", "a zip archive, as .ods is, too. Unpack it, or save it as .xlsx"),
+    "parquet": (b"PAR1\x15\x04", "a Parquet file. Give it a name that ends in .parquet"),
     "empty": ("", "must hold a table, and it has no cells"),
     "latin-1": (b"a\n\xc4\n", "line 2: The file must be UTF-8"),
 }
@@ -88,6 +95,45 @@ def test_broken_csv_has_a_line(tmp_path, case):
     content, message = BROKEN[case]
     with pytest.raises(ValueError, match=message):
         read_records(csv(tmp_path, content), on_error="skip")
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ("\n\na,b\n\n1,2\n   \n\n", [["a", "b"], ["1", "2"]]),
+        ("sep=;\r\na;b\r\n1,5;2\r\n", [["a", "b"], ["1,5", "2"]]),
+        ("\ufeffsep=\t\na,\tb\n1\t2\n", [["a,", "b"], ["1", "2"]]),
+        ('"a;b",c\n1,2\n', [["a;b", "c"], ["1", "2"]]),
+        ('"a;\nb",c\n1,2\n', [["a;\nb", "c"], ["1", "2"]]),
+        ("size (cm|in),b\n1,2\n", [["size (cm|in)", "b"], ["1", "2"]]),
+    ],
+)
+def test_csv_as_people_have_it(tmp_path, content, rows):
+    read, report = read_with_report(csv(tmp_path, content))
+    columns = read[0]["columns"]
+    assert [[c["header"], *c["values"]] for c in columns] == [list(c) for c in zip(*rows)]
+    blank = sum(not line.strip() for line in content.splitlines())
+    assert report.notes == ({"empty line left out": blank} if blank else {})
+    assert not report.lossy
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ('w\tn\n"\t1\nAnn\t2\n"\t3\n', ['"', "Ann", '"']),
+        ('w\tn\nAnn\t2\n"\t3\n', ["Ann", '"']),
+        ('w\tn\n"a\t1\nb"\t2\n', ['"a', 'b"']),
+        ('w\n"\nAnn\n"\n', ['"', "Ann", '"']),
+        ('w\tn\n"a\nb"\t2\n', ["a\nb"]),  # these quote
+        ('w\tn\n"a\tb"\t2\n', ["a\tb"]),
+        ('"w"\t"n"\n"a\tb\nc"\t2\n', ["a\tb\nc"]),
+    ],
+)
+def test_a_quotation_mark_in_a_tsv_swallows_no_lines(tmp_path, content, rows):
+    path = csv(tmp_path, content, "a.tsv")
+    read, report = read_with_report(path, "csv")
+    assert read[0]["columns"][0]["values"] == rows
+    assert bool(report.notes) == any('"' in row for row in rows)
 
 
 def test_tab_separated_words_with_tags_are_no_table(tmp_path):
@@ -165,7 +211,37 @@ def test_workbook_with_formulas_dates_and_sheets(tmp_path):
         read_records(path, sheet="empty", header=False)
     report = read_with_report(path, sheet="empty", header=False, on_error="skip").report
     assert report.skipped == {"formula without a value": 1}
-    assert report.notes == {"merged cells, read as the first of them": 1}
+    assert report.notes == {
+        "merged cells, read as the first of them": 1,
+        "empty row around the table left out": 1,
+    }
+
+
+def test_a_sheet_begins_and_ends_where_its_cells_are(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book, path = openpyxl.Workbook(), tmp_path / "a.xlsx"
+    for row, column, value in ((3, 2, "a"), (3, 4, "b"), (4, 2, "1"), (6, 4, "2")):
+        book.active.cell(row, column, value)
+    for place in ("F4", "B9"):  # formatted, and without a value
+        book.active[place].font = openpyxl.styles.Font(bold=True)
+    book.save(path)
+    read, report = read_with_report(path)
+    values = [[column["header"], *column["values"]] for column in read[0]["columns"]]
+    assert values == [["a", "1", None, None], [None] * 4, ["b", None, None, "2"]]
+    assert report.notes == {
+        "empty row around the table left out": 5,
+        "empty column around the table left out": 3,
+    }
+
+
+def test_a_stray_cell_far_away_does_not_fill_the_memory(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book, path = openpyxl.Workbook(), tmp_path / "a.xlsx"
+    book.active["A1"] = "a"
+    book.active["XFD1048576"].font = openpyxl.styles.Font(bold=True)
+    book.active["XFD1048576"].value = None
+    book.save(path)
+    assert read_records(path)[0]["columns"] == [{"header": "a", "values": [], "labels": None}]
 
 
 def test_workbook_that_is_none_and_cells_that_are_none(tmp_path):
