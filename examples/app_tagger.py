@@ -21,10 +21,12 @@ from label_table import names_and_scores, read_table
 
 from irti_custom import MaskedSeqClassificationPipeline, write_records
 from irti_custom.formats.atomic import writing
+from irti_custom.formats.tables import Bound
 from irti_custom.inference.predictions import AnswerWriter
 from irti_custom.processing.fields import frame_records
 
 MAX_CHARACTERS, MAX_CELLS, MAX_DEPTH, ROWS_SHOWN = 20_000, 5_000, 20, 200
+MAX_TABLE, MAX_BYTES = 200_000, 10_000_000  # characters; bytes of the file when it is unpacked
 PATTERN_SECONDS, FILE_SECONDS = 1.0, 3600.0
 WORD = r"[\w\p{M}]+([^\w\s][\w\p{M}]+)*"  # with the marks that combine with letters
 EXAMPLE_TABLE = "name,city,contact\nAnn Lee,Rome,ann@example.org\nBob O'Neil,,+1 555 0100\n"
@@ -173,11 +175,14 @@ class Tagger:
         if path is None:
             raise ValueError("There must be a file to label, got none. Choose one.")
         try:
-            frame = read_table(path)
+            frame = read_table(path, bound=Bound(MAX_CELLS, MAX_BYTES))
         except SystemExit as error:  # the script's way to end; visitors need no folders
             raise ValueError(str(error).replace(path, Path(path).name)) from error
         if not 0 < frame.size <= MAX_CELLS:
             raise ValueError(f"A table must have 1 to {MAX_CELLS:,} cells, got {frame.size:,}.")
+        cells = (cell for row in (frame.columns, *frame.to_numpy(object)) for cell in row)
+        if (size := sum(len(str(cell)) for cell in cells)) > MAX_TABLE:
+            raise ValueError(f"A table must have at most {MAX_TABLE:,} characters, got {size:,}.")
         if taken := [name for name in frame.columns if f"{name}_labels" in frame.columns]:
             raise ValueError(f"The table has the column '{taken[0]}_labels' already. Rename it.")
         if by == "column":

@@ -20,18 +20,12 @@ from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from irti_custom import MaskedSeqClassificationPipeline
+from irti_custom.formats import delimited, excel, parquet
 from irti_custom.formats.atomic import check_apart, writing
+from irti_custom.formats.report import Report
+from irti_custom.formats.tables import NO_BOUND, Bound
 from irti_custom.processing.fields import frame_records
 
-# As text, so that "007" stays what it is; only an empty cell is a missing value. Names of columns
-# are read as cells, since pandas renames one that is there twice.
-_AS_TEXT: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
-READERS: dict[str, Callable[..., pd.DataFrame]] = {
-    ".csv": partial(pd.read_csv, sep=",", header=None, **_AS_TEXT),
-    ".tsv": partial(pd.read_csv, sep="\t", header=None, **_AS_TEXT),
-    ".xlsx": partial(pd.read_excel, header=None, **_AS_TEXT),
-    ".parquet": pd.read_parquet,
-}
 WRITERS: dict[str, Callable[..., object]] = {
     ".csv": partial(pd.DataFrame.to_csv, index=False),
     ".tsv": partial(pd.DataFrame.to_csv, index=False, sep="\t"),
@@ -53,26 +47,34 @@ class ScriptArguments:
 
 
 def kind_of(name: str, flag: str) -> str:
-    suffix = Path(name.removesuffix(".gz")).suffix.lower()  # pandas sees to the compression
-    if suffix not in READERS:
-        raise SystemExit(f"--{flag} must be one of {[*READERS]}, got {name!r}.")
+    suffix = Path(name.removesuffix(".gz")).suffix.lower()
+    if suffix not in WRITERS:
+        raise SystemExit(f"--{flag} must be one of {[*WRITERS]}, got {name!r}.")
     return suffix
 
 
-def read_table(path: str, delimiter: str = "") -> pd.DataFrame:
-    """Read a table whose first row holds the names of its columns, each of them once."""
-    suffix = kind_of(path, "input")
+def read_table(path: str, delimiter: str = "", bound: Bound = NO_BOUND) -> pd.DataFrame:
+    """Read a table whose first row holds the names of its columns, each of them once.
+
+    All but Parquet is read as text, so that "007" stays what it is.
+    """
+    suffix, report = kind_of(path, "input"), Report("table", on_error="skip")
+    options: dict[str, Any] = {"delimiter": delimiter} if delimiter else {}
     try:
-        frame = READERS[suffix](path, **({"sep": delimiter} if delimiter else {}))
-    except (OSError, TypeError, ValueError) as error:  # pandas' own are such
-        raise SystemExit(f"{path} cannot be read as a table in UTF-8: {error}.") from error
-    if suffix != ".parquet":
-        frame = frame.set_axis(list(frame.iloc[0]), axis=1).iloc[1:].reset_index(drop=True)
+        if suffix == ".parquet":
+            frame = parquet.read_table(Path(path), bound).to_pandas()
+        else:
+            reader = excel.read if suffix == ".xlsx" else delimited.read
+            (table,) = reader(Path(path), report, bound=bound, **options)
+            cells = [column["values"] for column in table["columns"]]
+            frame = pd.DataFrame(dict(enumerate(cells)), dtype=object)
+            frame.columns = [column["header"] for column in table["columns"]]
+    except (ImportError, LookupError, OSError, TypeError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    report.log(path)
     names = list(frame.columns)
     if len({name for name in names if isinstance(name, str)}) < len(names):
         raise SystemExit(f"Each column of {path} must have a name of its own, got {names}.")
-    if len(names) == 1 and ";" in names[0]:
-        raise SystemExit(f"{path} has one column, {names[0]!r}. Should it be --delimiter ';'?")
     return frame
 
 

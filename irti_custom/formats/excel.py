@@ -32,6 +32,8 @@ LONGEST = 32767
 """Excel's limit of characters in a cell."""
 MOST_ROWS = 2**20
 """Excel's limit of rows in a sheet."""
+_MARKS = 20
+"""How many "<" there may be for each cell, in all of a workbook; one of text has 10."""
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s")
 _DAMAGE = (
@@ -188,11 +190,16 @@ def _openpyxl(path: Path) -> Iterator[None]:
 
 
 def _check_size(content: bytes, bound: Bound) -> None:
-    """Check that a workbook, which is an archive, is not too large when it is unpacked."""
+    """Check that a workbook, an archive of XML, is not too large when it is unpacked and parsed."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        size = sum(one.file_size for one in archive.infolist())  # of which no more is read
-    if bound.num_bytes is not None and size > bound.num_bytes:
-        raise ValueError(f"it has more than {bound.num_bytes:,} bytes when unpacked")
+        parts = archive.infolist()  # whatever their names are, as any may be a sheet
+        size = sum(one.file_size for one in parts)  # of which no more is read
+        if bound.num_bytes is not None and size > bound.num_bytes:
+            raise ValueError(f"it has more than {bound.num_bytes:,} bytes when unpacked")
+        if bound.cells is not None:
+            elements = sum(archive.read(one).count(b"<") for one in parts)
+            if elements > _MARKS * (bound.cells + 1000):
+                raise ValueError(f"it has many more parts than {bound.cells:,} cells have")
 
 
 def _load(content: bytes, values: bool) -> Workbook:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import gzip
 import html
 import os
 import re
@@ -10,12 +11,15 @@ import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -296,10 +300,11 @@ def test_files_are_kept_for_an_hour(one_tagger):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot be read as a table"),
-        ("näme\nAnn".encode("latin-1"), "cannot be read as a table in UTF-8"),
+        (b"", "must hold a table, and it has no cells"),
+        ("näme\nAnn".encode("latin-1"), "people.csv, line 1: The file must be UTF-8"),
         (b"name\n", "must have 1 to 5,000 cells, got 0"),
-        (b"name\n" + b"Ann\n" * 5001, "must have 1 to 5,000 cells, got 5,001"),
+        (b"name\n" + b"Ann\n" * 5001, "people.csv must have at most 5,000 cells, and has more"),
+        (b"name\n" + b"Ann" * 40000 + b"\n" + b"Ann" * 40000 + b"\n", "at most 200,000 characters"),
         (b"name,name_labels\nAnn,x\n", "has the column 'name_labels' already"),
         (b"name,name\nAnn,x\n", "must have a name of its own"),
     ],
@@ -312,6 +317,60 @@ def test_a_table_that_cannot_be_labelled_says_why_without_the_servers_folder(
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         one_tagger.score_table(str(path), "cell")
     assert str(tmp_path) not in str(error.value)
+
+
+def bomb(path: Path) -> None:
+    """Write a small file of a large table, of the kind that the name says."""
+    if path.name.endswith(".csv.gz"):
+        with gzip.open(path, "wb") as file:
+            file.writelines(b"a" * 2**20 for _ in range(200))
+    elif path.name == "wide.csv":
+        path.write_bytes(b"," * 5_000_000)
+    elif path.name == "long.csv":
+        path.write_bytes(b"a\n" * 2_500_000)
+    elif path.suffix == ".xlsx":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            if path.name == "a.xlsx":
+                archive.writestr("xl/sharedStrings.xml", b" " * 200 * 2**20)
+            else:
+                archive.writestr("xl/styles.xml", b"<s>" + b"<xf/>" * 1_500_000 + b"</s>")
+    else:
+        number, text = pa.repeat(0, 20_000_000), pa.repeat(0, 400).cast(pa.int32())
+        columns = {
+            "cells.parquet": number,
+            "lists.parquet": pa.ListArray.from_arrays([0, len(number)], number),
+            "texts.parquet": pa.DictionaryArray.from_arrays(text, ["a" * 2**20]),
+            "one.parquet": pa.array(["a" * 200 * 2**20]),
+        }
+        pq.write_table(pa.table({"a": columns[path.name]}), path, compression="zstd")
+
+
+def test_small_files_do_not_fill_the_memory(tmp_path):
+    pytest.importorskip("resource", reason="memory is measured on POSIX")
+    names = ["cells.parquet", "lists.parquet", "texts.parquet", "one.parquet", "a.csv.gz", "a.xlsx"]
+    paths = [tmp_path / name for name in [*names, "styles.xlsx", "wide.csv", "long.csv"]]
+    for path in paths:
+        bomb(path)
+        assert path.stat().st_size < 5_100_000
+    script = (
+        "import resource, sys; from app_tagger import Tagger;"
+        "tagger = object.__new__(Tagger)\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: tagger.score_table(path, 'cell')\n"
+        "    except ValueError as error: print(error, end=' ')\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    both = os.pathsep.join([str(EXAMPLES.parent), str(EXAMPLES)])
+    environment = {**os.environ, "PYTHONPATH": both}
+    # The first is refused by its number of cells, before anything is read.
+    command = [sys.executable, "-c", script, *map(str, [paths[0], *paths])]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    before, *said = run.stdout.splitlines()
+    for path, line in zip(paths, said):
+        message, _, mib = line.rpartition(" ")
+        assert path.name in message, line
+        assert str(tmp_path) not in message
+        assert int(mib) - int(before.rpartition(" ")[2]) < 150, line
 
 
 def test_a_file_is_needed(one_tagger):

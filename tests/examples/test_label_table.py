@@ -104,13 +104,14 @@ def test_by_columns_a_table_is_read(label, model):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot be read as a table in UTF-8: No columns"),
-        (b"a\n\xff\n", "cannot be read .*'utf-8' codec"),
+        (b"", "must hold a table, and it has no cells"),
+        (b"a\n\xff\n", "line 2: The file must be UTF-8, got byte 0xff"),
         (b"a,a\n1,2\n", r"a name of its own, got \['a', 'a'\]"),
         (b"a,\n1,2\n", "a name of its own"),
-        (b"a;b\n1;2\n", r"one column, 'a;b'\. Should it be --delimiter"),
-        (b"a\n1,2\n", "cannot be read "),
-        (None, "cannot be read .*No such file"),
+        (b"a;b\n1;2\n", r"';' may divide, as well as ',', .*Pass `delimiter`"),
+        (b"a, b;c\n1,5;2\n", r"';' may divide, as well as ',', .*Pass `delimiter`"),
+        (b"a\n1,2\n", "line 2: All rows must have as many cells"),
+        (None, "got nothing"),
     ],
 )
 def test_a_file_that_is_no_such_table_is_named(content, message, tmp_path):
@@ -129,6 +130,14 @@ def test_another_delimiter(tmp_path):
     (tmp_path / "in.csv").write_text("a;b\n1,5;2\n")
     frame = label_table.read_table(str(tmp_path / "in.csv"), ";")
     assert frame.to_dict("records") == [{"a": "1,5", "b": "2"}]
+
+
+def test_a_lone_quotation_mark_of_a_tsv_is_a_cell(tmp_path):
+    import label_table
+
+    (tmp_path / "in.tsv").write_text('word\tclass\n"\tmark\n\nAnn\tname\n"\tmark\n')
+    frame = label_table.read_table(str(tmp_path / "in.tsv"))
+    assert plain(frame) == [['"', "mark"], ["Ann", "name"], ['"', "mark"]]
 
 
 def test_a_table_may_be_labelled_in_its_place_and_by_nothing_less(label, model, tmp_path):
