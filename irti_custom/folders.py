@@ -262,21 +262,3 @@ def _versions(folder: str | os.PathLike) -> list[tuple[str, int, int, int]]:
                 status = os.stat(os.path.join(folder, name))
                 found.append((name, status.st_ino, status.st_mtime_ns, status.st_size))
     return found
-
-
-def is_alive(process: int) -> bool:
-    """Return whether a process of this machine runs; True where that cannot be asked.
-
-    Example:
-        >>> is_alive(os.getpid())
-        True
-    """
-    if os.name != "posix":  # elsewhere the question itself could end the process
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True

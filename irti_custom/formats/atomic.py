@@ -4,7 +4,7 @@
 
 Each writer has a name of its own, so that threads and processes never write into one file. All that
 the library and its examples write goes through here; only models are saved as folders of several
-files that replace earlier ones, see `saving`.
+files that replace earlier ones, see `folders`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ..saving import is_alive
+from ..folders import flush
 
 _HOST = platform.node()
 
@@ -69,7 +69,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes] | gzip.GzipFile]
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
-    _sync(target.parent)
+    flush(target.parent)
 
 
 @contextmanager
@@ -101,13 +101,13 @@ def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.copymode(target, part)
         yield part
         for one in (*part.rglob("*"), part):
-            _sync(one)
+            flush(one)
         if is_empty:  # elsewhere than on POSIX, a folder takes no other's place
             target.rmdir()
         os.rename(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    _sync(target.parent)
+    flush(target.parent)
 
 
 def check_apart(
@@ -145,13 +145,19 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name[:40]}.{writer}.tmp")
 
 
-def _sync(path: Path) -> None:
-    """Have the system put a file, or the names in a folder, on the disk."""
-    if os.name != "posix":  # where folders cannot be opened, nor files that are not to be written
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+def is_alive(process: int) -> bool:
+    """Return whether a process of this machine runs; True where that cannot be asked.
+
+    Example:
+        >>> is_alive(os.getpid())
+        True
+    """
+    if os.name != "posix":  # elsewhere the question itself could end the process
+        return True
     try:
-        with suppress(OSError):  # some file systems do this for files only
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
