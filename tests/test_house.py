@@ -34,6 +34,7 @@ TRAVELS = {
     "configuration_custom",
     "decisions",
     "encoders",
+    "folders",
     "input_checks",
     "labels",
     "loading",
@@ -41,6 +42,7 @@ TRAVELS = {
     "modeling_custom",
     "saving",
     "self_test",
+    "versions",
 }
 
 
