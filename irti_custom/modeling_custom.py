@@ -32,6 +32,9 @@ from .encoders import (
     max_tokens,
     position_limit,
 )
+
+# Transformers 4 copies the files that this one names into a checkpoint, and no others.
+from .folders import replaced_files  # noqa: F401
 from .input_checks import (
     check_ends,
     check_exclusive,
@@ -47,6 +50,7 @@ from .loading import MaskedSeqPreTrainedModel
 from .losses import best_constant, mean_loss, multiclass_loss, multilabel_loss
 from .saving import prepared_folder
 from .self_test import run
+from .versions import with_older_names  # noqa: F401
 
 logger = logging.getLogger(__name__)
 
