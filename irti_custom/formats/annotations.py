@@ -169,7 +169,8 @@ def as_number(value: object) -> Any:
         >>> as_number("7"), as_number("7a")
         (7, '7a')
     """
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    is_number = isinstance(value, str) and value.isdecimal() and len(value) < 20  # or no offset
+    return int(value) if is_number else value  # type: ignore[call-overload]
 
 
 def choose_text(data: Mapping[str, Any], text_field: str | None, where: str) -> str:

@@ -13,6 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from .atomic import writing, writing_folder
 from .files import as_line, bare_suffix, read_objects
 from .records import Record, check_id
@@ -29,6 +31,17 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 _SAVED = ("dataset_info.json", "dataset_dict.json")
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pa.ArrowException,
+)
+"""What `datasets` and Arrow raise for a folder that is damaged, in many ways."""
 _JSON = (".json", ".jsonl", ".ndjson")
 
 
@@ -189,8 +202,14 @@ def _load(source: Path | Dataset | DatasetDict, split: str | None) -> Dataset:
     from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 
     loaded: Any = source
-    if isinstance(source, Path):
-        loaded = load_from_disk(str(source)) if detect_path(source) else load_dataset(str(source))
+    if isinstance(source, Path) and detect_path(source):
+        _check_folder(source)
+        try:
+            loaded = load_from_disk(str(source))
+        except _DAMAGE as error:
+            raise _damaged(source, error) from error
+    elif isinstance(source, Path):
+        loaded = load_dataset(str(source))
     if isinstance(loaded, Dataset):
         _no_split(split)
         return loaded
@@ -203,6 +222,28 @@ def _load(source: Path | Dataset | DatasetDict, split: str | None) -> Dataset:
             f"`split` must be one of {list(loaded)}, which the data set has, got {split!r}."
         )
     return loaded[split]
+
+
+def _check_folder(folder: Path) -> None:
+    """Check the Arrow files of a folder: they are mapped into memory, and trusted when it is read.
+
+    Raises:
+        ValueError: a damaged one.
+    """
+    for path in sorted(folder.rglob("*.arrow")):
+        try:
+            with pa.memory_map(str(path)) as content, pa.ipc.open_stream(content) as batches:
+                for batch in batches:
+                    batch.validate(full=True)
+        except _DAMAGE as error:
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} must be as `save_to_disk` writes it, and it is damaged: "
+        f"{str(error) or type(error).__name__}. Was it written whole?"
+    )
 
 
 def _no_split(split: str | None) -> None:

@@ -71,7 +71,7 @@ def read_table(path: Path, bound: Bound = NO_BOUND) -> pa.Table:
         # Of columns with one name, `pq.read_table` reads none.
         table = file.read() if bound == NO_BOUND else _read_bounded(file, content, path, bound)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} must be a Parquet file, which it is not: {error}. Was it written whole?"
         ) from error

@@ -35,9 +35,10 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         >>> next(read(path, Report("semeval")))["spans"]
         [{'start': 5, 'end': 9, 'labels': ['positive']}]
     """
+    content = read_bytes(path)
     try:
-        root = ElementTree.fromstring(read_bytes(path))
-    except ElementTree.ParseError as error:
+        root = ElementTree.fromstring(content)
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # or another encoding
         raise ValueError(f"{path}: It must be XML: {error}. Was it written whole?") from error
     for number, sentence in enumerate(root):
         where = f"{path}, sentence {number + 1}"

@@ -122,8 +122,9 @@ class PartReader:
         self._chunks: Iterator[Chunk] = iter(())
         self._errors: pa.Table | None = None
         if job.facts["on_error"] == "skip":
-            path = os.path.join(job.output, ERRORS_FILE)
-            self._errors = feather.read_table(path, memory_map=True)
+            with _reading(os.path.join(job.output, ERRORS_FILE)) as path:
+                self._errors = feather.read_table(path, memory_map=True)
+                self._errors.validate(full=True)
 
     def __call__(self, name: str) -> pa.Table:
         """Return a part's rows, with the columns and types of the whole input.
@@ -205,15 +206,16 @@ def open_job(
     with _claim(output):
         if not os.path.exists(os.path.join(output, JOB_FILE)):
             _begin(paths, model, output, identity)
-    with open(os.path.join(output, JOB_FILE), encoding="utf-8") as file:
+    with _reading(os.path.join(output, JOB_FILE)) as path, open(path, encoding="utf-8") as file:
         facts = json.load(file)
+        job = Job(_converted(paths, output) if format else paths, output, facts)
     changed = [name for name, value in identity.items() if facts.get(name) != value]
     if changed:
         raise ValueError(
             f"{output} was begun with another {' and '.join(changed)}. Its rows and new ones "
             "would not fit together: restore what it was, or choose another --output."
         )
-    return Job(_converted(paths, output) if format else paths, output, facts)
+    return job
 
 
 def write_part(output: str, name: str, table: pa.Table) -> int:
@@ -221,6 +223,21 @@ def write_part(output: str, name: str, table: pa.Table) -> int:
     with writing(os.path.join(output, name)) as file:
         pq.write_table(table, file)
     return table.num_rows
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[str]:
+    """Name a file of a job that is damaged.
+
+    Raises:
+        ValueError: it is.
+    """
+    try:
+        yield path
+    except (ArithmeticError, LookupError, TypeError, ValueError, pa.ArrowException) as error:
+        raise ValueError(
+            f"{path} is damaged: {error}. Restore it, or begin the job in another --output."
+        ) from error
 
 
 @contextmanager

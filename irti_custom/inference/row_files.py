@@ -154,7 +154,7 @@ def _read_tables(path: str, size: int) -> Iterator[pa.Table]:
             for batch in parquet.iter_batches(batch_size=size):
                 yield pa.Table.from_batches([batch])
                 number += len(batch)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise _cut_off(path, number, error) from error
 
 

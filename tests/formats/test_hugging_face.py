@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import datasets
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
@@ -108,3 +114,44 @@ def test_blank_words_raise_or_are_counted():
     records, report = read_with_report(source, on_error="skip")
     assert records["text"][0] == "Ann Ross Rome"
     assert report.skipped == {"word of white space": 1}
+
+
+CHILD = """
+import sys
+from irti_custom import read_records
+for folder in sys.argv[1:]:
+    try:
+        list(read_records(folder, "hugging-face"))
+        print("read")
+    except ValueError as error:
+        print(folder in str(error), flush=True)
+"""
+
+
+def test_a_damaged_folder_raises_with_its_name_and_never_ends_the_process(tmp_path):
+    records = [
+        {"text": f"Ann likes Rome {n}", "spans": [{"start": 0, "end": 3, "labels": ["person"]}]}
+        for n in range(8)
+    ]
+    write_records(records, tmp_path / "whole", "hugging-face")
+    draw, folders = random.Random(1), []
+    for number in range(90):
+        folders.append(str(shutil.copytree(tmp_path / "whole", tmp_path / f"copy {number}")))
+        names = ["data-00000-of-00001.arrow"] * 4 + ["dataset_info.json", "state.json"]
+        file = Path(folders[-1], draw.choice(names))
+        content = bytearray(file.read_bytes())
+        place = draw.randrange(len(content))
+        if number % 3 == 0:
+            content[place] ^= 1 << draw.randrange(8)
+        elif number % 3 == 1:
+            content[place:place] = content[place : place + draw.randrange(1, 60)]
+        else:
+            del content[place:]
+        file.write_bytes(content)
+    command = [sys.executable, "-c", CHILD, *folders]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    said = run.stdout.split()
+    assert len(said) == 90
+    assert "False" not in said
+    assert said.count("True") > 60

@@ -185,6 +185,8 @@ def test_semeval_sample_with_categories(tmp_path):
 
 BROKEN = {
     "cut off": (xml(MAMS)[:-20], "It must be XML: .*line 5.*Was it written whole"),
+    "encoding": ('<?xml version="1.0" encoding="x9"?>' + xml(MAMS), "a.xml: It must be XML: .*x9"),
+    "digits": (xml(MAMS.replace('"9"', '"' + "9" * 5000 + '"')), "sentence 1: .* must be integers"),
     "another file": ("<Reviews><Review rid='1'/></Reviews>", "got <Review> in <Reviews>"),
     "no text": (xml("<sentence/>"), "sentence 1: A text must be a string, got None"),
     "no offsets": (xml(MAMS.replace("from", "form")), "sentence 1: `start` and `end`"),

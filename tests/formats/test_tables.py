@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import io
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -215,6 +217,35 @@ def test_workbook_with_formulas_dates_and_sheets(tmp_path):
         "merged cells, read as the first of them": 1,
         "empty row around the table left out": 1,
     }
+
+
+DAMAGE = {
+    "no XML": ("xl/worksheets/sheet1.xml", b"<worksheet", b"<worksheet <"),
+    "many digits": ("xl/worksheets/sheet1.xml", b"<v>7</v>", b"<v>" + b"7" * 5000 + b"</v>"),
+    "no string": ("xl/worksheets/sheet1.xml", b'<c r="A2"', b'<c r="A2" t="s"'),
+    "row far away": ("xl/worksheets/sheet1.xml", b'<row r="2"', b'<row r="99999999999"'),
+    "encoding": ("xl/workbook.xml", b"<workbook", b'<?xml version="1.0" encoding="x9"?><workbook'),
+    "no sheet": ("xl/workbook.xml", b"<sheets>", b"<sheets></sheets><sheets2>"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_workbook_that_is_damaged_inside_is_named(tmp_path, case):
+    openpyxl = pytest.importorskip("openpyxl")
+    book, content = openpyxl.Workbook(), io.BytesIO()
+    for value in ("a", 7):
+        book.active.append([value])
+    book.save(content)
+    part, before, after = DAMAGE[case]
+    with zipfile.ZipFile(content) as whole, zipfile.ZipFile(tmp_path / "a.xlsx", "w") as damaged:
+        for name in whole.namelist():
+            xml = whole.read(name)
+            assert name != part or before in xml
+            damaged.writestr(name, xml.replace(before, after) if name == part else xml)
+    with pytest.raises(
+        ValueError, match=r"a\.xlsx must be an Excel workbook.*Was it written whole"
+    ):
+        read_records(tmp_path / "a.xlsx")
 
 
 def test_a_sheet_begins_and_ends_where_its_cells_are(tmp_path):

@@ -248,6 +248,20 @@ def test_parquet_with_a_string_that_is_not_utf_8_is_refused(begin, tmp_path):
         begin(file, on_error="skip")
 
 
+@pytest.mark.parametrize("name", ["_job.json", "_errors.arrow"])
+@pytest.mark.parametrize("damage", ["half", "swapped", "empty"])
+def test_a_file_of_a_job_that_is_damaged_is_named(name, damage, begin, tmp_path):
+    file = write_rows(tmp_path / "rows.jsonl", [GOOD, {**GOOD, "spans": [[9, 99]]}] * 2)
+    begin(file, on_error="skip")
+    path = tmp_path / "out" / name
+    content = path.read_bytes()
+    half, mask = len(content) // 2, bytes([255])
+    damaged = {"half": content[:half], "swapped": mask * half + content[half:], "empty": b"{}"}
+    path.write_bytes(damaged[damage])
+    with pytest.raises(ValueError, match=f"{name} is damaged: .*Restore it, or begin"):
+        PartReader(begin(file, on_error="skip"))
+
+
 @pytest.mark.parametrize("taken", ["error", "predictions"])
 def test_an_input_with_a_column_of_the_output_is_refused(taken, begin, tmp_path):
     with pytest.raises(ValueError, match=f"column '{taken}' already"):
