@@ -207,13 +207,12 @@ def check_finite(logits: torch.Tensor) -> None:
         return
     wrong = ~torch.isfinite(logits)
     if wrong.any():
-        place = wrong.nonzero()[0].tolist()
-        positions = wrong.any(-1)
+        place, positions = wrong.nonzero()[0].tolist(), wrong.any(-1)
         raise FloatingPointError(
-            f"Logits must be finite, and the model computed {logits[tuple(place)].item()} at {place} "
-            f"of {tuple(logits.shape)}, in {int(positions.sum())} of {positions.numel()} positions. "
-            "Has its training diverged, is its file damaged, or did float16 overflow? Take an "
-            "earlier checkpoint, or load it with dtype=torch.float32."
+            f"Logits must be finite, and the model computed {logits[tuple(place)].item()} at "
+            f"{place} of {tuple(logits.shape)}, in {int(positions.sum())} of {positions.numel()} "
+            "positions. Has its training diverged, is its file damaged, or did float16 overflow? Take "
+            "an earlier checkpoint, or load it with dtype=torch.float32."
         )
 
 

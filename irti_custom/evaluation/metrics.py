@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
@@ -40,6 +41,8 @@ from .counts import (
 )
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     import torch
     from numpy.typing import ArrayLike
     from transformers import EvalPrediction
@@ -50,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 # A label of this name (the Trainer adds the prefix) would share a key with an average.
 _AVERAGES = ("micro", "macro", "macro_average", "weighted", "samples", "loose_macro")
+_LOOPS = ("evaluation_loop", "prediction_loop")  # of the Trainer
 _RESERVED = {prefix + name for prefix in ("", "eval_", "test_") for name in _AVERAGES}
 
 
@@ -88,8 +92,8 @@ def make_compute_metrics(
 
     With ``batch_eval_metrics=True`` memory does not grow with the number of rows: only counts of
     O(L) are kept. Average precision and ROC-AUC need all scores at once, so that mode **leaves
-    these two out**; all other measures are the same. If such an evaluation is interrupted, call
-    ``.reset()``.
+    these two out**; all other measures are the same. What an interrupted evaluation of a `Trainer`
+    has counted is forgotten when the next one begins; in a loop of your own, call ``.reset()``.
 
     Args:
         task: "multilabel" or "multiclass".
@@ -147,6 +151,7 @@ class ComputeMetrics:
     groups: list[list[int]] = field(default_factory=list)
     temperature: float | list[float] | None = None
     _merged: Counts | None = field(default=None, init=False, repr=False)
+    _loop: FrameType | None = field(default=None, init=False, repr=False)  # `_merged` is of it
     _silence_is_said: bool = field(default=False, init=False, repr=False)
 
     def __call__(
@@ -161,16 +166,17 @@ class ComputeMetrics:
         Returns:
             The measures; an empty dict with ``compute_result=False``.
         """
-        counts = []
+        loop, counts = _evaluation_loop(), []
         if compute_result is not None and self._merged is not None:
-            counts.append(self._merged)
+            if loop is self._loop:
+                counts.append(self._merged)
             self.reset()  # first, so that an error below leaves nothing for the next evaluation
         batches = [self.format(logits, labels) for logits, labels in iterate_batches(eval_pred)]
         settings = (self.thresholds, self.groups, self.temperature)
         counts += [update(self.task, logits, labels, *settings) for logits, labels in batches]
         merged = functools.reduce(merge, counts)
         if compute_result is False:
-            self._merged = merged
+            self._merged, self._loop = merged, loop
             return {}
         if merged.positions and not merged.predicted.any() and not self._silence_is_said:
             self._silence_is_said = True  # once, as the epochs of a training would repeat it
@@ -188,7 +194,7 @@ class ComputeMetrics:
 
     def reset(self) -> None:
         """Forget the batches of an evaluation that was interrupted."""
-        self._merged = None
+        self._merged = self._loop = None
 
     def format(self, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Check the shapes of a batch and drop its ignored positions.
@@ -252,6 +258,17 @@ class ComputeMetrics:
             for index, name in enumerate(self.label_names or map(str, range(len(total.support)))):
                 results.update((f"{name}_{key}", x[index]) for key, x in scores.items())
         return {key: float(value) for key, value in results.items()}
+
+
+def _evaluation_loop() -> FrameType | None:
+    """Find the call of the `Trainer`'s loop that this is in: each evaluation has one of its own.
+
+    Nothing else tells one evaluation from the next: a loop that fails never says so.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_name not in _LOOPS:
+        frame = frame.f_back
+    return frame
 
 
 def collect_positions(

@@ -444,11 +444,8 @@ class Echo(torch.nn.Module):
         return {"loss": self.weight * 123, "logits": scores * self.weight}
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(
-    "options", [{}, {"batch_eval_metrics": True}, {"eval_do_concat_batches": False}]
-)
-def test_the_stock_trainer_reports_the_exact_measures(task, options, tmp_path):
+def make_trainer(task, folder, compute_metrics, **options):
+    """A stock trainer around `Echo`, and the rows that it evaluates."""
     rows = [(x[i], y[i]) for x, y in ragged_batches(task) for i in range(len(x))]
 
     def collate(rows):
@@ -458,7 +455,7 @@ def test_the_stock_trainer_reports_the_exact_measures(task, options, tmp_path):
     trainer = Trainer(
         model=Echo(),
         args=TrainingArguments(
-            tmp_path,
+            folder,
             per_device_eval_batch_size=2,
             report_to=[],
             use_cpu=True,
@@ -468,8 +465,17 @@ def test_the_stock_trainer_reports_the_exact_measures(task, options, tmp_path):
         ),
         eval_dataset=rows,
         data_collator=collate,
-        compute_metrics=make_compute_metrics(task),
+        compute_metrics=compute_metrics,
     )
+    return trainer, rows
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "options", [{}, {"batch_eval_metrics": True}, {"eval_do_concat_batches": False}]
+)
+def test_the_stock_trainer_reports_the_exact_measures(task, options, tmp_path):
+    trainer, rows = make_trainer(task, tmp_path, make_compute_metrics(task), **options)
     expected = by_hand(task, *padded([(x[None], y[None]) for x, y in rows]))
     if "batch_eval_metrics" in options:
         expected = {key: value for key, value in expected.items() if key not in RANKING}
@@ -478,6 +484,38 @@ def test_the_stock_trainer_reports_the_exact_measures(task, options, tmp_path):
         ours = {key[len("eval_") :]: results[key] for key in results}
         assert_same({key: ours[key] for key in expected}, expected)
     assert RANKING.isdisjoint(ours) == (task == "multiclass" or "batch_eval_metrics" in options)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_interrupted_evaluation_by_batches_counts_in_no_other_one(task, tmp_path):
+    compute_metrics = make_compute_metrics(task)
+    trainer, _ = make_trainer(task, tmp_path, compute_metrics, batch_eval_metrics=True)
+    expected, forward = trainer.evaluate(), trainer.model.forward
+    measures = [key for key in expected if not key.endswith(("_runtime", "_per_second", "_time"))]
+
+    def fail_after(count):
+        calls = iter(range(count))
+
+        def failing(scores, labels):
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+            return forward(scores, labels)
+
+        return failing
+
+    for count in (1, 2):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(trainer.model, "forward", fail_after(count))
+            trainer.evaluate()
+        results = trainer.evaluate()
+        assert_same({key: results[key] for key in measures}, {k: expected[k] for k in measures})
+    batch = next(iter(trainer.get_eval_dataloader()))
+    pair = (batch["scores"], batch["labels"])
+    alone = make_compute_metrics(task)(pair, compute_result=True)
+    for _ in range(2):  # a loop of one's own after an interruption, and before an evaluation
+        assert compute_metrics(pair, compute_result=True) == alone
+        compute_metrics(pair, compute_result=False)
+        assert trainer.evaluate()["eval_num_positions"] == expected["eval_num_positions"]
 
 
 @pytest.mark.parametrize("task", TASKS)
