@@ -39,7 +39,7 @@ class ScriptArguments:
     model: str
     input: str  # a file, or a pattern in quotes
     output: str
-    batch_size: int = 32  # texts per forward pass
+    batch_size: int = 32  # rows per forward pass
     chunk_size: int = 1000  # rows per part of the output; a kill costs a process at most one
     on_error: str = "raise"  # or "skip": keep a row that cannot be scored, and say why
     num_workers: int = 1  # processes, on each GPU or on the CPU

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
+from ..decisions import temper as temper_tensor
 from ..labels import IGNORE_INDEX
 from .calibration import NUM_BINS, bin_sums
 
@@ -204,10 +206,6 @@ def temper(
     """
     if temperature is None:
         return logits
-    import torch
-
-    from ..decisions import temper as temper_tensor
-
     scores = torch.from_numpy(logits.astype(np.float64))
     return temper_tensor(scores, temperature, groups).numpy()
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 
-from ..decisions import TEMPERATURES
+from ..decisions import TEMPERATURES, scores_of_group
 from ..labels import IGNORE_INDEX, check_group_ids, check_task, resolve_labels
 from .counts import check_values
 from .metrics import collect_positions
@@ -139,10 +140,6 @@ def _softmaxes(
 
 
 def _group_scores(logits: np.ndarray) -> np.ndarray:
-    import torch  # as late as where a group needs it
-
-    from ..decisions import scores_of_group
-
     return scores_of_group(torch.from_numpy(logits)).numpy()
 
 

@@ -39,7 +39,7 @@ class TableScorer:
 
     Args:
         model: a folder or Hub id with model and processor.
-        batch_size: texts per forward pass.
+        batch_size: rows per forward pass; a long text takes several.
         device: where to compute; default: the first accelerator, or the CPU.
         runtime: of an exported graph, as `precision`; see `OnnxMaskedSeqModel.from_pretrained`.
         precision: of an exported graph.

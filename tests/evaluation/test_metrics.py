@@ -512,7 +512,7 @@ def test_an_interrupted_evaluation_by_batches_counts_in_no_other_one(task, tmp_p
     batch = next(iter(trainer.get_eval_dataloader()))
     pair = (batch["scores"], batch["labels"])
     alone = make_compute_metrics(task)(pair, compute_result=True)
-    for _ in range(2):  # a loop of one's own after an interruption, and before an evaluation
+    for _ in range(2):  # a loop of one's own that breaks off counts in no evaluation, either
         assert compute_metrics(pair, compute_result=True) == alone
         compute_metrics(pair, compute_result=False)
         assert trainer.evaluate()["eval_num_positions"] == expected["eval_num_positions"]
