@@ -211,8 +211,8 @@ def check_finite(logits: torch.Tensor) -> None:
         raise FloatingPointError(
             f"Logits must be finite, and the model computed {logits[tuple(place)].item()} at "
             f"{place} of {tuple(logits.shape)}, in {int(positions.sum())} of {positions.numel()} "
-            "positions. Has its training diverged, is its file damaged, or did float16 overflow? Take "
-            "an earlier checkpoint, or load it with dtype=torch.float32."
+            "positions. Has its training diverged, is its file damaged, or did float16 overflow? "
+            "Take an earlier checkpoint, or load it with dtype=torch.float32."
         )
 
 

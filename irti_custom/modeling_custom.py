@@ -278,6 +278,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         return_dict: bool | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         end_indices: torch.Tensor | None = None,
+        example_kinds: object = None,
         **kwargs: Any,
     ) -> MaskedLMOutput | tuple[torch.Tensor, ...]:
         """Score the tokens that `mask_indices` points at.
@@ -301,6 +302,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
                 `Trainer` passes it; the loss is then the sum over this count, else the mean.
             end_indices: ``(B, M)`` long, the last token of each position, for a head with
                 ``config.tokens_per_position`` 2.
+            example_kinds: ignored; named here so that the `Trainer` leaves it to the collator.
             **kwargs: whatever else the encoder's own forward takes.
 
         Returns:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Ints = NDArray[np.int64]
 
+_KINDS = "example_kinds"  # may differ, or be missing, from row to row
 _LABEL_NDIM = {"multiclass": 1, "multilabel": 2}
 
 
@@ -65,7 +66,8 @@ class DataCollatorForMaskedSeq:
 
     Args:
         tokenizer: a tokenizer or a `MaskedSeqProcessor`; only `pad_token_id`,
-            `pad_token_type_id` and `padding_side` are read, and a processor's label settings.
+            `pad_token_type_id` and `padding_side` are read, and a processor's label settings. A
+            processor is told the kinds of the rows with labels, see `trained_on` there.
         pad_to_multiple_of: round T up to a multiple of this; the longest input makes T constant.
         task: "multilabel" or "multiclass"; default: the processor's if it has `label2id`, else
             inferred from the dimensions of the labels.
@@ -144,6 +146,9 @@ class DataCollatorForMaskedSeq:
             # A sequence that is all padding turns some attention kernels into NaN.
             row = int(lengths.argmin())
             raise ValueError(f"Row {row} of the batch: `input_ids` must hold a token, got none.")
+        kinds = columns.pop(_KINDS, ())
+        if "labels" in columns and hasattr(self.tokenizer, "note_kinds"):
+            self.tokenizer.note_kinds(kind for kind in kinds if isinstance(kind, str))
         if self.model is not None:
             _check_readable(rows, self.model)
         step = self.pad_to_multiple_of or 1
@@ -217,10 +222,10 @@ def _columns(features: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
             )
     columns = {}
     names = dict.fromkeys(name for feature in features for name in feature)
-    for name in (name for name in names if name not in BOOKKEEPING):
+    for name in (name for name in names if name == _KINDS or name not in BOOKKEEPING):
         values = [feature.get(name) for feature in features]
         missing = [row for row, value in enumerate(values) if value is None]
-        if not missing:
+        if not missing or name == _KINDS:
             columns[name] = values
         elif len(missing) < len(values):
             raise ValueError(

@@ -30,11 +30,15 @@ MISSING = object()
 
 
 class _Origin(NamedTuple):
-    """Of one row, which example and which of its spans it holds, and how many spans that has."""
+    """Of one row, which example and which of its spans it holds, and how many spans that has.
+
+    `num_missing` of these are fields without a value; rows of older versions do not say so.
+    """
 
     example_ids: int
     span_ids: list[int]
     num_spans: int
+    num_missing: int = 0
 
 
 def decode(
@@ -112,14 +116,14 @@ def stats(rows: Rows) -> dict[str, int]:
 
     Returns:
         ``examples``; ``rows``; ``windows``, the rows of examples that take more than one;
-        ``positions``; ``dropped``, spans that are in no row.
+        ``positions``; ``dropped``, spans that are in no row. A field without a value is neither.
 
     Example:
         >>> stats({"example_ids": [0, 1, 1], "span_ids": [[0], [1], [0]], "num_spans": [2, 2, 2]})
         {'examples': 2, 'rows': 3, 'windows': 2, 'positions': 3, 'dropped': 1}
     """
     origins = _origins(rows)
-    num_spans = {origin.example_ids: origin.num_spans for origin in origins}
+    num_spans = {one.example_ids: one.num_spans - one.num_missing for one in origins}
     rows_per_example = Counter(origin.example_ids for origin in origins)
     positions = sum(len(origin.span_ids) for origin in origins)
     return {
@@ -160,7 +164,7 @@ def _origins(rows: Rows) -> list[_Origin]:
 
 
 def _columns(rows: Rows) -> list[list[Any]]:
-    required = _Origin._fields
+    *required, optional = _Origin._fields
     names = getattr(rows, "column_names", None)
     if names is None and (isinstance(rows, Mapping) or is_frame(rows)):
         names = list(rows)
@@ -170,18 +174,24 @@ def _columns(rows: Rows) -> list[list[Any]]:
             raise ValueError("`rows` must be columns, a list of dicts, a Dataset or a DataFrame.")
         names = set.intersection(*(set(row) for row in listed)) if listed else set(required)
         if set(required) <= set(names):
-            return [[row[name] for row in listed] for name in required]
+            columns = [[row[name] for row in listed] for name in required]
+            return [*columns, [row.get(optional) or 0 for row in listed]]
     missing = set(required) - set(names)
     if missing:
         raise ValueError(
             f"Rows must have the columns {list(required)}, {sorted(missing)} are missing from "
             f"{list(names)}. MaskedSeqProcessor makes them; keep them when removing columns."
         )
-    columns = cast("Mapping[str, Sequence[Any]]", rows)
-    return [as_list(f"`{name}`", columns[name]) for name in required]
+    given = cast("Mapping[str, Sequence[Any]]", rows)
+    columns = [as_list(f"`{name}`", given[name]) for name in required]
+    if optional in names:
+        return [*columns, as_list(f"`{optional}`", given[optional])]
+    return [*columns, [0] * len(columns[0])]
 
 
-def _origin(row: int, example: object, spans: Iterable[Any], count: object) -> _Origin:
+def _origin(
+    row: int, example: object, spans: Iterable[Any], count: object, missing: object
+) -> _Origin:
     numbers = [as_integer(span) for span in as_list(f"`span_ids` of row {row}", spans)]
     example_id, num_spans = as_integer(example), as_integer(count)
     if (
@@ -193,4 +203,5 @@ def _origin(row: int, example: object, spans: Iterable[Any], count: object) -> _
             f"Row {row} must hold spans in [0, num_spans) of one example, got example_ids="
             f"{example!r}, span_ids={spans!r:.80}, num_spans={count!r}."
         )
-    return _Origin(example_id, [span for span in numbers if span is not None], num_spans)
+    known = [span for span in numbers if span is not None]
+    return _Origin(example_id, known, num_spans, as_integer(missing) or 0)

@@ -87,6 +87,17 @@ class Example(NamedTuple):
     name: str
     content: Content
 
+    @property
+    def kind(self) -> str:
+        """The kind of its content, see `kind_of`."""
+        return kind_of(self.content)
+
+    @property
+    def num_missing(self) -> int:
+        """How many of its positions are fields without a value."""
+        fields = getattr(self.content, "fields", None)
+        return 0 if fields is None else fields.values.count(None)
+
 
 @contextmanager
 def errors_of(example_id: int) -> Iterator[None]:
@@ -163,10 +174,10 @@ def kind_of(content: Content) -> str:
     """
     if isinstance(content, Table):
         return "columns"
-    if isinstance(content, Fields):
-        return "fields"
     if isinstance(content, MaskedText):
         return "masks"
+    if isinstance(content, Fields) or content.fields is not None:
+        return "fields"
     return "spans" if content.given is content.spans else "words"  # in characters, or in words
 
 

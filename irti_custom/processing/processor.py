@@ -30,7 +30,6 @@ from .examples import (
     check_text,
     describe,
     errors_of,
-    kind_of,
     masked_text,
     read_example,
     spanned_text,
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READS = ("start", "end", "start_end", "mask", "marker")
+_SAME_TOKENS = {"spans", "words"}  # of a text, however its spans are counted
 _MASK_TOKENS = ("[MASK]", "<mask>")
 # Above this, Transformers' tokenizers mean "no limit".
 _NO_LIMIT = 10**9
@@ -94,9 +94,10 @@ class MaskedSeqProcessor(ProcessorMixin):
 
     Serves as `processing_class` of a stock `Trainer`, and as `tokenizer` of the data collator.
 
-    Its file also holds `trained_on`, the kinds of examples that it prepared with labels ("spans",
-    "words", "masks", "columns", "fields"), and warns where it is asked for others without; and a
-    digest of the tokenizer, so that it does not load beside another one.
+    Its file also holds `trained_on`, the kinds of examples that it prepared with labels, or that a
+    `DataCollatorForMaskedSeq` around it was given ("spans", "words", "masks", "columns", "fields"),
+    and warns where it is asked for others without; and a digest of the tokenizer, so that it does
+    not load beside another one.
 
     Args:
         tokenizer: a fast tokenizer of Transformers.
@@ -447,7 +448,8 @@ class MaskedSeqProcessor(ProcessorMixin):
         if targets is not None:
             _check_number("labels", len(targets), len(batch))
             targets = [_in_order(one, entry) for one, entry in zip(batch, targets)]
-        self._note_kinds({kind_of(example.content) for example in batch}, targets is not None)
+        kinds = {example.kind for example in batch}
+        self._warn_of(kinds) if targets is None else self.note_kinds(kinds)
         shape = None if targets is None else self._labels.shape
         writer = RowWriter(
             self._template,
@@ -497,12 +499,17 @@ class MaskedSeqProcessor(ProcessorMixin):
             written = SpannedText(check_text(text, example.name), spans, spans, fields)
         return example._replace(content=written)
 
-    def _note_kinds(self, kinds: set[str], labelled: bool) -> None:
-        """Remember the kinds of labelled examples, and warn once of each other one."""
-        new = sorted(kinds.difference(self.trained_on))
-        if labelled:
-            self.trained_on += new
-        elif self.trained_on and not self._unfamiliar.issuperset(new):
+    def note_kinds(self, kinds: Iterable[str]) -> None:
+        """Remember kinds of labelled examples, as `DataCollatorForMaskedSeq` does in training."""
+        self.trained_on += sorted(set(kinds).difference(self.trained_on))
+
+    def _warn_of(self, kinds: set[str]) -> None:
+        """Warn once of each kind that the model was not trained on."""
+        known = {*self.trained_on}
+        if not known.isdisjoint(_SAME_TOKENS):
+            known |= _SAME_TOKENS
+        new = sorted(kinds - known)
+        if known and not self._unfamiliar.issuperset(new):
             self._unfamiliar.update(new)
             logger.warning(
                 "This processor's model was trained on %s, and is asked for %s, which it has not "

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BOOKKEEPING = ("example_ids", "span_ids", "num_spans", "length")
-"""Columns of prepared rows that serve decoding and sampling, not the model."""
+BOOKKEEPING = ("example_ids", "span_ids", "num_spans", "length", "num_missing", "example_kinds")
+"""Columns of prepared rows that serve decoding, sampling and the collator, not the model."""
 
 OVERFLOWS = ("window", "error", "drop")
 Columns = dict[str, list[Any]]
@@ -190,6 +190,8 @@ class RowWriter:
         columns["span_ids"].append(part.spans)
         columns["num_spans"].append(count)
         columns["length"].append(len(columns["input_ids"][-1]))
+        columns["num_missing"].append(example.num_missing)
+        columns["example_kinds"].append(example.kind)
 
     def finish(self) -> Columns:
         """Return the columns; warn once about all dropped spans."""

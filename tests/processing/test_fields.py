@@ -29,8 +29,15 @@ def test_a_record_is_read_as_the_text_that_it_is_written_as(read):
     text = "a: Ann | in: Paris Rome | dog: cat"
     spans = [(3, 6), (13, 23), (31, 34)]
     expected = processor.encode_spans([text], [spans])
-    for name in expected.keys() - {"span_ids", "num_spans"}:
-        assert rows[name] == expected[name], name
+    own = {"span_ids": [[0, 2, 4]], "num_spans": [5], "num_missing": [2]}
+    assert rows == {**expected, **own, "example_kinds": ["fields"]}
+    assert processor.stats(rows) == {
+        "examples": 1,
+        "rows": 1,
+        "windows": 0,
+        "positions": 3,
+        "dropped": 0,
+    }
     assert rows["span_ids"] == [[0, 2, 4]]
     assert rows["num_spans"] == [5]
     assert processor.decode(rows, [["x", "y", "z"]], fill=None) == [["x", None, "y", None, "z"]]

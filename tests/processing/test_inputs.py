@@ -16,7 +16,12 @@ import pytest
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import CanineTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    CanineTokenizer,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+)
 
 from irti_custom import DataCollatorForMaskedSeq, MaskedSeqProcessor
 from irti_custom.labels import as_integer
@@ -24,6 +29,7 @@ from irti_custom.processing.decoding import decode, stats
 from irti_custom.processing.examples import kind_of, read_example
 from irti_custom.processing.sequences import as_list, is_missing
 from irti_custom.processing.special_tokens import digest_of
+from tests.tiny import tiny_model, word_tokenizer
 from tests.tokenizers_for_tests import make_tokenizer
 
 NAMES = {"person": 0, "place": 1, "thing": 2}
@@ -361,6 +367,50 @@ def test_the_processor_warns_of_kinds_it_was_not_trained_on(processor, tmp_path,
     assert caplog.text.count("was trained on spans and words, and is asked for columns") == 1
     kinds = [kind_of(read_example(one, "it")) for one in ({"words": [], "spans": []}, "[MASK]")]
     assert kinds == ["words", "masks"]
+
+
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_rows_from_a_cache_or_another_process_say_what_was_trained_on(num_proc, tmp_path):
+    """The second trainer gets rows that its own processor has not encoded."""
+    model = tiny_model(label2id=NAMES, num_labels=3)
+    texts = Dataset.from_dict({"words": [["Ann"], ["Bob", "sees"]]})
+    texts.save_to_disk(tmp_path / "texts")
+
+    def encode(batch, processor):
+        spans = [[(0, 1)] for _ in batch["words"]]
+        labels = [[["person"]] for _ in spans]
+        return processor.encode_words(batch["words"], spans, labels)
+
+    for run in ("first", "second"):
+        processor = MaskedSeqProcessor(word_tokenizer(), label2id=NAMES)
+        rows = Dataset.load_from_disk(tmp_path / "texts").map(
+            encode,
+            batched=True,
+            num_proc=num_proc,
+            fn_kwargs={"processor": processor},
+            remove_columns=["words"],
+        )
+        trainer = Trainer(
+            model,
+            TrainingArguments(tmp_path / run, max_steps=1, report_to=[], use_cpu=True),
+            train_dataset=rows,
+            data_collator=DataCollatorForMaskedSeq(processor),
+            processing_class=processor,
+        )
+        if run == "second" or num_proc:
+            assert processor.trained_on == []
+        trainer.train()
+        trainer.save_model()
+        assert MaskedSeqProcessor.from_pretrained(tmp_path / run).trained_on == ["words"]
+
+
+def test_words_and_spans_of_a_text_are_the_same_to_a_model(processor, caplog):
+    processor.encode_words([["Ann"]], [[(0, 1)]], [["person"]])
+    with caplog.at_level(logging.WARNING, "irti_custom"):
+        processor.encode_spans(["Ann"], [[(0, 3)]])
+        assert not caplog.text
+        processor.encode_masked(["[MASK]"])
+    assert "was trained on words, and is asked for masks" in caplog.text
 
 
 def test_use_does_not_change_what_data_sets_cache_by(processor):
