@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 import uvicorn
+from connections import fit_connections, make_protocol
 from service import make_app, observe_batch
-from timed_protocol import TimedProtocol
 from transformers import HfArgumentParser
 
 from irti_custom import MaskedSeqClassificationPipeline
@@ -32,10 +32,10 @@ class ScriptArguments:
     precision: str = ""
     streams: int = 0
     max_body_bytes: int = 2**20
-    max_head_seconds: float = 10.0  # for the head of a request to arrive on a connection
-    max_body_seconds: float = 30.0  # for its body
-    max_connections: int = 1000  # more are closed at once
+    max_body_seconds: float = 30.0  # for a request to arrive
     max_open_requests: int = 1000  # that are being read or answered
+    max_idle_seconds: int = 10  # for a request's headers to arrive, or an answer to be read
+    max_connections: int = 2000  # at most as many as the process may have open, less 100
 
 
 def load(args: ScriptArguments) -> MaskedSeqClassificationPipeline:
@@ -55,9 +55,16 @@ def main() -> None:
         raise SystemExit(f"This cannot be served: {error}") from error
     queue = BatchingQueue(pipe, limits, workers=args.streams or 1, on_batch=observe_batch)
     app = make_app(queue, args.max_body_bytes, args.max_body_seconds, args.max_open_requests)
-    TimedProtocol.head_seconds = args.max_head_seconds
-    TimedProtocol.max_connections = args.max_connections
-    uvicorn.run(app, host=args.host, port=args.port, access_log=False, http=TimedProtocol)
+    protocol = make_protocol(args.max_idle_seconds, fit_connections(args.max_connections))
+    uvicorn.run(
+        app,
+        host=args.host,
+        port=args.port,
+        http=protocol,
+        ws="none",
+        timeout_keep_alive=args.max_idle_seconds,
+        access_log=False,
+    )
 
 
 if __name__ == "__main__":

@@ -12,16 +12,16 @@ import json
 import logging
 import math
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import ClientDisconnect
 
-from irti_custom.inference.batching import BatchingQueue, QueueFullError
+from irti_custom.inference.batching import Answers, BatchingQueue, QueueFullError
 from irti_custom.inference.payload import NotJsonError, describe_operation, parse_json, read_payload
 
 SIZES = [2**power for power in range(15)]
@@ -38,7 +38,7 @@ logger = logging.getLogger("uvicorn.error")
 class BodyTooLongError(Exception): ...
 
 
-class ModelFailedError(Exception): ...
+class ModelError(Exception): ...  # no fault of the request's, whatever its cause is
 
 
 STATUS: dict[type[Exception], int] = {  # the first that fits
@@ -66,52 +66,74 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
+async def wait_for_answers(request: Request, future: Future[Answers]) -> Answers:
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    answers, client = asyncio.wrap_future(future), asyncio.ensure_future(watch())
+    try:
+        await asyncio.wait((answers, client), return_when=asyncio.FIRST_COMPLETED)
+        if not answers.done():
+            raise ClientDisconnect
+        return answers.result()
+    finally:
+        client.cancel()
+        answers.cancel()  # takes what waits out of the queue
+
+
 def make_app(queue: BatchingQueue, max_bytes: int, max_seconds: float, max_open: int) -> FastAPI:
-    count = {"taken": 0, "answered": 0}
+    count = {"taken": 0, "answered": 0, "left": 0}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         queue.close()
-        logger.info("%(taken)d requests taken, %(answered)d answered", count)
+        logger.info("%(taken)d requests taken, %(answered)d answered, %(left)d left", count)
 
     app = FastAPI(title="irti_custom", docs_url=None, redoc_url=None, lifespan=lifespan)
 
-    async def answer(request: Request) -> Any:
-        if count["taken"] - count["answered"] > max_open:
+    def submit(body: bytes) -> Future[Answers]:
+        inputs, options = read_payload(parse_json(body))
+        return queue.submit(inputs, **options)
+
+    async def answer(request: Request) -> str:
+        if count["taken"] - count["answered"] - count["left"] > max_open:
             raise QueueFullError("Too many requests are open. Try again later.", seconds=1)
         body = await asyncio.wait_for(read_body(request, max_bytes), max_seconds)
-        inputs, options = read_payload(parse_json(body))
-        future = await run_in_threadpool(queue.submit, inputs, **options)
+        future = await run_in_threadpool(submit, body)
         try:
-            return await asyncio.wrap_future(future)
-        except Exception as error:  # of whatever kind: the input was found good before
-            raise ModelFailedError from error
+            answers = await wait_for_answers(request, future)
+            content = json.dumps(answers, allow_nan=False)
+        except ClientDisconnect:
+            raise
+        except Exception as error:  # of whatever kind: the request has passed all checks
+            raise ModelError from error
+        POSITIONS.inc(sum(len(one) if isinstance(one, list) else 1 for one in answers))
+        return content
 
     operation = describe_operation(queue.pipe.tokenizer.mask_token)
 
     @app.post("/classify", openapi_extra=operation)
     async def classify(request: Request) -> Response:
         count["taken"] += 1
-        status, headers = 200, {}
+        status, headers, content = 200, {}, ""
         with SECONDS.time():
             try:
                 content = await answer(request)
-                POSITIONS.inc(sum(len(one) if isinstance(one, list) else 1 for one in content))
-                text = json.dumps(content, allow_nan=False)
             except Exception as error:
                 status = next((STATUS[kind] for kind in STATUS if isinstance(error, kind)), 500)
                 detail = str(error) or "The body took too long to arrive."
                 if status == 500:  # what such an error says may quote an input or name a file
                     detail = "The model failed on this request."
-                    cause = error.__cause__ or error
+                    cause = error.__cause__ if isinstance(error, ModelError) else error
                     logger.error("A request failed with %s", type(cause).__name__)
-                text = json.dumps({"detail": detail})
                 if isinstance(error, QueueFullError):
                     headers["Retry-After"] = str(max(1, math.ceil(error.seconds)))
+                content = json.dumps({"detail": detail})
         REQUESTS.labels(status).inc()
-        count["answered"] += 1
-        return Response(text, status, headers, media_type="application/json")
+        count["left" if status == 499 else "answered"] += 1
+        return Response(content, status, headers, media_type="application/json")
 
     @app.get("/health")
     async def health() -> dict[str, str]:

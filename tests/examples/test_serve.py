@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import importlib.util
 import json
@@ -13,20 +14,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from irti_custom import (
-    AutoModelForMaskedSeqModeling,
-    MaskedSeqClassificationPipeline,
-    export_onnx,
-)
+from irti_custom import MaskedSeqClassificationPipeline, export_onnx
 from irti_custom.export.engines import installed
-from irti_custom.inference.batching import BatchingQueue
+from irti_custom.inference.batching import BatchingQueue, BatchLimits
 from tests.scoring import EXAMPLES, assert_close_answers, make_rows, save_trained
 
 MISSING = [
@@ -66,6 +65,11 @@ class Service:
         status, answer, _ = self.ask("POST", "/classify", body)
         return status, json.loads(answer)
 
+    def connect(self, data: bytes) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        connection.sendall(data)
+        return connection
+
     def stop(self) -> str:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(120)
@@ -93,10 +97,10 @@ def service(model, tmp_path_factory) -> Iterator[Service]:
 def small(model, tmp_path_factory) -> Iterator[Service]:
     """A service with room for little."""
     limits = {"max_body_bytes": 20_000, "max_inputs": 60, "max_request_tokens": 300}
-    limits.update(max_waiting_tokens=300, batch_tokens=16, max_connections=50)
+    limits.update(max_waiting_tokens=300, batch_tokens=16)
     flags = [part for name, value in limits.items() for part in (f"--{name}", str(value))]
     log = tmp_path_factory.mktemp("small") / "log"
-    service = Service(model, log, *flags, "--max_body_seconds", "0.5", "--max_head_seconds", "1")
+    service = Service(model, log, *flags, "--max_body_seconds", "0.5")
     yield service
     service.stop()
 
@@ -150,6 +154,11 @@ def test_many_inputs_and_none(service, pipe):
         (b"", 400, "The body must be JSON"),
         (b'{"inputs": "\xff"}', 400, "'utf-8' codec can't decode"),
         (b'{"inputs": "a", "inputs": "b"}', 400, "a name twice"),
+        (b'{"inputs": {"fields": {"a": %s}}}' % (b"7" * 5000), 400, ""),
+        (b'{"inputs": {"fields": {"a": 1e999}}}', 400, "beyond the numbers of 64 bits"),
+        (b'{"inputs": %s}' % (b"[" * 50_000), 400, "nested too deeply"),
+        (b'{"inputs": %s%s}' % (b"[" * 500, b"]" * 500), 422, "Input 0: example 0 must be"),
+        (gzip.compress(b'{"inputs": "a"}'), 400, "'utf-8' codec"),
         ({"input": "secret"}, 422, "A request must be an object of"),
         ({"inputs": "secret"}, 422, r"Input 0: example 0 must hold '\[MASK\]'"),
         (
@@ -158,7 +167,11 @@ def test_many_inputs_and_none(service, pipe):
             "Input 2: Span 0",
         ),
         ({"inputs": "\ud800secret"}, 422, "Input 0: .*half of a surrogate pair"),
+        ({"inputs": {"fields": {"a\ud800": "Ann"}}}, 422, "half of a surrogate pair"),
+        ({"inputs": {"columns": [["\ud800"]]}}, 422, "half of a surrogate pair"),
+        ({"inputs": {"fields": []}}, 422, "Input 0: The fields of example 0 must be"),
         ({"inputs": SHORT, "parameters": {"secret": 1}}, 422, "`parameters` must be"),
+        ({"inputs": SHORT, "parameters": {"return_all_scores": "false"}}, 422, "True or False"),
         ({"inputs": SHORT, "parameters": {"top_k": "secret"}}, 422, "`top_k` must be"),
         ({"inputs": SHORT, "parameters": {"thresholds": {"secret": 1}}}, 422, "secret"),
     ],
@@ -252,44 +265,204 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(small):
     connection.close()
 
 
-def test_a_client_that_hangs_up_is_no_failed_model(small):
-    def count(status: str) -> float:
-        return metric(small, f'classify_requests_total{{status="{status}"}}')
+HEAD = b"POST /classify HTTP/1.1\r\nHost: x\r\n"
 
-    failed, taken = count("500"), count("499")
-    for _ in range(5):
-        with socket.create_connection(("127.0.0.1", small.port)) as connection:
-            connection.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
-            time.sleep(0.05)
-    until = time.monotonic() + 60
-    while count("499") < taken + 5 and time.monotonic() < until:
+
+def request_of(payload: Any) -> bytes:
+    body = json.dumps(payload).encode()
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
         time.sleep(0.05)
-    assert (count("499") - taken, count("500") - failed) == (5, 0)
-    assert "ERROR" not in small.log.read_text()
 
 
-@pytest.mark.parametrize("sent", [b"", b"POST /cla", b"GET /health HTTP/1.1\r\nHos"])
-def test_a_connection_without_a_whole_head_is_closed_and_others_are_served(sent, small):
-    with socket.create_connection(("127.0.0.1", small.port), timeout=60) as idle:
-        idle.sendall(sent)
-        assert small.ask("GET", "/health")[0] == 200
-        assert idle.recv(1) == b""  # closed by the service
-    client = http.client.HTTPConnection("127.0.0.1", small.port, timeout=60)
-    for wait in (0, 0.5, 0.5):  # of one connection that is kept
-        time.sleep(wait)
-        client.request("GET", "/health")
-        assert json.loads(client.getresponse().read()) == {"status": "ready"}
-    client.close()
+def test_clients_that_hang_up_are_no_failures_and_take_nothing_from_others(model, pipe, tmp_path):
+    service = Service(model, tmp_path / "log", "--batch_tokens", "16")
+    rows = make_rows(100)
+    starts = [HEAD[:9], HEAD + b"\r\n"[:1], HEAD + b"Content-Length: 99\r\n\r\n{"]
+    starts.append(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+
+    def hang_up(number: int) -> None:  # in the header, in the body, in the queue
+        whole = request_of({"inputs": rows[number : number + 9] * 9})
+        connection = service.connect([*starts, whole][number % 5])
+        time.sleep(0.02 * (number % 3))
+        connection.close()
+
+    with ThreadPoolExecutor(40) as pool:
+        gone = [pool.submit(hang_up, number) for number in range(100)]
+        found = list(pool.map(lambda row: service.classify({"inputs": row}), rows))
+        for one in gone:
+            one.result(60)
+    assert {status for status, _ in found} == {200}
+    assert_close_answers([answers for _, answers in found], pipe(rows))
+    wait_until(lambda: metric(service, "classify_waiting_tokens") == 0)
+    counts = service.ask("GET", "/metrics")[1].decode()
+    statuses = set(re.findall(r'classify_requests_total{status="(\d+)"}', counts))
+    assert statuses == {"200", "499"}
+    log = service.stop()
+    assert "ERROR" not in log
+    assert "Traceback" not in log
+    taken, answered, left = re.findall(r"(\d+) requests taken, (\d+) answered, (\d+) left", log)[0]
+    assert int(taken) == int(answered) + int(left)
+    assert int(left) >= 40  # those in a body; of those in the queue, some were answered
 
 
-def test_connections_beyond_the_limit_are_closed(small):
-    held = [socket.create_connection(("127.0.0.1", small.port), timeout=60) for _ in range(60)]
+def test_who_hangs_up_leaves_the_queue(pipe):
+    scored = []
+
+    def score_slowly(rows: int, tokens: int) -> None:
+        scored.append(rows)
+        time.sleep(0.2)
+
+    queue = BatchingQueue(pipe, BatchLimits(batch_tokens=10), on_batch=score_slowly)
+    with serve_here(queue) as port:
+        first, second = (
+            socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(2)
+        )
+        first.sendall(request_of({"inputs": SHORT}))
+        time.sleep(0.1)
+        second.sendall(request_of({"inputs": [SHORT] * 200}))
+        wait_until(lambda: queue.waiting_tokens > 0)
+        second.close()
+        wait_until(lambda: queue.waiting_tokens == 0)
+        assert first.recv(99).startswith(b"HTTP/1.1 200")
+        first.close()
+    assert sum(scored) < 100
+
+
+@contextmanager
+def serve_here(queue: BatchingQueue) -> Iterator[int]:
+    """Run the service in a thread; return its port."""
+    import uvicorn
+    from service import make_app
+
+    config = uvicorn.Config(make_app(queue, 10**6, 10, 100), port=0, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(60)
+
+
+@pytest.fixture(scope="module")
+def impatient(model, tmp_path_factory) -> Iterator[Service]:
+    flags = ("--max_idle_seconds", "1", "--max_body_seconds", "1", "--max_connections", "50")
+    service = Service(model, tmp_path_factory.mktemp("impatient") / "log", *flags)
+    yield service
+    service.stop()
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Read to the end, if there is one yet."""
+    connection.settimeout(0.01)
     try:
-        assert b"" in [connection.recv(1) for connection in held]
-    finally:
-        for connection in held:
-            connection.close()
-    assert small.classify({"inputs": SHORT})[0] == 200
+        while connection.recv(2**16):
+            pass
+    except socket.timeout:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+ANSWERED = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"POST /clas",
+        HEAD,
+        ANSWERED + b"\r\n",
+        ANSWERED + b"\r\n" + HEAD,
+        ANSWERED + b"\r\n" + ANSWERED + b"\r\nPOST",
+        ANSWERED + b"Content-Length: 99\r\n\r\n",
+        HEAD + b"Content-Length: 99\r\n\r\n",
+    ],
+)
+def test_a_connection_is_not_held_for_a_client_that_does_nothing(start, impatient):
+    idle = impatient.connect(start)
+    trickling = impatient.connect(start)
+    ended = time.monotonic() + 5
+    while not (is_closed(idle) and is_closed(trickling)):
+        assert time.monotonic() < ended
+        with suppress(ConnectionError):
+            trickling.sendall(b"a")  # more of a header, or of a body, is not all of it
+        time.sleep(0.1)
+    idle.close()
+    trickling.close()
+
+
+def test_more_connections_than_there_may_be_end_those_that_wait_longest(impatient):
+    crowd = [impatient.connect(b"GET" if number % 2 else b"") for number in range(150)]
+    assert impatient.ask("GET", "/health")[0] == 200  # at once
+    wait_until(lambda: all(is_closed(one) for one in crowd))
+    for one in crowd:
+        one.close()
+    log = impatient.log.read_text()
+    assert "Traceback" not in log
+
+
+def test_an_answer_that_nobody_reads_is_not_kept(impatient):
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.settimeout(1)
+    deaf.connect(("127.0.0.1", impatient.port))
+
+    def ask_more() -> bool:
+        with suppress(socket.timeout):
+            deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        return False
+
+    with pytest.raises(ConnectionError):  # it stops reading, and then ends it
+        wait_until(ask_more)
+    deaf.close()
+
+
+def test_a_slow_reader_gets_all_of_its_answer(impatient):
+    payload = {"inputs": [SHORT] * 256, "parameters": {"return_all_scores": True}}
+    wanted = impatient.classify(payload)[1]
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect(("127.0.0.1", impatient.port))
+    slow.sendall(request_of(payload).replace(b"Host: x", b"Host: x\r\nConnection: close"))
+    parts = []
+    while part := slow.recv(4096):
+        parts.append(part)
+        time.sleep(0.2)
+    assert json.loads(b"".join(parts).partition(b"\r\n\r\n")[2]) == wanted
+    slow.close()
+
+
+def test_a_client_that_keeps_its_connection_loses_nothing(impatient, pipe):
+    connection = http.client.HTTPConnection("127.0.0.1", impatient.port, timeout=60)
+    connection.connect()
+    opened = connection.sock
+    for row in make_rows(6):
+        connection.request("POST", "/classify", json.dumps({"inputs": row}))
+        assert_close_answers(json.loads(connection.getresponse().read()), pipe(row))
+        assert connection.sock is opened
+        time.sleep(0.4)
+    connection.close()
+
+
+def test_pipelined_requests_are_answered_in_their_order(impatient):
+    inputs = [{"text": f"Ann sees {name}", "spans": [[9, 12]]} for name in ("Bob", "Ann") * 10]
+    requests = [request_of({"inputs": one}) for one in inputs]
+    requests[-1] = requests[-1].replace(b"Host: x", b"Host: x\r\nConnection: close")
+    connection = impatient.connect(b"".join(requests))
+    received = b""
+    while part := connection.recv(2**16):
+        received += part
+    assert re.findall(rb'"word": "(\w+)"', received) == [b"Bob", b"Ann"] * 10
+    connection.close()
 
 
 def test_term_under_load_answers_all_that_was_taken(model, pipe, tmp_path):
@@ -346,22 +519,34 @@ def exported(pipe, tmp_path_factory) -> str:
     return str(folder)
 
 
-class BrokenPipeline(MaskedSeqClassificationPipeline):
-    def score(self, rows: list[dict[str, Any]]) -> Any:
-        raise RuntimeError("secret, in /home/ann/model")
-
-
-def test_a_model_that_fails_is_not_quoted(pipe, caplog):
+@pytest.mark.parametrize(
+    ("fail", "kind"),
+    [
+        (RuntimeError("secret, in /home/ann/model"), "RuntimeError"),
+        (ValueError("secret"), "ValueError"),  # is not the request's
+        (TimeoutError("secret"), "TimeoutError"),
+        (FloatingPointError("secret"), "FloatingPointError"),
+        (float("nan"), "Error"),
+    ],
+)
+def test_a_model_that_fails_is_not_quoted(fail, kind, pipe, caplog, monkeypatch):
     testclient = pytest.importorskip("starlette.testclient", reason="needs an HTTP client")
     from service import make_app
 
-    queue = BatchingQueue(BrokenPipeline(pipe.model, pipe.processor, device="cpu"))
-    with testclient.TestClient(make_app(queue, 1000, 10, 10)) as client:
+    def score(rows: list[dict[str, Any]]) -> Any:
+        if isinstance(fail, Exception):
+            raise fail
+        count = sum(len(row["mask_indices"]) for row in rows)
+        return torch.full((count, len(pipe.writer().names)), fail)
+
+    broken = MaskedSeqClassificationPipeline(pipe.model, pipe.processor, device="cpu", top_k=1)
+    monkeypatch.setattr(broken, "score", score)
+    with testclient.TestClient(make_app(BatchingQueue(broken), 1000, 10, 10)) as client:
         response = client.post("/classify", json={"inputs": SHORT})
         assert client.post("/classify", json={"inputs": []}).status_code == 200
     assert response.status_code == 500
     assert response.json() == {"detail": "The model failed on this request."}
-    assert "A request failed with RuntimeError" in caplog.text
+    assert re.search(rf"A request failed with \w*{kind}", caplog.text)
     assert "secret" not in caplog.text
 
 
@@ -380,17 +565,3 @@ def test_what_cannot_be_served_is_said_at_the_start(flags, message, model, monke
     monkeypatch.setattr(sys, "argv", ["serve.py", "--model", model, *flags])
     with pytest.raises(SystemExit, match=message):
         serve.main()
-
-
-def test_a_model_that_computes_nan_is_a_failure_of_the_service(tmp_path):
-    folder = save_trained(tmp_path / "trained")
-    model = AutoModelForMaskedSeqModeling.from_pretrained(folder)
-    model.head[0].weight.data[0, 0] = float("nan")
-    model.save_pretrained(folder)
-    service = Service(folder, tmp_path / "log")
-    try:
-        failed = (500, {"detail": "The model failed on this request."})
-        assert service.classify({"inputs": SHORT}) == failed
-        assert service.classify({"inputs": SHORT, "parameters": {"top_k": 1}}) == failed
-    finally:
-        assert "A request failed with FloatingPointError" in service.stop()
