@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Optional
 
-from .records import check_range, check_string
+from .files import read_objects
+from .records import ItemError, Record, check_range, check_string, check_surface
 from .report import Report
 
 SEVERAL = ("first", "last", "merge")
@@ -18,16 +20,83 @@ Annotation = tuple[int, int, Optional[str], Optional[float]]
 """Start, end, label and score; no label, or no score, is None."""
 
 
+def read_items(
+    path: Path, report: Report, read_item: Callable[[dict[str, Any], str, int], Record | None]
+) -> Iterator[Record]:
+    """Read the objects of a JSON file, without those that are no records, which are counted.
+
+    Args:
+        path: the file.
+        report: counts these.
+        read_item: makes a record of an object, where it is and its number; None to leave it out.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path, report = Path(mkdtemp()) / "a.json", Report("jsonl", on_error="skip")
+        >>> _ = path.write_text('[7, {"text": "Ann"}]')
+        >>> list(read_items(path, report, lambda item, where, number: {"id": number, **item}))
+        [{'id': 1, 'text': 'Ann'}]
+        >>> dict(report.skipped)
+        {'item that is no object': 1}
+    """
+    for number, (where, item) in enumerate(read_objects(path)):
+        try:
+            record = read_item(check_object(item, where), where, number)
+        except ItemError as error:
+            report.leave_out(error)
+            continue
+        if record is not None:
+            yield record
+
+
+def check_object(item: object, where: str) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        ValueError: another value.
+
+    Example:
+        >>> check_object({"text": "Ann"}, "line 1")
+        {'text': 'Ann'}
+    """
+    if not isinstance(item, dict):
+        raise ItemError(
+            f"{where}: It must be a JSON object, got {item!r:.80}.", "item that is no object"
+        )
+    return item
+
+
+def read_spans(
+    entries: Iterable[Any], read_entry: Callable[[Any], Annotation], report: Report
+) -> list[dict[str, Any]]:
+    """Make spans of the annotations of a text, without those that are none, which are counted.
+
+    Args:
+        entries: as a file has them.
+        read_entry: makes an annotation of one.
+        report: counts.
+
+    Example:
+        >>> entries = [(0, 3, "person"), (2, 2, "place")]
+        >>> report = Report("jsonl", on_error="skip")
+        >>> read_spans(entries, lambda one: check_annotation(*one, "Ann", "line 1"), report)
+        [{'start': 0, 'end': 3, 'labels': ['person']}]
+        >>> dict(report.skipped)
+        {'empty span': 1}
+    """
+    annotations = []
+    for entry in entries:
+        try:
+            annotations.append(read_entry(entry))
+        except ItemError as error:
+            report.leave_out(error)
+    return merge_spans(annotations, report)
+
+
 def check_annotation(
-    start: object,
-    end: object,
-    label: object,
-    text: str,
-    where: str,
-    report: Report,
-    surface: object = None,
-) -> Annotation | None:
-    """Check an annotation as a file has it; None if it is left out.
+    start: object, end: object, label: object, text: str, where: str, surface: object = None
+) -> Annotation:
+    """Check an annotation as a file has it.
 
     Args:
         start: of its characters.
@@ -35,30 +104,32 @@ def check_annotation(
         label: a name; None for no label.
         text: that of the record.
         where: file and line.
-        report: counts annotations that are not their text.
         surface: the text that the file has beside it; None where it has none.
 
     Raises:
-        ValueError: a range beyond the text, or a label that is no name.
+        ValueError: a range beyond the text, a label that is no name, or another text than stands
+            there.
 
     Example:
-        >>> check_annotation(8, 12, "place", "Ann saw Rome", "line 1", Report("brat"), "Rome")
+        >>> check_annotation(8, 12, "place", "Ann saw Rome", "line 1", "Rome")
         (8, 12, 'place', None)
     """
     first, last = check_range(start, end, text, where)
     if label is not None and (not isinstance(label, str) or not label):
-        raise ValueError(f"{where}: A label must be a name, got {label!r:.80}.")
+        raise ItemError(
+            f"{where}: A label must be a name, got {label!r:.80}.", "label that is no name"
+        )
     name = None if label is None else check_string(label, where, "label")
-    if surface is not None and not is_its_text(surface, text, (first, last), where, report):
-        return None
+    if surface is not None:
+        check_surface(surface, text, (first, last), where)
     return first, last, name, None
 
 
-def merge_spans(annotations: Iterable[Annotation | None], report: Report) -> list[dict[str, Any]]:
+def merge_spans(annotations: Iterable[Annotation], report: Report) -> list[dict[str, Any]]:
     """Make one span of several annotations of the same characters, in the order they come.
 
     Args:
-        annotations: those of one text; None for one that is left out.
+        annotations: those of one text.
         report: counts annotations that are there twice.
 
     Example:
@@ -66,7 +137,7 @@ def merge_spans(annotations: Iterable[Annotation | None], report: Report) -> lis
         [{'start': 0, 'end': 3, 'labels': ['person', 'actor']}]
     """
     spans: dict[tuple[int, int], dict[str, float | None]] = {}
-    for start, end, label, score in filter(None, annotations):
+    for start, end, label, score in annotations:
         is_repeated = (start, end) in spans
         labels = spans.setdefault((start, end), {})
         if label in labels or (is_repeated and label is None):
@@ -81,34 +152,6 @@ def merge_spans(annotations: Iterable[Annotation | None], report: Report) -> lis
     return merged
 
 
-def is_its_text(
-    surface: object, text: str, span: tuple[int, int], where: str, report: Report, hint: str = ""
-) -> bool:
-    """Return True if a span is the text that its file has beside it.
-
-    Args:
-        surface: the text beside it.
-        text: that of the record.
-        span: start and end.
-        where: file and line.
-        report: counts the spans that are not; they are to be left out.
-        hint: the end of the error.
-
-    Example:
-        >>> is_its_text("Rome", "Ann saw Rome", (8, 12), "a.ann, line 1", Report("brat"))
-        True
-    """
-    start, end = span
-    if text[start:end] == surface:
-        return True
-    report.misfit(
-        "span that is not its text",
-        where,
-        f"The text at {start} to {end} must be {surface!r:.80}, got {text[start:end]!r:.80}.{hint}",
-    )
-    return False
-
-
 def note_others(item: Mapping[str, Any], read: Collection[str], report: Report) -> None:
     """Note the fields of an object that are not read, unless they are empty.
 
@@ -120,7 +163,7 @@ def note_others(item: Mapping[str, Any], read: Collection[str], report: Report) 
     """
     for name, value in item.items():
         if name not in read and value not in (None, "", [], {}):
-            report.note(f"field {name!r} not kept")
+            report.not_kept(name, value)
 
 
 def labels_to_write(span: Mapping[str, Any], where: str, report: Report) -> list[str]:
@@ -192,9 +235,10 @@ def choose_text(data: Mapping[str, Any], text_field: str | None, where: str) -> 
     only = strings[0] if len(strings) == 1 else None
     chosen = text_field or ("text" if "text" in strings else only)
     if chosen not in strings:
-        raise ValueError(
+        raise ItemError(
             f"{where}: There must be one string, or `text`, got {text_field!r} of {list(data)}. "
-            "`text_field` names it."
+            "`text_field` names it.",
+            "item without a text",
         )
     return check_string(data[chosen], where, "text")
 

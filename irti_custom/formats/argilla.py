@@ -22,17 +22,19 @@ from .annotations import (
     choose_text,
     code_points,
     labels_to_write,
-    merge_spans,
     note_others,
+    read_items,
+    read_spans,
 )
-from .files import read_objects, write_array
+from .files import write_array
 from .record_streams import texts
-from .records import Record, check_id, check_list, check_scores
+from .records import ItemError, Record, check_id, check_list, check_scores, check_surfaces
 from .report import Report
 
 ANNOTATIONS = (*SEVERAL, "predictions")
 OFFSETS = ("code-points", "utf-16")
 _KEPT = ("id", "fields", "responses", "suggestions", "status", "_server_id")
+_SPAN = ("start", "end", "label")
 _FLAT = (".responses", ".suggestion")
 _BESIDE = (".users", ".status", ".suggestion", ".score", ".agent")
 """Parts of responses and suggestions in a flat row, which are read with these."""
@@ -81,7 +83,9 @@ def read(
             raise ValueError(f"`{option}` must be one of {choices}, got {chosen!r}.")
     predictions = annotations == "predictions"
     answered = suggested = False
-    for number, (where, flat_or_nested) in enumerate(read_objects(path)):
+
+    def read_item(flat_or_nested: dict[str, Any], where: str, number: int) -> Record | None:
+        nonlocal answered, suggested
         item = _nested(flat_or_nested, where)
         text = choose_text(item["fields"], text_field, where)
         note_others(item, _KEPT, report)
@@ -93,15 +97,17 @@ def read(
         users = [answer.user for answer in given]
         kept = choose_annotations(given, annotations, ANNOTATIONS, users, where, report)
         if kept is None:
-            continue
+            return None
         if not kept:
             report.note(f"text without {'suggestions' if predictions else 'responses'}", lost=False)
         counted = OFFSETS[0] if predictions and offsets is None else offsets
-        spans = merge_spans(
-            (span for answer in kept for span in _spans(answer, text, counted, where, report)),
-            report,
-        )
-        yield {"id": check_id(item.get("id"), where, number), "text": text, "spans": spans}
+        entries = [entry for answer in kept for entry in _entries(answer, where, report)]
+        spans = read_spans(entries, lambda entry: _span(entry, text, counted, where), report)
+        for span, _ in entries:
+            note_others(span if isinstance(span, dict) else {}, _SPAN, report)
+        return {"id": check_id(item.get("id"), where, number), "text": text, "spans": spans}
+
+    yield from read_items(path, report, read_item)
     if suggested and not answered:
         raise ValueError(
             f"{path} must have responses, got suggestions only. annotations='predictions' reads "
@@ -123,7 +129,8 @@ def write(records: Iterable[Record], path: Path, report: Report, question: str =
         >>> path = Path(mkdtemp()) / "a.json"
         >>> spans = [{"start": 0, "end": 3, "labels": ["person"]}]
         >>> write([{"id": "7", "text": "Ann", "spans": spans}], path, Report("argilla"))
-        >>> [item] = [item for _, item in read_objects(path)]
+        >>> import json
+        >>> [item] = json.loads(path.read_text())
         >>> item["suggestions"]["spans"]["value"]
         [{'start': 0, 'end': 3, 'label': 'person'}]
     """
@@ -149,7 +156,10 @@ def _nested(item: dict[str, Any], where: str) -> dict[str, Any]:
     if "fields" in item:
         parts = {name: item.get(name) or {} for name in ("fields", "responses", "suggestions")}
         if not all(isinstance(part, dict) for part in parts.values()):
-            raise ValueError(f"{where}: {list(parts)} must be objects, got {item!r:.120}.")
+            raise ItemError(
+                f"{where}: {list(parts)} must be objects, got {item!r:.120}.",
+                "record of other parts",
+            )
         return {**item, **parts}
     nested: dict[str, Any] = {"fields": {}, "responses": {}, "suggestions": {}}
     for name, value in item.items():
@@ -178,7 +188,10 @@ def _responses(item: dict[str, Any], where: str, report: Report) -> dict[str, li
     for question, responses in item["responses"].items():
         for response in check_list(responses, where, "responses"):
             if not isinstance(response, dict):
-                raise ValueError(f"{where}: A response must be an object, got {response!r:.80}.")
+                raise ItemError(
+                    f"{where}: A response must be an object, got {response!r:.80}.",
+                    "response that is no object",
+                )
             status = response.get("status") or "submitted"
             if status != "submitted" or response.get("value") is None:
                 report.note(f"response that is {status}, left out")
@@ -191,7 +204,10 @@ def _responses(item: dict[str, Any], where: str, report: Report) -> dict[str, li
 def _suggestions(item: dict[str, Any], where: str) -> dict[str, list[_Answer]]:
     for suggestion in item["suggestions"].values():
         if not isinstance(suggestion, dict) or "value" not in suggestion:
-            raise ValueError(f"{where}: A suggestion must have a value, got {suggestion!r:.80}.")
+            raise ItemError(
+                f"{where}: A suggestion must have a value, got {suggestion!r:.80}.",
+                "suggestion without a value",
+            )
     return {
         question: [_Answer(suggestion["value"], scores=suggestion.get("score"))]
         for question, suggestion in item["suggestions"].items()
@@ -227,37 +243,45 @@ def _is_spans(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
-def _spans(
-    answer: _Answer, text: str, offsets: str | None, where: str, report: Report
-) -> Iterator[Annotation]:
+def _entries(answer: _Answer, where: str, report: Report) -> list[tuple[Any, float | None]]:
+    """Return the spans of an answer as they are written, each with its score."""
     entries = check_list(answer.value, where, "value")
     scores: list[float | None] = [None] * len(entries)
     if isinstance(answer.scores, list):
         scores = check_scores(answer.scores, ["span"] * len(entries), where)
     elif answer.scores is not None:
         report.note("score of all spans of a text, not kept")
-    for entry, score in zip(entries, scores):
-        if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
-            raise ValueError(f"{where}: A span must be an object with a label, got {entry!r:.80}.")
-        note_others(entry, ("start", "end", "label"), report)
-        start, end = entry.get("start"), entry.get("end")
-        before = text[:end] if isinstance(end, int) else ""
-        if offsets is None and any(ord(character) > 0xFFFF for character in before):
-            report.misfit(
-                "span whose offsets are not clear",
-                where,
-                "Offsets after an emoji must be said to count UTF-16 units, as those of Argilla's "
-                f"page do, or characters, got {entry!r:.80}. offsets='utf-16', or 'code-points'.",
-            )
-            continue
-        if offsets == "utf-16":
-            try:
-                start, end = code_points(text, start), code_points(text, end)
-            except ValueError as error:
-                raise ValueError(f"{where}: A span must be in its text: {error}") from error
-        annotation = check_annotation(start, end, entry.get("label"), text, where, report)
-        if annotation is not None:
-            yield (*annotation[:3], score)
+    return list(zip(entries, scores))
+
+
+def _span(
+    scored: tuple[Any, float | None], text: str, offsets: str | None, where: str
+) -> Annotation:
+    entry, score = scored
+    if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
+        raise ItemError(
+            f"{where}: A span must be an object with a label, got {entry!r:.80}.",
+            "span that is no object with a label",
+        )
+    start, end = entry.get("start"), entry.get("end")
+    before = text[:end] if isinstance(end, int) else ""
+    if offsets is None and any(ord(character) > 0xFFFF for character in before):
+        raise ItemError(
+            f"{where}: Offsets after an emoji must be said to count UTF-16 units, as those of "
+            f"Argilla's page do, or characters, got {entry!r:.80}. offsets='utf-16', or "
+            "'code-points'.",
+            "span whose offsets are not clear",
+        )
+    if offsets == "utf-16":
+        try:
+            start, end = code_points(text, start), code_points(text, end)
+        except ValueError as error:
+            raise ItemError(
+                f"{where}: A span must be in its text: {error}", "span beyond its text"
+            ) from error
+    annotation = check_annotation(start, end, entry["label"], text, where)
+    check_surfaces(entry, text, annotation[:2], where)
+    return (*annotation[:3], score)
 
 
 def _items(records: Iterable[Record], question: str, report: Report) -> Iterator[dict[str, Any]]:

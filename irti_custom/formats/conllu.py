@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from .annotations import merge_spans
 from .files import Line, bare_suffix, read_lines
-from .records import Record
+from .records import ItemError, Record
 from .report import Report
 from .words import Word
 
@@ -27,6 +27,7 @@ _BRACKET = re.compile(r"(\()?([^()]+)(\))?")
 _COMMENT = re.compile(r"#\s*(\S+)\s*=\s*(.*)")
 _PART = re.compile(r".*\[(\d+)/(\d+)\]")
 _GROUPS = ("GRP", "eid")
+_NO_ENTITY = "brackets of no entity"
 
 
 class _Token(NamedTuple):
@@ -121,7 +122,7 @@ def read(path: Path, report: Report, entity_fields: Sequence[str] = ("etype",)) 
         {'id': '0', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['person']}]}
     """
     entities = _Entities(path, list(entity_fields), report)
-    for number, sentence in enumerate(_sentences(path)):
+    for number, sentence in enumerate(_sentences(path, report)):
         entities.declare(sentence.comments)
         written = sentence.comments.get("text", sentence.text)
         if written.strip() != sentence.text.strip():
@@ -154,7 +155,7 @@ def detect_path(path: Path) -> bool:
     return bare_suffix(path) in (".conllu", ".conllup")
 
 
-def _sentences(path: Path) -> Iterator[_Sentence]:
+def _sentences(path: Path, report: Report) -> Iterator[_Sentence]:
     sentence = _Sentence()
     for number, text in (*read_lines(path), Line(0, "")):
         where = f"{path}, line {number}"
@@ -168,11 +169,17 @@ def _sentences(path: Path) -> Iterator[_Sentence]:
                 sentence.comments[comment[1]] = comment[2]
         else:
             cells = text.split("\t")
-            if len(cells) != 10 or not re.fullmatch(r"\d+([-.]\d+)?", cells[0]) or not cells[1]:
-                raise ValueError(
-                    f"{where}: A word must have a number and 10 columns divided by tabs, got "
-                    f"{text!r:.80}."
+            if (
+                len(cells) != 10
+                or not re.fullmatch(r"\d{1,9}([-.]\d{1,9})?", cells[0])
+                or not cells[1]
+            ):
+                report.misfit(
+                    "line that is no word",
+                    where,
+                    f"A word must have a number and 10 columns divided by tabs, got {text!r:.80}.",
                 )
+                continue
             pairs = (entry.partition("=") for entry in cells[9].split("|"))
             sentence.add(cells, {name: value for name, _, value in pairs}, where)
 
@@ -205,7 +212,12 @@ class _Entities:
         open_ones: list[tuple[str, int, dict[str, str]]] = []
         for char_span, brackets, where in sentence.tokens:
             self.seen |= bool(brackets)
-            for opens, values, closes in self._parse(brackets, where):
+            try:
+                parsed = list(self._parse(brackets, where))
+            except ItemError as error:
+                self.report.leave_out(error)
+                continue
+            for opens, values, closes in parsed:
                 group = next(values[name] for name in _GROUPS if name in values)
                 if char_span is None:
                     self._misfit("entity at an empty node", where, brackets)
@@ -223,8 +235,10 @@ class _Entities:
                     elif group in self.left_open:
                         self.left_open.remove(group)
                     else:
-                        raise ValueError(
-                            f"{where}: A bracket must close an entity that is open, got {group!r}."
+                        self.report.misfit(
+                            "bracket that closes nothing",
+                            where,
+                            f"A bracket must close an entity that is open, got {group!r}.",
                         )
         for group, _, _ in open_ones:
             where = sentence.tokens[-1].where
@@ -235,17 +249,22 @@ class _Entities:
         pieces = list(_BRACKET.finditer(brackets))
         whole = "".join(piece[0] for piece in pieces) == brackets
         if brackets and (not whole or not self.fields):
-            raise ValueError(
+            raise ItemError(
                 f"{where}: Entities must be in brackets, and their fields be declared in "
-                f"`# global.Entity`, got {brackets!r:.80}."
+                f"`# global.Entity`, got {brackets!r:.80}.",
+                _NO_ENTITY,
             )
         for piece in pieces:
             if not piece[1] and not piece[3]:
-                raise ValueError(f"{where}: An entity must have a bracket, got {brackets!r:.80}.")
+                raise ItemError(
+                    f"{where}: An entity must have a bracket, got {brackets!r:.80}.", _NO_ENTITY
+                )
             parts = piece[2].split("-", len(self.fields) - 1)
             values = dict(zip(self.fields, parts))
             if not set(_GROUPS) & set(values):
-                raise ValueError(f"{where}: An entity must have a group, got {brackets!r:.80}.")
+                raise ItemError(
+                    f"{where}: An entity must have a group, got {brackets!r:.80}.", _NO_ENTITY
+                )
             yield bool(piece[1]), values, bool(piece[3])
 
     def _is_part(self, group: str, where: str) -> bool:

@@ -11,15 +11,16 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .annotations import Annotation, merge_spans
+from .annotations import Annotation, check_annotation, read_spans
 from .atomic import writing
 from .extras import need
 from .files import bare_suffix, read_bytes
 from .record_streams import texts
-from .records import Record, check_id
+from .records import ItemError, Record, check_id, check_scores
 from .report import Report
 
 if TYPE_CHECKING:
@@ -72,13 +73,18 @@ def read(path: Path, report: Report, spans_key: str | None = None) -> Iterator[R
                 f"A record holds labels of spans and no categories, got {doc.cats}.",
             )
         user_data = dict(doc.user_data)
-        name = user_data.pop("id", number)
+        try:
+            name = check_id(user_data.pop("id", number), where)
+            entries = list(_spans(doc, key, where, report))
+        except ItemError as error:
+            report.leave_out(error)
+            continue
         for field in user_data:
             report.note(f"user data {field!r} not kept")
         yield {
-            "id": check_id(name, where),
+            "id": name,
             "text": doc.text,
-            "spans": merge_spans(_spans(doc, key, report), report),
+            "spans": read_spans(entries, partial(_annotation, doc.text, where), report),
         }
 
 
@@ -153,11 +159,17 @@ def _key(docs: DocBin, vocab: Any, path: Path) -> str:
     return keys.pop() if keys else ENTS
 
 
-def _spans(doc: Doc, key: str, report: Report) -> Iterator[Annotation]:
+def _annotation(text: str, where: str, entry: Annotation) -> Annotation:
+    start, end, label, score = entry
+    return (*check_annotation(start, end, label, text, where)[:3], score)
+
+
+def _spans(doc: Doc, key: str, where: str, report: Report) -> Iterator[Annotation]:
     spans = list(doc.ents) if key == ENTS else list(doc.spans[key]) if key in doc.spans else []
     scores: list[float | None] = [None] * len(spans)
     if key != ENTS and spans and doc.spans[key].attrs.get("scores") is not None:
-        scores = [None if s is None else float(s) for s in doc.spans[key].attrs["scores"]]
+        given = [None if s is None else float(s) for s in doc.spans[key].attrs["scores"]]
+        scores = check_scores(given, ["span"] * len(spans), where)
     for span, score in zip(spans, scores):
         if span.kb_id_ or span.id_:
             report.note("id of a span, or of its entry in a knowledge base, not kept")

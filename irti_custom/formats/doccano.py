@@ -1,10 +1,11 @@
-"""doccano's JSON lines of sequence labeling.
+"""doccano's JSON of sequence labeling, and what others write in its shapes.
 
     {"id": 1, "text": "Ann saw Rome", "label": [[8, 12, "place"]]}
     {"id": 1, "text": "Ann", "entities": [{"start_offset": 0, "end_offset": 3, "label": "x"}]}
 
-The second, with `relations`, is that of projects that have these. The file does not hold the text
-of a span, so offsets cannot be checked against it.
+The second, with `relations`, is that of projects that have these. Entities with `start` and `end`,
+and spaCy's pairs ``["Ann", {"entities": [[0, 3, "x"]]}]``, are read, too. doccano does not write
+the text of a span, so its offsets cannot be checked against it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .annotations import Annotation, check_annotation, labels_to_write, merge_spans, note_others
+from .annotations import (
+    Annotation,
+    check_annotation,
+    labels_to_write,
+    note_others,
+    read_items,
+    read_spans,
+)
 from .atomic import writing
-from .files import as_line, read_objects
+from .files import as_line
 from .record_streams import texts
-from .records import Record, check_id, check_list, check_string
+from .records import ItemError, Record, check_id, check_list, check_string, check_surfaces
 from .report import Report
 
-_KEYS = ("label", "labels", "entities")
+_KEYS = ("label", "labels", "entities", "annotations")
+_ENDS = (("start_offset", "end_offset"), ("start", "end"))
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
@@ -33,19 +42,23 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         >>> next(read(path, Report("doccano")))
         {'id': '1', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['person']}]}
     """
-    for number, (where, item) in enumerate(read_objects(path)):
+
+    def read_item(item: dict[str, Any], where: str, number: int) -> Record:
         text = check_string(item.get("text"), where, "text")
         present = [key for key in _KEYS if key in item]
         if len(present) != 1:
-            raise ValueError(
-                f"{where}: A text must have one of {_KEYS}, got the keys {list(item)}."
+            raise ItemError(
+                f"{where}: A text must have one of {_KEYS}, got the keys {list(item)}.",
+                "text without one list of entities",
             )
         entries = check_list(item[present[0]], where, present[0])
         for relation in check_list(item.get("relations") or [], where, "relations"):
             report.misfit("relation", where, f"A record holds no relations, got {relation!r:.80}.")
         note_others(item, ("id", "text", "relations", *_KEYS), report)
-        spans = merge_spans((_span(entry, text, where, report) for entry in entries), report)
-        yield {"id": check_id(item.get("id"), where, number), "text": text, "spans": spans}
+        spans = read_spans(entries, lambda entry: _span(entry, text, where), report)
+        return {"id": check_id(item.get("id"), where, number), "text": text, "spans": spans}
+
+    return read_items(path, report, read_item)
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
@@ -78,22 +91,28 @@ def detect(item: dict[str, Any]) -> bool:
         False
     """
     entries = next((item[key] for key in _KEYS if isinstance(item.get(key), list)), None)
-    if "text" not in item or entries is None:
-        return False
+    if "text" not in item or entries is None or {"tokens", "words"} & item.keys():
+        return False  # beside words, offsets may count these
     return all(
         (isinstance(one, list) and len(one) == 3)
-        or (isinstance(one, dict) and "start_offset" in one)
+        or (isinstance(one, dict) and any({*ends, "label"} <= one.keys() for ends in _ENDS))
         for one in entries
     )
 
 
-def _span(entry: Any, text: str, where: str, report: Report) -> Annotation | None:
+def _span(entry: Any, text: str, where: str) -> Annotation:
+    values = entry
     if isinstance(entry, dict):
-        entry = [entry.get(name) for name in ("start_offset", "end_offset", "label")]
-    if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[2], str):
-        raise ValueError(
+        ends = _ENDS[0] if _ENDS[0][0] in entry else _ENDS[1]
+        values = [entry.get(name) for name in (*ends, "label")]
+    if not isinstance(values, list) or len(values) != 3 or not isinstance(values[2], str):
+        raise ItemError(
             f"{where}: An entry must be [start, end, label], or an object of `start_offset`, "
-            f"`end_offset` and `label`, got {entry!r:.80}."
+            f"`end_offset` and `label`, a name, got {entry!r:.120}.",
+            "entry that is no span with a label",
         )
-    start, end, label = entry
-    return check_annotation(start, end, label, text, where, report)
+    start, end, label = values
+    annotation = check_annotation(start, end, label, text, where)
+    if isinstance(entry, dict):
+        check_surfaces(entry, text, annotation[:2], where)
+    return annotation

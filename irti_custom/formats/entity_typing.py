@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .annotations import check_annotation, merge_spans, note_others
-from .files import read_objects
+from .annotations import check_annotation, note_others, read_items, read_spans
 from .records import Record, check_id, check_labels, check_list, check_string
 from .report import Report
 
@@ -40,22 +39,20 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         >>> next(read(path, Report("entity-typing")))
         {'id': '0', 'text': 'Rome .', 'spans': [{'start': 0, 'end': 4, 'labels': ['place']}]}
     """
-    for number, (where, item) in enumerate(read_objects(path)):
+
+    def read_item(item: dict[str, Any], where: str, number: int) -> Record:
         is_ufet = "mention_span" in item
         note_others(item, _UFET if is_ufet else _OPEN_ENTITY, report)
         text, start, end, labels = (_ufet if is_ufet else _open_entity)(item, where)
         record_id = check_id(item.get("annot_id") if is_ufet else None, where, number)
-        if isinstance(start, int) and start == end:
-            report.misfit(
-                "mention without characters",
-                where,
-                f"A mention must have some characters, got {start!r} and {end!r}.",
-            )
-            yield {"id": record_id, "text": text, "spans": []}
-            continue
-        named: list[str | None] = [*labels] or [None]
-        annotations = (check_annotation(start, end, name, text, where, report) for name in named)
-        yield {"id": record_id, "text": text, "spans": merge_spans(annotations, report)}
+        spans = read_spans(
+            labels or [None],
+            lambda label: check_annotation(start, end, label, text, where),
+            report,
+        )
+        return {"id": record_id, "text": text, "spans": spans}
+
+    return read_items(path, report, read_item)
 
 
 def detect(item: dict[str, Any]) -> bool:

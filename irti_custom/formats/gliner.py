@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .annotations import Annotation, labels_to_write, merge_spans, note_others
-from .files import read_objects, write_array
+from .annotations import Annotation, labels_to_write, note_others, read_items, read_spans
+from .files import write_array
 from .record_streams import texts
-from .records import Record, check_id, check_labels, check_list, check_string
+from .records import ItemError, Record, check_id, check_labels, check_list, check_string
 from .report import Report
 from .words import Word, join, split
 
@@ -30,18 +30,23 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         >>> next(read(path, Report("gliner")))
         {'id': '0', 'text': 'New York', 'spans': [{'start': 0, 'end': 8, 'labels': ['place']}]}
     """
-    for number, (where, item) in enumerate(read_objects(path)):
+
+    def read_item(item: dict[str, Any], where: str, number: int) -> Record:
         words = check_list(item.get("tokenized_text"), where, "tokenized_text")
         for word in words:
-            if not check_string(word, where, "word"):
-                raise ValueError(f"{where}: A word must not be empty, got {words!r:.80}.")
+            if not check_string(word, where, "word").strip():
+                raise ItemError(
+                    f"{where}: A word must not be empty, got {words!r:.80}.", "word of white space"
+                )
         text, char_spans = join(words)
         entries = check_list(item.get("ner"), where, "ner")
-        spans = merge_spans((_span(entry, char_spans, where) for entry in entries), report)
+        spans = read_spans(entries, lambda entry: _span(entry, char_spans, where), report)
         for relation in check_list(item.get("relations") or [], where, "relations"):
             report.misfit("relation", where, f"A record holds no relations, got {relation!r:.80}.")
         note_others(item, ("id", "tokenized_text", "ner", "relations"), report)
-        yield {"id": check_id(item.get("id"), where, number), "text": text, "spans": spans}
+        return {"id": check_id(item.get("id"), where, number), "text": text, "spans": spans}
+
+    return read_items(path, report, read_item)
 
 
 def write(
@@ -88,7 +93,8 @@ def _span(entry: Any, char_spans: list[Word], where: str) -> Annotation:
         if whole and isinstance(label, str) and 0 <= first <= last < len(char_spans):
             check_labels({"labels": label}, where)
             return char_spans[first].start, char_spans[last].end, label, None
-    raise ValueError(
+    raise ItemError(
         f"{where}: An entity must be [first, last, label], of {len(char_spans)} words, got "
-        f"{entry!r:.80}."
+        f"{entry!r:.80}.",
+        "entity of no words",
     )

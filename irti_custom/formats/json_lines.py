@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .annotations import read_items
 from .atomic import writing
-from .files import as_line, read_objects
-from .records import Record, check_record, check_span, other_fields
+from .files import as_line
+from .records import ItemError, Record, check_list, check_range, check_record, other_fields
 from .report import Report
 from .words import join
 
@@ -31,14 +32,18 @@ def read(path: Path, report: Report, keep: Sequence[str] = ()) -> Iterator[Recor
         >>> next(read(path, Report("jsonl")))
         {'id': '0', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['x']}]}
     """
-    for number, (where, item) in enumerate(read_objects(path)):
-        if "words" in item and "text" not in item:
-            item = _from_words(item, where)
+
+    def read_item(item: dict[str, Any], where: str, number: int) -> Record:
+        words = item.get("words")
+        if words is not None and ("text" not in item or isinstance(words, list)):
+            item = _from_words(item, where, report)
         with_id = {**item, "id": number if item.get("id") is None else item["id"]}
-        record = check_record(with_id, where) | other_fields(item, keep, where)
+        record = check_record(with_id, where, report.leave_out) | other_fields(item, keep, where)
         for name in item.keys() - record.keys():
-            report.note(f"field {name!r} not kept")
-        yield record
+            report.not_kept(name, item[name])
+        return record
+
+    return read_items(path, report, read_item)
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
@@ -75,15 +80,28 @@ def detect(item: dict[str, Any]) -> bool:
     return isinstance(item.get("columns"), list)
 
 
-def _from_words(item: dict[str, Any], where: str) -> dict[str, Any]:
+def _from_words(item: dict[str, Any], where: str, report: Report) -> dict[str, Any]:
     words = item["words"]
-    if not isinstance(words, list) or not all(isinstance(w, str) and w for w in words):
-        raise ValueError(f"{where}: `words` must be a list of words, got {words!r:.80}.")
+    if "text" in item or not isinstance(words, list):
+        raise ItemError(
+            f"{where}: A record must have a `text`, or a list of `words`, got the keys "
+            f"{list(item)} and the words {words!r:.80}.",
+            "text beside words, or words that are no list",
+        )
+    if not all(isinstance(word, str) and word for word in words):
+        raise ItemError(
+            f"{where}: `words` must be a list of words, got {words!r:.80}.", "word that is none"
+        )
     text, char_spans = join(words)
     spans = []
-    for span in item.get("spans") or []:
-        checked = check_span(span, words, where)  # type: ignore[arg-type]  # only their number counts
-        first, last = char_spans[checked["start"]], char_spans[checked["end"] - 1]
-        spans.append({**checked, "start": first.start, "end": last.end})
+    for span in check_list(item.get("spans") or [], where, "spans"):
+        ends = (span.get("start"), span.get("end")) if isinstance(span, dict) else (None, None)
+        try:
+            start, end = check_range(*ends, words, where)
+        except ItemError as error:
+            report.leave_out(error)
+            continue
+        first, last = char_spans[start], char_spans[end - 1]
+        spans.append({**span, "start": first.start, "end": last.end})
     rest = {name: value for name, value in item.items() if name != "words"}
     return {**rest, "text": text, "spans": spans}

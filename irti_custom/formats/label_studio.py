@@ -23,10 +23,12 @@ from .annotations import (
     choose_text,
     code_points,
     merge_spans,
+    read_items,
 )
-from .files import read_objects, write_array
+from .files import write_array
 from .record_streams import texts
 from .records import (
+    ItemError,
     Record,
     check_id,
     check_labels,
@@ -78,19 +80,23 @@ def read(
             raise ValueError(f"`{option}` must be one of {choices}, got {value!r}.")
     annotated = False
     regions = _Regions(report, offsets)
-    for number, (where, task) in enumerate(read_objects(path)):
+
+    def read_item(task: dict[str, Any], where: str, number: int) -> Record | None:
+        nonlocal annotated
         text = _text(task.get("data"), text_field, where)
         chosen = _choose(task, annotations, where, report)
         annotated |= bool(task.get("annotations") or task.get("completions"))
         if chosen is None:
-            continue
+            return None
         record_id = task["data"].get(_OWN_ID, task.get("id"))
         spans = [span for result in chosen for span in regions.of(result, text, where)]
-        yield {
+        return {
             "id": check_id(record_id, where, number),
             "text": text,
             "spans": merge_spans(spans, report),
         }
+
+    yield from read_items(path, report, read_item)
     if not annotated and report.notes["text with predictions, which were not read"]:
         raise ValueError(
             f"{path} must have annotations, got predictions only. annotations='predictions' reads "
@@ -115,7 +121,8 @@ def write(
         >>> path = Path(mkdtemp()) / "a.json"
         >>> spans = [{"start": 0, "end": 3, "labels": ["person"]}]
         >>> write([{"id": "7", "text": "Ann", "spans": spans}], path, Report("label-studio"))
-        >>> [task] = [task for _, task in read_objects(path)]
+        >>> import json
+        >>> [task] = json.loads(path.read_text())
         >>> task["annotations"][0]["result"][0]["value"]
         {'start': 0, 'end': 3, 'text': 'Ann', 'labels': ['person']}
     """
@@ -141,8 +148,9 @@ def detect(item: dict[str, Any]) -> bool:
 
 def _text(data: object, field: str | None, where: str) -> str:
     if not isinstance(data, dict):
-        raise ValueError(
-            f"{where}: A task must have `data`, got {data!r:.80}. Export as JSON, not as JSON-MIN."
+        raise ItemError(
+            f"{where}: A task must have `data`, got {data!r:.80}. Export as JSON, not as JSON-MIN.",
+            "task without `data`",
         )
     return choose_text({k: v for k, v in data.items() if k != _OWN_ID}, field, where)
 
@@ -156,7 +164,10 @@ def _choose(
     )
     predicted = check_list(task.get("predictions") or [], where, "predictions")
     if not all(isinstance(one, dict) for one in (*made, *predicted)):
-        raise ValueError(f"{where}: Annotations must be objects, got {[*made, *predicted]!r:.80}.")
+        raise ItemError(
+            f"{where}: Annotations must be objects, got {[*made, *predicted]!r:.80}.",
+            "annotation that is no object",
+        )
     kept = [one for one in made if not one.get("was_cancelled")]
     if len(kept) < len(made):
         report.note("annotation that its annotator cancelled", len(made) - len(kept))
@@ -182,45 +193,46 @@ class _Regions:
         self.report, self.utf_16 = report, offsets == "utf-16"
         self.tag: str | None = None  # the name of the text in the labeling interface
 
-    def of(self, result: list[dict[str, Any]], text: str, where: str) -> Iterator[Annotation]:
+    def of(self, result: list[Any], text: str, where: str) -> Iterator[Annotation]:
         for item in result:
-            # A value that is no object is damage, and what is in it is another kind of annotation.
-            if not isinstance(item, dict) or not isinstance(item.get("value", {}), dict):
-                raise ValueError(f"{where}: A region must be an object, got {item!r:.80}.")
-            kind, value = item.get("type"), item.get("value") or {}
-            at_region = f"{where}, region {item.get('id')!r}"
-            part = "region" if "start" in value else "whole text"
-            if kind == "relation":
-                self.report.misfit(
-                    kind, at_region, f"A record holds no relations, got {item!r:.80}."
-                )
-            elif kind not in ("labels", "choices") or part != "region":
-                self.report.misfit(
-                    f"{kind} of a {part}",
-                    at_region,
-                    "A record holds labels and choices of regions of a text, got "
-                    f"{kind!r} of a {part}.",
-                )
-            elif self.tag not in (None, item.get("to_name")):
-                self.report.misfit(
-                    "region of another text",
-                    at_region,
-                    "All regions must be of one text, got those of "
-                    f"{self.tag!r} and {item.get('to_name')!r}.",
-                )
-            else:
-                self.tag = item.get("to_name")
-                span = self._char_span(value, text, at_region)
-                if span is not None:
-                    labels = check_labels({"labels": value.get(kind) or []}, at_region) or []
-                    scores = [item.get("score")] * len(labels)
-                    if labels and scores[0] is not None:
-                        check_scores(scores, labels, at_region)
-                    yield from ((*span, *pair) for pair in zip(labels, scores))
-                    if not labels:
-                        yield (*span, None, None)
+            try:
+                yield from self._region(item, text, where)
+            except ItemError as error:
+                self.report.leave_out(error)
 
-    def _char_span(self, value: dict[str, Any], text: str, where: str) -> tuple[int, int] | None:
+    def _region(self, item: Any, text: str, where: str) -> list[Annotation]:
+        # What is in a value that is no object is another kind of annotation.
+        if not isinstance(item, dict) or not isinstance(item.get("value", {}), dict):
+            raise ItemError(
+                f"{where}: A region must be an object, got {item!r:.80}.",
+                "region that is no object",
+            )
+        kind, value = item.get("type"), item.get("value") or {}
+        at_region = f"{where}, region {item.get('id')!r}"
+        part = "region" if "start" in value else "whole text"
+        if kind == "relation":
+            raise ItemError(f"{at_region}: A record holds no relations, got {item!r:.80}.", kind)
+        if kind not in ("labels", "choices") or part != "region":
+            raise ItemError(
+                f"{at_region}: A record holds labels and choices of regions of a text, got "
+                f"{kind!r} of a {part}.",
+                f"{kind} of a {part}",
+            )
+        if self.tag not in (None, item.get("to_name")):
+            raise ItemError(
+                f"{at_region}: All regions must be of one text, got those of {self.tag!r} and "
+                f"{item.get('to_name')!r}.",
+                "region of another text",
+            )
+        span = self._char_span(value, text, at_region)
+        labels = check_labels({"labels": value.get(kind) or []}, at_region) or []
+        scores = [item.get("score")] * len(labels)
+        if labels and scores[0] is not None:
+            check_scores(scores, labels, at_region)
+        self.tag = item.get("to_name")
+        return [(*span, *pair) for pair in zip(labels, scores)] or [(*span, None, None)]
+
+    def _char_span(self, value: dict[str, Any], text: str, where: str) -> tuple[int, int]:
         ends = [as_number(value.get(name)) for name in ("start", "end")]
         surface = value.get("text")
         try:
@@ -228,20 +240,19 @@ class _Regions:
                 ends = [code_points(text, end) for end in ends]
             start, end = check_range(ends[0], ends[1], text, where)
         except ValueError as error:
-            self._not_its_text(f"The ends of a region must be in its text: {error}", text, where)
-            return None
+            problem = f"The ends of a region must be in its text: {error}"
+            raise self._not_its_text(problem, text, where) from error
         if not isinstance(surface, str):
             self.report.note("region without its text, not checked", lost=False)
         elif _flat(text[start:end]) != _flat(surface):
             problem = f"The text at {start} to {end} must be {surface!r:.80}, got "
-            self._not_its_text(f"{problem}{text[start:end]!r:.80}.", text, where)
-            return None
+            raise self._not_its_text(f"{problem}{text[start:end]!r:.80}.", text, where)
         return start, end
 
-    def _not_its_text(self, problem: str, text: str, where: str) -> None:
+    def _not_its_text(self, problem: str, text: str, where: str) -> ItemError:
         wide = not self.utf_16 and any(ord(character) > 0xFFFF for character in text)
         hint = " Is the export an old one? offsets='utf-16' reads it." if wide else ""
-        self.report.misfit("region that is not its text", where, problem + hint)
+        return ItemError(f"{where}: {problem}{hint}", "region that is not its text")
 
 
 def _tasks(

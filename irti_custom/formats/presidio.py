@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .annotations import Annotation, check_annotation, merge_spans, note_others
-from .files import read_objects
-from .records import Record, check_id, check_list, check_string
+from .annotations import Annotation, check_annotation, note_others, read_items, read_spans
+from .records import ItemError, Record, check_id, check_list, check_string
 from .report import Report
 
 _SPAN = ("entity_type", "entity_value", "start_position", "end_position")
@@ -31,12 +30,15 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         >>> next(read(path, Report("presidio")))
         {'id': '0', 'text': 'Rome', 'spans': [{'start': 0, 'end': 4, 'labels': ['GPE']}]}
     """
-    for number, (where, item) in enumerate(read_objects(path)):
+
+    def read_item(item: dict[str, Any], where: str, number: int) -> Record:
         text = check_string(item.get("full_text"), where, "full_text")
         note_others(item, ("sample_id", "full_text", "spans"), report)
         entries = check_list(item.get("spans"), where, "spans")
-        spans = merge_spans((_span(entry, text, where, report) for entry in entries), report)
-        yield {"id": check_id(item.get("sample_id"), where, number), "text": text, "spans": spans}
+        spans = read_spans(entries, lambda entry: _span(entry, text, where, report), report)
+        return {"id": check_id(item.get("sample_id"), where, number), "text": text, "spans": spans}
+
+    return read_items(path, report, read_item)
 
 
 def detect(item: dict[str, Any]) -> bool:
@@ -46,12 +48,18 @@ def detect(item: dict[str, Any]) -> bool:
         >>> detect({"full_text": "Rome", "spans": []})
         True
     """
-    return "full_text" in item and isinstance(item.get("spans"), list)
+    spans = item.get("spans")
+    if "full_text" not in item or not isinstance(spans, list):
+        return False
+    return all(isinstance(span, dict) and "entity_type" in span for span in spans)
 
 
-def _span(entry: Any, text: str, where: str, report: Report) -> Annotation | None:
+def _span(entry: Any, text: str, where: str, report: Report) -> Annotation:
     if not isinstance(entry, dict) or not isinstance(entry.get("entity_type"), str):
-        raise ValueError(f"{where}: A span must be an object of {_SPAN}, got {entry!r:.80}.")
+        raise ItemError(
+            f"{where}: A span must be an object of {_SPAN}, got {entry!r:.80}.",
+            "span that is no object with a label",
+        )
     note_others(entry, _SPAN, report)
     label, surface, start, end = (entry.get(name) for name in _SPAN)
-    return check_annotation(start, end, label, text, where, report, surface)
+    return check_annotation(start, end, label, text, where, surface)

@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .annotations import Annotation, check_annotation, merge_spans, note_others
+from .annotations import Annotation, check_annotation, note_others, read_items, read_spans
 from .atomic import writing
-from .files import as_line, read_objects
+from .files import as_line
 from .record_streams import texts
-from .records import Record, check_id, check_list, check_string
+from .records import ItemError, Record, check_id, check_list, check_string, check_surfaces
 from .report import Report
 
 _HASHES = ("_input_hash", "_task_hash")
+_ANSWERS = ("accept", "reject", "ignore")
 _READ = ("text", "spans", "tokens", "answer", "relations", "accept", "meta")
 
 
@@ -33,11 +34,12 @@ def read(path: Path, report: Report) -> Iterator[Record]:
         >>> next(read(path, Report("prodigy")))
         {'id': '0', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['x']}]}
     """
-    for number, (where, item) in enumerate(read_objects(path)):
+
+    def read_item(item: dict[str, Any], where: str, number: int) -> Record | None:
         text = check_string(item.get("text"), where, "text")
         if item.get("answer", "accept") != "accept":
             report.note(f"text with the answer {item['answer']!r}, left out")
-            continue
+            return None
         for name, kind in (("relations", "relation"), ("accept", "choice of a whole text")):
             for entry in check_list(item.get(name) or [], where, name):
                 report.misfit(
@@ -49,10 +51,11 @@ def read(path: Path, report: Report) -> Iterator[Record]:
             report.note("field 'meta' not kept")
         tokens = check_list(item.get("tokens") or [], where, "tokens")
         entries = check_list(item.get("spans") or [], where, "spans")
-        annotations = (_span(entry, text, tokens, where, report) for entry in entries)
-        spans = merge_spans(annotations, report)
+        spans = read_spans(entries, lambda entry: _span(entry, text, tokens, where), report)
         record_id = check_id((meta or {}).get("id"), where, number)
-        yield {"id": record_id, "text": text, "spans": spans}
+        return {"id": record_id, "text": text, "spans": spans}
+
+    return read_items(path, report, read_item)
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
@@ -92,34 +95,37 @@ def detect(item: dict[str, Any]) -> bool:
         >>> detect({"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}]})
         True
     """
-    marks = any(name in item for name in (*_HASHES, "answer", "tokens", "meta"))
-    spans = item.get("spans", [] if marks else None)
+    marked = any(name in item for name in _HASHES) or item.get("answer") in _ANSWERS
+    spans, tokens = item.get("spans", [] if marked else None), item.get("tokens")
     if "text" not in item or not isinstance(spans, list):
         return False
+    if tokens is not None and not (
+        isinstance(tokens, list) and all(isinstance(one, dict) and "start" in one for one in tokens)
+    ):
+        return False  # words, which offsets may count
     labelled = all(isinstance(one, dict) and "label" in one for one in spans)
-    return labelled and (bool(spans) or marks)
+    return labelled and (bool(spans) or marked or "meta" in item or tokens is not None)
 
 
-def _span(
-    entry: Any, text: str, tokens: list[Any], where: str, report: Report
-) -> Annotation | None:
+def _span(entry: Any, text: str, tokens: list[Any], where: str) -> Annotation:
     if not isinstance(entry, dict):
-        raise ValueError(f"{where}: A span must be an object, got {entry!r:.80}.")
+        raise ItemError(
+            f"{where}: A span must be an object, got {entry!r:.80}.", "span that is no object"
+        )
     ends = entry.get("start"), entry.get("end")
-    annotation = check_annotation(
-        *ends, entry.get("label"), text, where, report, surface=entry.get("text")
-    )
+    annotation = check_annotation(*ends, entry.get("label"), text, where)
+    check_surfaces(entry, text, annotation[:2], where)
     if tokens and {"token_start", "token_end"} <= entry.keys():
         try:
             of_tokens = (tokens[entry["token_start"]]["start"], tokens[entry["token_end"]]["end"])
         except (LookupError, TypeError) as error:
-            raise ValueError(f"{where}: A span must be of tokens, got {entry!r:.120}.") from error
-        if annotation is not None and of_tokens != ends:
-            report.misfit(
-                "span that is not its tokens",
-                where,
-                f"The tokens of a span must be at {ends[0]} to {ends[1]}, as it is, "
+            raise ItemError(
+                f"{where}: A span must be of tokens, got {entry!r:.120}.", "span of no tokens"
+            ) from error
+        if of_tokens != ends:
+            raise ItemError(
+                f"{where}: The tokens of a span must be at {ends[0]} to {ends[1]}, as it is, "
                 f"got {of_tokens}.",
+                "span that is not its tokens",
             )
-            return None
     return annotation

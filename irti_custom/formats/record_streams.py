@@ -62,7 +62,8 @@ def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dat
         for name in [name for name in batch[0] if name not in tables[-1].column_names]:
             others.setdefault(name, []).extend(record[name] for record in batch)
     if not tables:
-        raise ValueError(f"{source} must hold at least one record, got none.")
+        left_out = f", and left out {dict(report.skipped)}" if report.skipped else ""
+        raise ValueError(f"{source} must hold at least one record, got none{left_out}.")
     table = pa.concat_tables(tables, promote_options="permissive")
     for name, values in others.items():
         table = table.append_column(name, _column(name, values, source))

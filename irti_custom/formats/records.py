@@ -12,7 +12,7 @@ fields, such as a `genre`, where whoever reads or writes it names them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 Record = dict[str, Any]
@@ -22,15 +22,36 @@ KINDS = {"spans": "text with spans", "columns": "table", "fields": "record of fi
 _FIELD = {"name", "value", "labels"}
 OWN = {"id", "text", "title", "words", *KINDS}
 """Fields that mean something."""
+_SURFACES = ("word", "text", "surface")
+"""Keys of a span under which people, tools and our own answers write what stands there."""
 
 
-def check_record(record: Mapping[str, Any], where: str) -> Record:
+class ItemError(ValueError):
+    """Something that is no record, or no part of one, in a file that is whole.
+
+    Attributes:
+        kind: what is wrong, in words that a count makes sense of.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message, kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def check_record(
+    record: Mapping[str, Any], where: str, leave_out: Callable[[ItemError], None] | None = None
+) -> Record:
     """Check a record, and return it with nothing else in it.
 
     Args:
         record: one as at the top of this module; `id` must be there. Fields without labels may be
             a dict of values by name.
         where: what errors begin with.
+        leave_out: what to do with a span that is none, which then is not in the record; raise by
+            default.
 
     Raises:
         ValueError: anything else.
@@ -41,9 +62,10 @@ def check_record(record: Mapping[str, Any], where: str) -> Record:
     """
     kinds = [kind for kind in ("text", "columns", "fields") if record.get(kind) is not None]
     if len(kinds) != 1:
-        raise ValueError(
+        raise ItemError(
             f'{where}: A record must have "text" and "spans", or "columns", or "fields", got the '
-            f"keys {list(record)}."
+            f"keys {list(record)}.",
+            "object that is no record",
         )
     checked: Record = {"id": check_id(record.get("id"), where)}
     if kinds == ["fields"]:
@@ -61,7 +83,14 @@ def check_record(record: Mapping[str, Any], where: str) -> Record:
         return checked
     checked["text"] = text = check_string(record["text"], where, "text")
     spans = check_list(record.get("spans"), where, "spans")
-    checked["spans"] = [check_span(span, text, where) for span in spans]
+    checked["spans"] = []
+    for span in spans:
+        try:
+            checked["spans"].append(check_span(span, text, where))
+        except ItemError as error:
+            if leave_out is None:
+                raise
+            leave_out(error)
     return checked
 
 
@@ -88,15 +117,17 @@ def other_fields(record: Mapping[str, Any], keep: Iterable[str], where: str) -> 
         if name in OWN:
             raise ValueError(f"`keep` must name other fields than {sorted(OWN)}, got {name!r}.")
         if name not in record:
-            raise ValueError(
+            raise ItemError(
                 f"{where}: A record must have each field that `keep` names, null where it is "
-                f"missing, got {name!r} and the keys {list(record)}."
+                f"missing, got {name!r} and the keys {list(record)}.",
+                "field to keep that is missing",
             )
         value = record[name]
         if value is not None and not isinstance(value, (str, int, float)):
-            raise ValueError(
+            raise ItemError(
                 f"{where}: A field to keep must be a string, a number, a boolean or null, got "
-                f"{value!r:.80} for {name!r}."
+                f"{value!r:.80} for {name!r}.",
+                "field to keep that is no string or number",
             )
         kept[name] = check_string(value, where, name) if isinstance(value, str) else value
     return kept
@@ -119,7 +150,10 @@ def check_id(value: object, where: str, number: int | None = None) -> str:
     """
     value = number if value is None else value
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError(f"{where}: An `id` must be a string or an integer, got {value!r:.80}.")
+        raise ItemError(
+            f"{where}: An `id` must be a string or an integer, got {value!r:.80}.",
+            "id that is no string or integer",
+        )
     return check_string(str(value), where, "id")
 
 
@@ -127,18 +161,23 @@ def check_span(span: Mapping[str, Any], text: str, where: str) -> dict[str, Any]
     """Check a span of a text.
 
     Raises:
-        ValueError: not a dict, out of range or empty; or labels or scores of another form.
+        ValueError: not a dict, out of range or empty; or labels or scores of another form; or a
+            "word" or "text" beside the ends that is not what stands there.
 
     Example:
         >>> check_span({"start": 0, "end": 3, "labels": "person"}, "Ann", "record 0")
         {'start': 0, 'end': 3, 'labels': ['person']}
-        >>> check_span({"start": 2, "end": 9, "labels": []}, "Ann", "record 0")
+        >>> check_span({"start": 2, "end": 9}, "Ann", "line 1")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ValueError: record 0: A span must be 0 <= start < end <= 3, got 2 and 9.
+        irti_custom.formats.records.ItemError: line 1: A span must be 0 <= start < end <= 3, got ...
     """
     if not isinstance(span, Mapping):
-        raise ValueError(f'{where}: A span must have "start" and "end", got {span!r:.80}.')
+        raise ItemError(
+            f'{where}: A span must have "start" and "end", got {span!r:.80}.',
+            "span that is no object",
+        )
     start, end = check_range(span.get("start"), span.get("end"), text, where)
+    check_surfaces(span, text, (start, end), where)
     labels = check_labels(span, where)
     if span.get("scores") is None:
         return {"start": start, "end": end, "labels": labels}
@@ -146,8 +185,58 @@ def check_span(span: Mapping[str, Any], text: str, where: str) -> dict[str, Any]
     return {"start": start, "end": end, "labels": labels, "scores": scores}
 
 
-def check_range(start: object, end: object, text: str, where: str) -> tuple[int, int]:
-    """Return the two ends of a span.
+def check_surfaces(span: Mapping[Any, Any], text: str, ends: tuple[int, int], where: str) -> None:
+    """Check that a span is what is written beside its ends as its "word", "text" or "surface".
+
+    Args:
+        span: it may have any keys; a value that is no string says nothing.
+        text: the text.
+        ends: its start and end in the text.
+        where: what errors begin with.
+
+    Raises:
+        ValueError: another text than stands there.
+
+    Example:
+        >>> check_surfaces({"start": 8, "end": 12, "word": "Rome"}, "Ann saw Rome", (8, 12), "")
+    """
+    for key in _SURFACES:
+        surface = span.get(key)
+        if isinstance(surface, str):
+            check_surface(surface, text, ends, where)
+
+
+def check_surface(
+    surface: object, text: str, ends: tuple[int, int], where: str, hint: str = ""
+) -> None:
+    """Check that a span is the text that its file has beside it.
+
+    Args:
+        surface: the text beside it.
+        text: that of the record.
+        ends: start and end.
+        where: file and line.
+        hint: the end of the error.
+
+    Raises:
+        ValueError: another text than stands there.
+
+    Example:
+        >>> check_surface("Rome", "Ann saw Rome", (8, 12), "a.ann, line 1")
+    """
+    start, end = ends
+    if text[start:end] != surface:
+        wide = any(ord(character) > 0xFFFF for character in text[:end])
+        units = " Do its offsets count UTF-16 units? Count characters." if wide else ""
+        raise ItemError(
+            f"{where}: The text at {start} to {end} must be {surface!r:.80}, got "
+            f"{text[start:end]!r:.80}.{hint or units}",
+            "span that is not its text",
+        )
+
+
+def check_range(start: object, end: object, text: Sized, where: str) -> tuple[int, int]:
+    """Return the two ends of a span of a text, or of words.
 
     Raises:
         ValueError: other than integers, out of range, or empty.
@@ -158,15 +247,17 @@ def check_range(start: object, end: object, text: str, where: str) -> tuple[int,
     """
     ends = (start, end)
     if any(isinstance(one, bool) or not isinstance(one, int) for one in ends):
-        raise ValueError(
+        raise ItemError(
             f"{where}: `start` and `end` of a span must be integers, got {start!r:.80} and "
-            f"{end!r:.80}."
+            f"{end!r:.80}.",
+            "span whose ends are no integers",
         )
     assert isinstance(start, int)
     assert isinstance(end, int)
     if not 0 <= start < end <= len(text):
-        raise ValueError(
-            f"{where}: A span must be 0 <= start < end <= {len(text)}, got {start} and {end}."
+        raise ItemError(
+            f"{where}: A span must be 0 <= start < end <= {len(text)}, got {start} and {end}.",
+            "empty span" if 0 <= start == end <= len(text) else "span beyond its text",
         )
     return start, end
 
@@ -182,17 +273,21 @@ def check_labels(position: Mapping[str, Any], where: str) -> list[str] | None:
         ['person']
     """
     if "labels" not in position:
-        raise ValueError(
+        raise ItemError(
             f'{where}: A span or column must have "labels", null where they are not known, got '
             f"the keys {list(position)}."
-            + (" A single `label` is Prodigy's: format='prodigy'." if "label" in position else "")
+            + (" A single `label` is Prodigy's: format='prodigy'." if "label" in position else ""),
+            "span or column without `labels`",
         )
     labels = position["labels"]
     if labels is None:
         return None
     listed = [labels] if isinstance(labels, str) else labels
     if not isinstance(listed, Sequence) or not all(isinstance(one, str) and one for one in listed):
-        raise ValueError(f"{where}: `labels` must be a list of names, got {labels!r:.80}.")
+        raise ItemError(
+            f"{where}: `labels` must be a list of names, got {labels!r:.80}.",
+            "label that is no name",
+        )
     return [check_string(label, where, "label") for label in listed]
 
 
@@ -207,7 +302,10 @@ def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
         {'header': 'age', 'values': ['7', None], 'labels': None}
     """
     if not isinstance(column, Mapping):
-        raise ValueError(f'{where}: A column must have "values", got {column!r:.80}.')
+        raise ItemError(
+            f'{where}: A column must have "values", got {column!r:.80}.',
+            "column that is no object",
+        )
     header = column.get("header")
     header = None if header is None else check_string(header, where, "header")
     values = check_list(column.get("values"), where, "values")
@@ -240,9 +338,10 @@ def check_field(field: Mapping[str, Any], where: str) -> dict[str, Any]:
         {'name': 'age', 'value': '7', 'labels': None}
     """
     if not isinstance(field, Mapping) or "value" not in field or field.keys() - _FIELD:
-        raise ValueError(
+        raise ItemError(
             f'{where}: A field must be a dict of "value" and, if it has them, "name" and "labels", '
-            f"got {field!r:.80}. A dict of values by field name is a record, too."
+            f"got {field!r:.80}. A dict of values by field name is a record, too.",
+            "field that is none",
         )
     name = field.get("name")
     name = None if name is None else check_string(name, where, "name") or None
@@ -250,9 +349,10 @@ def check_field(field: Mapping[str, Any], where: str) -> dict[str, Any]:
     value = value if value and value.strip() else None
     labels = check_labels({"labels": None, **field}, where)
     if labels and value is None:
-        raise ValueError(
+        raise ItemError(
             f"{where}: The field {name!r} has no value, and the labels {labels!r:.80}, which would "
-            "be lost. Give None for them."
+            "be lost. Give None for them.",
+            "labels of a missing value",
         )
     return {"name": name, "value": value, "labels": None if value is None else labels}
 
@@ -268,13 +368,17 @@ def check_string(value: object, where: str, name: str) -> str:
         'Ann'
     """
     if not isinstance(value, str):
-        raise ValueError(f"{where}: A {name} must be a string, got {value!r:.80}.")
+        raise ItemError(
+            f"{where}: A {name} must be a string, got {value!r:.80}.",
+            f"{name} that is no string",
+        )
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(
+        raise ItemError(
             f"{where}: A {name} must be Unicode text, got {value[error.start]!r} at character "
-            f"{error.start}, half of a surrogate pair. Was it cut, or decoded wrongly?"
+            f"{error.start}, half of a surrogate pair. Was it cut, or decoded wrongly?",
+            f"{name} that is no Unicode text",
         ) from error
     return value
 
@@ -290,7 +394,10 @@ def check_list(value: object, where: str, name: str) -> list[Any]:
         []
     """
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{where}: `{name}` must be a list, [] for none, got {value!r:.80}.")
+        raise ItemError(
+            f"{where}: `{name}` must be a list, [] for none, got {value!r:.80}.",
+            f"`{name}` that is no list",
+        )
     return list(value)
 
 
@@ -310,8 +417,9 @@ def check_scores(scores: object, labels: list[str] | None, where: str) -> list[f
         for one in listed
     )
     if labels is None or len(listed) != len(labels) or not numbers:
-        raise ValueError(
-            f"{where}: `scores` must be one number per label of {labels}, got {scores!r:.80}."
+        raise ItemError(
+            f"{where}: `scores` must be one number per label of {labels}, got {scores!r:.80}.",
+            "scores that are not one per label",
         )
     return [None if one is None else float(one) for one in listed]
 
@@ -321,4 +429,7 @@ def _as_cell(cell: object, where: str) -> str | None:
         return None
     if isinstance(cell, (str, int, float)):
         return check_string(str(cell), where, "value")
-    raise ValueError(f"{where}: A value must be a string or number, got {cell!r:.80}.")
+    raise ItemError(
+        f"{where}: A value must be a string or number, got {cell!r:.80}.",
+        "value that is no string or number",
+    )

@@ -7,16 +7,22 @@ a discontinuous span  ->  ValueError with file and line
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .records import kind_of
+from .records import ItemError, kind_of
 
 logger = logging.getLogger(__name__)
 
 ON_ERROR = ("raise", "skip")
+_LABELS = re.compile(
+    r"(?<![a-z])(annotation|cat|categor|class|entit|intent|label|mention|ner|sentiment|span|tag)"
+    r"(s|es|y|ies)?(?![a-z])"
+)
+"""In the names of fields in which tools keep labels."""
 
 
 @dataclass
@@ -35,6 +41,7 @@ class Report:
         skipped: annotation that was left out, by kind; empty with ``on_error="raise"``.
         notes: all else that is worth knowing: a scheme that was found out, fields not kept.
         lossy: whether some of the notes are of something that was left out.
+        unread_labels: names of fields that are not kept, though they seem to hold labels.
 
     Raises:
         ValueError: another `on_error`.
@@ -58,10 +65,24 @@ class Report:
     skipped: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     lossy: bool = False
+    unread_labels: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR:
             raise ValueError(f"`on_error` must be one of {ON_ERROR}, got {self.on_error!r}.")
+
+    def leave_out(self, error: ItemError) -> None:
+        """Raise for an item that is none, or count it; the caller then leaves it out.
+
+        Args:
+            error: says what is wrong, and of which kind that is.
+
+        Raises:
+            ValueError: with ``on_error="raise"``.
+        """
+        if self.on_error == "raise":
+            raise ValueError(f"{error} To count these and go on: on_error='skip'.") from error
+        self.skipped[error.kind] += 1
 
     def misfit(self, kind: str, where: str, message: str) -> None:
         """Raise for what cannot be represented, or count it; the caller then leaves it out.
@@ -74,9 +95,7 @@ class Report:
         Raises:
             ValueError: with ``on_error="raise"``.
         """
-        if self.on_error == "raise":
-            raise ValueError(f"{where}: {message} To count these and go on: on_error='skip'.")
-        self.skipped[kind] += 1
+        self.leave_out(ItemError(f"{where}: {message}", kind))
 
     def note(self, what: str, times: int = 1, lost: bool = True) -> None:
         """Count something that is worth knowing, and no error.
@@ -88,6 +107,17 @@ class Report:
         """
         self.notes[what] += times
         self.lossy |= lost
+
+    def not_kept(self, name: str, value: object) -> None:
+        """Note a field of an object that is not read.
+
+        Args:
+            name: of the field.
+            value: what it holds.
+        """
+        self.note(f"field {name!r} not kept")
+        if value and _LABELS.search(name.lower()):
+            self.unread_labels.add(name)
 
     def count(self, record: Mapping[str, Any]) -> None:
         """Count a record, its positions and its labels."""

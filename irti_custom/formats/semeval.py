@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .annotations import Annotation, as_number, check_annotation, merge_spans
+from .annotations import Annotation, as_number, check_annotation, read_spans
 from .files import read_bytes
-from .records import Record, check_id, check_string
+from .records import ItemError, Record, check_id, check_string
 from .report import Report
 
 _START = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<sentences\b", re.DOTALL)
@@ -47,22 +47,10 @@ def read(path: Path, report: Report) -> Iterator[Record]:
                 f"{where}: The file must hold <sentences> of <sentence>, as that of SemEval-2014, "
                 f"got <{sentence.tag}> in <{root.tag}>."
             )
-        part = sentence.find("text")
-        text = check_string(None if part is None else "".join(part.itertext()), where, "text")
-        for child in sentence:
-            if child.tag not in _READ:
-                report.note(f"element {child.tag!r} not kept")
-        for category in sentence.iterfind("aspectCategories/*"):
-            report.misfit(
-                "category of a whole text",
-                where,
-                f"A record holds labels of terms, and none of a whole text, got {category.attrib}.",
-            )
-        terms = sentence.iterfind("aspectTerms/*")
-        spans = merge_spans((_term(term, text, where, report) for term in terms), report)
-        for span in spans:
-            span["labels"] = span["labels"] or None  # of test files without polarities
-        yield {"id": check_id(sentence.get("id"), where, number), "text": text, "spans": spans}
+        try:
+            yield _record(sentence, where, number, report)
+        except ItemError as error:
+            report.leave_out(error)
 
 
 def detect(lines: list[str]) -> bool:
@@ -75,6 +63,25 @@ def detect(lines: list[str]) -> bool:
     return _START.match("\n".join(lines)) is not None
 
 
-def _term(term: ElementTree.Element, text: str, where: str, report: Report) -> Annotation | None:
+def _record(sentence: ElementTree.Element, where: str, number: int, report: Report) -> Record:
+    part = sentence.find("text")
+    text = check_string(None if part is None else "".join(part.itertext()), where, "text")
+    for child in sentence:
+        if child.tag not in _READ:
+            report.note(f"element {child.tag!r} not kept")
+    for category in sentence.iterfind("aspectCategories/*"):
+        report.misfit(
+            "category of a whole text",
+            where,
+            f"A record holds labels of terms, and none of a whole text, got {category.attrib}.",
+        )
+    terms = sentence.iterfind("aspectTerms/*")
+    spans = read_spans(terms, lambda term: _term(term, text, where), report)
+    for span in spans:
+        span["labels"] = span["labels"] or None  # of test files without polarities
+    return {"id": check_id(sentence.get("id"), where, number), "text": text, "spans": spans}
+
+
+def _term(term: ElementTree.Element, text: str, where: str) -> Annotation:
     start, end = as_number(term.get("from")), as_number(term.get("to"))
-    return check_annotation(start, end, term.get("polarity"), text, where, report, term.get("term"))
+    return check_annotation(start, end, term.get("polarity"), text, where, term.get("term"))

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from . import delimited
+from .annotations import check_object
 from .files import read_objects
-from .records import Record, check_column
+from .records import ItemError, Record, check_column
 from .report import Report
 
 
@@ -54,10 +55,18 @@ def read(path: Path, report: Report) -> Iterator[Record]:
     for name, entries in by_table.items():
         where = entries[0][0]
         if not name or Path(name).name != name:
-            raise ValueError(f"{where}: A table must be the name of a file, got {name!r}.")
+            report.misfit(
+                "table that is no file name",
+                where,
+                f"A table must be the name of a file, got {name!r}.",
+            )
+            continue
         places = [folder / name for folder in folders if (folder / name).is_file()]
         if len(places) == 1:
-            yield {"id": name, "columns": _columns(places[0], entries, report)}
+            try:
+                yield {"id": name, "columns": _columns(places[0], entries, report)}
+            except ItemError as error:
+                report.leave_out(error)
         else:
             report.misfit(
                 "table that is not there" if not places else "table that is there several times",
@@ -69,7 +78,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
 def _columns(
     path: Path, entries: list[tuple[str, Any, Any]], report: Report
 ) -> list[dict[str, Any]]:
-    rows = [row for _, row in read_objects(path)]
+    rows = [check_object(row, where) for where, row in read_objects(path)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = []
     for name in names:
@@ -79,10 +88,12 @@ def _columns(
         columns.append(check_column({"header": header, "values": cells}, f"{path}, {name!r}"))
     for where, index, label in entries:
         if index is None or not index.isdecimal() or label is None:
-            raise ValueError(
-                f"{where}: It must have the number of a column and a label, got {index!r} and "
-                f"{label!r}."
+            report.misfit(
+                "row without column or label",
+                where,
+                f"It must have the number of a column and a label, got {index!r} and {label!r}.",
             )
+            continue
         if int(index) >= len(columns):
             report.misfit(
                 "label of no column",

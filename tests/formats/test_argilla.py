@@ -169,8 +169,11 @@ def test_other_questions_are_named_or_raise(tmp_path):
 def test_errors_have_file_and_item(tmp_path):
     span = {"start": 0, "end": 3, "label": "x"}
     for change in ({"end": 99}, {"start": None}, {"label": None}, {"label": ""}, {"end": 0}):
+        path = write(tmp_path, answered([{**span, **change}, span]))
         with pytest.raises(ValueError, match=r"a\.json, item 1: "):
-            read_records(write(tmp_path, answered([{**span, **change}])), on_error="skip")
+            read_records(path)
+        records, report = read_with_report(path, on_error="skip")
+        assert (len(records[0]["spans"]), sum(report.skipped.values())) == (1, 1)
     for part in ("responses", "suggestions"):
         with pytest.raises(ValueError, match="must be objects, got"):
             read_records(write(tmp_path, {**NESTED, part: [1]}), "argilla")

@@ -127,6 +127,24 @@ def test_broken_file_says_so(tmp_path, case):
         read_records(write(tmp_path, content))
 
 
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("9\tAnn", "line that is no word"),
+        (rows((9, "Bob", "Entity=77)")), "bracket that closes nothing"),
+        (rows((9, "Bob", "Entity=((77-x")), "brackets of no entity"),
+        (rows((9, "Bob", "Entity=77-x")), "brackets of no entity"),
+    ],
+)
+def test_one_bad_line_stops_no_file(tmp_path, line, kind):
+    path = write(tmp_path, SAMPLE + f"\n{line.strip()}\n" + rows((1, "Ulm", "Entity=(5-place)")))
+    with pytest.raises(ValueError, match=r"a\.conllu, line 22: .*on_error='skip'"):
+        read_records(path)
+    records, report = read_with_report(path, on_error="skip")
+    assert position_labels(records)[-1] == ("Ulm", ["place"])
+    assert report.skipped == {kind: 1}
+
+
 def test_it_is_only_read(tmp_path):
     with pytest.raises(ValueError, match="format='conllu' is only read"):
         write_records([{"text": "a", "spans": []}], tmp_path / "a.conllu", "conllu")

@@ -107,3 +107,16 @@ def test_damaged_file_says_so(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.spacy must be a DocBin of spaCy, which it is not"):
         read_records(path)
+
+
+def test_one_bad_span_or_document_stops_no_file(tmp_path, doc):
+    bad = spacy.blank("en")("Ann saw Rome")
+    bad.spans["sc"] = [spacy.tokens.Span(bad, 1, 1, "x"), spacy.tokens.Span(bad, 2, 3, "place")]
+    nameless = spacy.blank("en")("Ann")
+    nameless.user_data["id"] = 1.5
+    path = docbin(tmp_path / "a.spacy", bad, nameless)
+    with pytest.raises(ValueError, match=r"document 0: A span must be 0 <= start < end"):
+        read_records(path)
+    records, report = read_with_report(path, on_error="skip")
+    assert position_labels(records) == [("Rome", ["place"])]
+    assert report.skipped == {"empty span": 1, "id that is no string or integer": 1}

@@ -122,6 +122,25 @@ def test_many_records_keep_their_order(tmp_path):
     assert round_trip(records, tmp_path / "a.jsonl", "jsonl") == records
 
 
+@pytest.mark.parametrize("key", ["word", "text", "surface"])
+def test_a_span_is_what_it_says_or_raises_or_is_counted(tmp_path, key):
+    path = tmp_path / "a.jsonl"
+    good = {"start": 2, "end": 5, key: "Ann", "labels": ["x"]}
+    shifted = {"start": 3, "end": 6, key: "Ann", "labels": ["y"]}  # in UTF-16 units
+    unsaid = {"start": 2, "end": 4, key: None, "labels": ["z"]}
+    for text in ({"text": "👍 Ann saw"}, {"words": ["a", "b", "👍", "Ann"]}):
+        path.write_text(json.dumps({**text, "spans": [good, shifted, unsaid]}))
+        if "words" in text:
+            good.update({"start": 3, "end": 4})
+            shifted.update({"start": 2, "end": 3})
+            path.write_text(json.dumps({**text, "spans": [good, shifted]}))
+        with pytest.raises(ValueError, match=r"line 1: The text at \d to \d must be 'Ann', got"):
+            read_records(path)
+        records, report = read_with_report(path, on_error="skip")
+        assert [span["labels"] for span in records[0]["spans"]][:1] == [["x"]]
+        assert report.skipped == {"span that is not its text": 1}
+
+
 def test_errors_have_file_and_line(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text(SAMPLE.replace('"end": 3', '"end": 4'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -68,11 +69,46 @@ def test_doccano_samples(tmp_path):
     assert report.notes == {"field 'Comments' not kept": 1}
 
 
+SAME_SHAPES = {
+    "start and end": {
+        "text": "Ann saw Rome",
+        "meta": {"page": 3},
+        "entities": [{"start": 8, "end": 12, "label": "place", "text": "Rome"}],
+    },
+    "a pair": ["Ann saw Rome", {"entities": [[8, 12, "place"]]}],
+    "annotations": {
+        "text": "Ann saw Rome",
+        "annotations": [{"start_offset": 8, "end_offset": 12, "label": "place"}],
+    },
+}
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize("case", SAME_SHAPES)
+def test_what_others_write_in_the_shapes_of_doccano_is_read(tmp_path, case, as_array):
+    items = [SAME_SHAPES[case], SAME_SHAPES["a pair"]]
+    path = write(tmp_path, *([items] if as_array else items))
+    records, report = read_with_report(path)
+    assert report.format == "doccano"
+    assert position_labels(records) == [("Rome", ["place"])] * 2
+
+
+def test_doccano_compares_the_text_where_there_is_one(tmp_path):
+    entity = {"start": 7, "end": 11, "label": "place", "text": "Rome"}
+    path = write(tmp_path, {"text": "Ann saw Rome", "entities": [entity]})
+    with pytest.raises(ValueError, match="line 1: The text at 7 to 11 must be 'Rome', got ' Rom'"):
+        read_records(path)
+
+
 def test_doccano_errors(tmp_path):
-    for entry in ([0, 99, "x"], [0, "x"], "x", {"start_offset": 0}, [0, 3, None], [0, 3, ""]):
-        path = write(tmp_path, DOCCANO, {"text": "Ann", "label": [entry]})
-        with pytest.raises(ValueError, match=r"a\.jsonl, line 2: "):
-            read_records(path, "doccano", on_error="skip")
+    bad = ([0, 99, "x"], [0, "x"], "x", {"start_offset": 0}, [0, 3, None], [0, 3, ""], [2, 2, "x"])
+    for entry in bad:
+        path = write(tmp_path, DOCCANO, {"text": "Ann", "label": [entry, [0, 3, "x"]]})
+        with pytest.raises(ValueError, match=r"a\.jsonl, line 2: .*on_error='skip'"):
+            read_records(path)
+        records, report = read_with_report(path, on_error="skip")
+        assert position_labels(records)[2:] == [("Ann", ["x"])]
+        assert sum(report.skipped.values()) == 1
     with pytest.raises(ValueError, match="must have one of"):
         read_records(write(tmp_path, {"text": "Ann"}), "doccano")
     with pytest.raises(ValueError, match="must have a label in doccano"):
@@ -142,7 +178,9 @@ def test_prodigy_errors(tmp_path):
     for change in ({"end": 99}, {"label": 3}, {"start": None}, {"token_end": 99}, {"label": ""}):
         path = write(tmp_path, {**PRODIGY, "spans": [{**PRODIGY["spans"][0], **change}]})
         with pytest.raises(ValueError, match=r"a\.jsonl, line 1: "):
-            read_records(path, on_error="skip")
+            read_records(path)
+        records, report = read_with_report(path, on_error="skip")
+        assert (records[0]["spans"], sum(report.skipped.values())) == ([], 1)
     unknown = {"text": "Ann", "spans": [{"start": 0, "end": 3, "labels": None}]}
     with pytest.raises(ValueError, match="The labels of a span must be known"):
         write_records([unknown], tmp_path / "b.jsonl", "prodigy")
@@ -191,7 +229,9 @@ def test_gliner_errors(tmp_path):
     for entry in ([0, 6, "x"], [1, 0, "x"], [0, 0], [0, 0, 1], "x", [0.0, 0, "x"], [-1, 0, "x"]):
         path = write(tmp_path, GLINER, {**GLINER, "ner": [entry]})
         with pytest.raises(ValueError, match=r"line 2: An entity must be \[first, last, label\]"):
-            read_records(path, on_error="skip")
+            read_records(path)
+        records, report = read_with_report(path, on_error="skip")
+        assert (len(records), report.skipped) == (2, {"entity of no words": 1})
     with pytest.raises(ValueError, match="line 1: A word must not be empty"):
         read_records(write(tmp_path, {"tokenized_text": [""], "ner": []}))
     with pytest.raises(ValueError, match="must be words and single spaces"):
@@ -232,8 +272,8 @@ def test_every_format_of_objects_is_made_strange():
 @pytest.mark.parametrize("format", SEEDS)
 @given(data=st.data())
 @settings(fast, max_examples=100)
-def test_strange_values_raise_nothing_but_a_value_error(format, data, tmp_path):
-    """Put any value in the place of any other."""
+def test_a_strange_value_stops_no_file_that_is_to_be_skipped_over(format, data, tmp_path):
+    """Put any value in the place of any other: the next item is read as it is without."""
     item = json.loads(json.dumps(SEEDS[format]))
     places = []
 
@@ -246,9 +286,11 @@ def test_strange_values_raise_nothing_but_a_value_error(format, data, tmp_path):
     walk(item)
     holder, key = data.draw(st.sampled_from(places))
     holder[key] = data.draw(json_values)
-    path = write(tmp_path, item)
-    try:
-        kept = len(read_records(path, format, on_error="skip"))
-    except ValueError as error:
-        kept = 0 if str(error) else -1
-    assert kept in (0, 1)
+    seed = SEEDS[format] if format != "argilla" else {**SEEDS[format], "suggestions": {}}
+    expected = read_records(write(tmp_path, seed), format, on_error="skip")[0]
+    records, report = read_with_report(write(tmp_path, item, seed), format, on_error="skip")
+    assert len(records) in (1, 2)
+    assert records[-1]["spans"] == expected["spans"]
+    with suppress(ValueError):
+        read_records(tmp_path / "a.jsonl", format)
+        assert not report.skipped

@@ -71,11 +71,11 @@ NOWHERE = {"start": None, "end": None}
 
 def test_mentions_that_are_none(tmp_path):
     path = write(tmp_path / "a.json", [OPEN_ENTITY, {**OPEN_ENTITY, "end": 30}])
-    with pytest.raises(ValueError, match=r"a\.json, line 2: A mention must have some characters"):
+    with pytest.raises(ValueError, match=r"a\.json, line 2: A span must be 0 <= start < end"):
         read_records(path)
     records, report = read_with_report(path, on_error="skip")
     assert records[1]["spans"] == []
-    assert report.skipped == {"mention without characters": 1}
+    assert report.skipped == {"empty span": 2}  # with each of its labels
     for change in (
         {"end": 99},
         {"start": "4"},
@@ -84,13 +84,15 @@ def test_mentions_that_are_none(tmp_path):
         {"sent": 7},
         NOWHERE,
     ):
-        path = write(tmp_path / "a.json", [{**OPEN_ENTITY, **change}])
+        path = write(tmp_path / "a.json", [{**OPEN_ENTITY, **change}, OPEN_ENTITY])
         with pytest.raises(ValueError, match=r"a\.json, line 1: "):
-            read_records(path, on_error="skip")
+            read_records(path)
+        assert len(read_records(path, on_error="skip")[-1]["spans"]) == 1
     for change in ({"mention_span": ["Monday"]}, {"left_context_token": "On"}, {"y_str": None}):
-        path = write(tmp_path / "a.json", [{**UFET, **change}])
+        path = write(tmp_path / "a.json", [{**UFET, **change}, UFET])
         with pytest.raises(ValueError, match=r"a\.json, line 1: "):
-            read_records(path, on_error="skip")
+            read_records(path)
+        assert read_records(path, on_error="skip")["id"][:] == ["wex/1:0"]
 
 
 # Our own words in the shape of data/synth_dataset_v2.json of Presidio's research repository.
@@ -130,7 +132,9 @@ def test_presidio_spans_are_checked_against_their_values(tmp_path):
     for change in ({"end_position": 99}, {"entity_type": None}, {"start_position": None}):
         path = write(tmp_path / "a.json", [{**PRESIDIO, "spans": [{**span, **change}]}])
         with pytest.raises(ValueError, match=r"a\.json, line 1: "):
-            read_records(path, on_error="skip")
+            read_records(path)
+        report = read_with_report(path, on_error="skip").report
+        assert (report.positions, sum(report.skipped.values())) == (0, 1)
 
 
 def xml(*sentences):
@@ -188,10 +192,6 @@ BROKEN = {
     "encoding": ('<?xml version="1.0" encoding="x9"?>' + xml(MAMS), "a.xml: It must be XML: .*x9"),
     "digits": (xml(MAMS.replace('"9"', '"' + "9" * 5000 + '"')), "sentence 1: .* must be integers"),
     "another file": ("<Reviews><Review rid='1'/></Reviews>", "got <Review> in <Reviews>"),
-    "no text": (xml("<sentence/>"), "sentence 1: A text must be a string, got None"),
-    "no offsets": (xml(MAMS.replace("from", "form")), "sentence 1: `start` and `end`"),
-    "offsets": (xml(MAMS.replace('"9"', '"99"')), "sentence 1: A span must be 0 <= start"),
-    "half": (xml(MAMS.replace('"9"', '"9.0"')), "sentence 1: .* must be integers"),
     "nothing": (xml(), "must hold at least one record"),
 }
 
@@ -201,6 +201,25 @@ def test_broken_xml_has_its_place(tmp_path, case):
     content, message = BROKEN[case]
     with pytest.raises(ValueError, match=message):
         read_records(write(tmp_path / "a.xml", content), "semeval", on_error="skip")
+
+
+BAD_SENTENCES = {
+    "no text": ("<sentence/>", "sentence 2: A text must be a string, got None", 0),
+    "no offsets": (MAMS.replace('from="5"', ""), "sentence 2: `start` and `end`", 1),
+    "offsets": (MAMS.replace('"9"', '"99"'), "sentence 2: A span must be 0 <= start", 1),
+    "half": (MAMS.replace('"9"', '"9.0"'), "sentence 2: .* must be integers", 1),
+    "no polarity": (MAMS.replace('"positive"', '""'), "sentence 2: A label must be a name", 1),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SENTENCES)
+def test_a_bad_sentence_or_term_has_its_place_or_is_counted(tmp_path, case):
+    sentence, message, kept = BAD_SENTENCES[case]
+    path = write(tmp_path / "a.xml", xml(MAMS, sentence, MAMS))
+    with pytest.raises(ValueError, match=message):
+        read_records(path)
+    records, report = read_with_report(path, on_error="skip")
+    assert (len(position_labels(records)), sum(report.skipped.values())) == (4 + kept, 1)
 
 
 def test_terms_are_checked_and_other_elements_are_counted(tmp_path):
@@ -276,10 +295,14 @@ SOTAB_ERRORS = {
 
 
 @pytest.mark.parametrize("case", SOTAB_ERRORS)
-def test_sotab_labels_that_are_none_raise(tmp_path, case):
+def test_sotab_labels_that_are_none_raise_or_are_counted(tmp_path, case):
     content, message = SOTAB_ERRORS[case]
+    path = sotab(tmp_path, content)
     with pytest.raises(ValueError, match=message):
-        read_records(sotab(tmp_path, content), "sotab", on_error="skip")
+        read_records(path, "sotab")
+    if case in ("index", "label"):
+        report = read_with_report(path, "sotab", on_error="skip").report
+        assert report.skipped == {"row without column or label": 1}
 
 
 def test_sotab_tables_and_columns_that_are_not_there_are_counted(tmp_path):
