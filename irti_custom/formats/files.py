@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -35,6 +36,11 @@ _OTHERS = {
     b"\xfe\xff": "UTF-16. Save it as UTF-8",
 }
 """What files begin with that are no text in UTF-8, what they are, and the way out."""
+_STRING = rb'"[^"\t\r\n]*("|$)'
+_OBJECT = rb"\{\s*($|\}\s*$|" + _STRING + rb"\s*(:|$))"
+_JSON = re.compile(_OBJECT + rb"|(\[\s*){1,2}($|\]\s*$|" + _STRING + rb"|" + _OBJECT + rb")")
+"""How JSON of objects begins, and no line of words does that begins with a bracket."""
+_NOT_BLANK = re.compile(r"[^ \t\r\n]")
 
 
 class Line(NamedTuple):
@@ -45,10 +51,10 @@ class Line(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A JSON object of a file, and where it is: file and line, or file and item."""
+    """A JSON value of a file, and where it is: file and line, or file and item."""
 
     where: str
-    value: dict[str, Any]
+    value: Any
 
 
 def check_file(path: Path) -> Path:
@@ -65,8 +71,8 @@ def check_file(path: Path) -> Path:
     """
     if path.is_dir():
         raise ValueError(
-            f"{path} must be a file, got a folder. Folders are read with format='brat' and "
-            "format='hugging-face'."
+            f"{path} must be a file, got a folder. A folder is read if it holds .ann files, or .a1 "
+            "and .a2 (format='brat'), or was written by save_to_disk (format='hugging-face')."
         )
     if not path.exists():
         raise FileNotFoundError(f"There must be a file at {path}, got nothing.")
@@ -131,7 +137,7 @@ def check_text(start: bytes, path: Path) -> None:
 
 
 def read_lines(path: Path) -> Iterator[Line]:
-    r"""Read the lines of a text file, which end with "\n" or "\r\n".
+    r"""Read the lines of a text file, which end with "\n", "\r\n", or "\r" as on old Macs.
 
     Raises:
         ValueError: a file that cannot be read to its end or is not UTF-8, or a line that is longer
@@ -158,17 +164,25 @@ def read_lines(path: Path) -> Iterator[Line]:
                     )
                 text = _decode(line, path, number)
                 text = text[1:] if number == 1 and text.startswith(MARK) else text
-                text = text[:-1] if text.endswith("\n") else text
-                yield Line(number, text[:-1] if text.endswith("\r") else text)
+                text = text.rstrip("\r\n")
+                if "\r" in text:
+                    *before, text = text.split("\r")
+                    for piece in before:
+                        yield Line(number, piece)
+                        number += 1
+                yield Line(number, text)
     except _DAMAGE as error:
         raise _cut_off(path, number, error) from error
 
 
 def read_objects(path: Path) -> Iterator[Item]:
-    """Read JSON objects: one a line, or an array of them.
+    """Read JSON objects: an array of them, or one after the other, most often one a line.
+
+    spaCy's pair of a text and its annotations, ``["Ann", {"entities": []}]``, is read as the object
+    ``{"text": "Ann", "entities": []}``.
 
     Raises:
-        ValueError: anything else, with file and line.
+        ValueError: a file that is no JSON, with the line.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -177,18 +191,31 @@ def read_objects(path: Path) -> Iterator[Item]:
         >>> next(read_objects(path)).value
         {'text': 'Rome'}
     """
-    start = _first_sign(path)
+    start = _start(path)
     if not start:
         raise ValueError(f"{path} must hold JSON, and it is empty.")
-    if start == b"[":
-        items = _parse(read_text(path).removeprefix(MARK), str(path))
-        for index, item in enumerate(items):
-            yield _as_item(item, f"{path}, item {index + 1}")
+    if start.startswith(b"["):
+        for where, value in _values(read_text(path).removeprefix(MARK), path, 1):
+            if not isinstance(value, list):
+                yield Item(where, value)
+                continue
+            for index, item in enumerate(value, start=1):
+                yield Item(f"{path}, item {index}", _without_pair(item))
         return
-    for number, text in read_lines(path):
-        if text.strip():
-            where = f"{path}, line {number}"
-            yield _as_item(_parse(text, where), where)
+    lines = read_lines(path)
+    for number, text in lines:
+        if not text.strip():
+            continue
+        try:
+            yield Item(f"{path}, line {number}", _without_pair(_DECODER.decode(text)))
+            continue
+        except json.JSONDecodeError as error:
+            goes_on = error.pos >= len(text.rstrip()) or error.msg == "Extra data"
+        except (ValueError, RecursionError):
+            goes_on = False
+        if goes_on:
+            text = "\n".join([text, *(line.text for line in lines)])
+        yield from _values(text, path, number)
 
 
 def is_json(path: Path) -> bool:
@@ -198,54 +225,62 @@ def is_json(path: Path) -> bool:
         >>> is_json(Path("a.jsonl.gz"))
         True
     """
-    return bare_suffix(path) in (".json", ".jsonl", ".ndjson") or _first_sign(path) in (b"{", b"[")
+    if bare_suffix(path) in (".json", ".jsonl", ".ndjson"):
+        return True
+    return _JSON.match(_start(path)) is not None
 
 
-def _first_sign(path: Path) -> bytes:
-    """Return the first byte that is not white space, nor of a byte order mark."""
+def _start(path: Path) -> bytes:
+    """Return bytes of a file from the first one that is no white space, nor a byte order mark."""
     try:
         with _open(path) as file:
             while chunk := file.read(4096):
                 start = chunk.removeprefix(MARK.encode()).lstrip()
                 if start:
-                    return start[:1]
+                    return start
     except _DAMAGE as error:
         raise _cut_off(path, 0, error) from error
     return b""
 
 
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_with_names_once)
-    except json.JSONDecodeError as error:
-        row = f", line {error.lineno}" if "\n" in text else ""
-        raise ValueError(
-            f"{where}{row}: It must be JSON, an object per line or an array of objects: {error}. "
-            "Was it written whole?"
-        ) from error
-    except _NameTwiceError as error:
-        raise ValueError(f"{where}: An object must have each name once, got {error}.") from error
-    except RecursionError as error:
-        raise ValueError(f"{where}: The JSON is nested too deeply.") from error
-    except ValueError as error:  # a number of more digits than Python reads
-        raise ValueError(f"{where}: The JSON cannot be read: {error}.") from error
+def _values(text: str, path: Path, line: int) -> Iterator[Item]:
+    """Read JSON values that follow each other, each on any number of lines, from `line` on."""
+    end = 0
+    while start := _NOT_BLANK.search(text, end):
+        line += text.count("\n", end, start.start())
+        where = f"{path}, line {line}"
+        try:
+            value, end = _DECODER.raw_decode(text, start.start())
+        except json.JSONDecodeError as error:
+            line += text.count("\n", start.start(), error.pos)
+            raise ValueError(
+                f"{path}, line {line}: It must be JSON, an array of objects or objects one after "
+                f"the other: {error.msg}, column {error.colno}. Was it written whole?"
+            ) from error
+        except ValueError as error:  # a name twice, or a number of too many digits
+            raise ValueError(f"{where}: {error}.") from error
+        except RecursionError as error:
+            raise ValueError(f"{where}: The JSON is nested too deeply.") from error
+        line += text.count("\n", start.start(), end)
+        yield Item(where, _without_pair(value))
 
 
-class _NameTwiceError(Exception):
-    """An object of JSON has a name twice, of which Python would keep the last."""
+def _without_pair(value: Any) -> Any:
+    """Return spaCy's pair of a text and its annotations as an object, all else as it is."""
+    is_pair = isinstance(value, list) and [type(one) for one in value] == [str, dict]
+    return {"text": value[0], **value[1]} if is_pair and "text" not in value[1] else value
 
 
 def _with_names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
-    if len(made) < len(pairs):
-        raise _NameTwiceError([name for name, _ in pairs])
+    if len(made) < len(pairs):  # of which Python would keep the last
+        raise ValueError(
+            f"An object must have each name once, got {[name for name, _ in pairs]!r:.200}"
+        )
     return made
 
 
-def _as_item(value: Any, where: str) -> Item:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: It must be a JSON object, got {value!r:.80}.")
-    return Item(where, value)
+_DECODER = json.JSONDecoder(object_pairs_hook=_with_names_once)
 
 
 def write_array(path: Path, items: Iterable[Any]) -> None:

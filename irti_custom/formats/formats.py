@@ -80,8 +80,9 @@ FORMATS = {
     "conll": Format(
         conll.read,
         conll.write,
-        (".conll", ".bio", ".iob", ".iob2"),
+        conll.SUFFIXES,
         detect_lines=conll.detect,
+        detect_path=conll.detect_path,
         read_options=("words", "tag_columns", "scheme", "word_column", "comment"),
         write_options=("words", "scheme", "split_words"),
     ),
@@ -189,7 +190,7 @@ def detect(path: Path) -> str:
         'jsonl'
     """
     matches = [name for name, one in FORMATS.items() if one.detect_path and one.detect_path(path)]
-    sight = f"the name {path.name!r}"
+    sight, hint = f"the name {path.name!r}", ""
     if not matches and is_json(check_file(path)):
         sight, matches = _by_objects(path)
     elif not matches:
@@ -198,25 +199,37 @@ def detect(path: Path) -> str:
             raise ValueError(f"{path} must hold at least one record, and it is empty.")
         sight = f"the first line {lines[0]!r:.80}"
         matches = [name for name, one in FORMATS.items() if _says_yes(one.detect_lines, lines)]
+        hint = (
+            " Columns of words and tags are format='conll', whose words='all' reads tags without "
+            "prefixes such as B-."
+        )
     if len(matches) != 1:
         raise ValueError(
             f"{path} must be of a format that can be told by its looks, got {sight}, which is "
-            f"{' or '.join(matches) or 'none'}. Pass `format`, one of {list(FORMATS)}."
+            f"{' or '.join(matches) or 'none'}. Pass `format`, one of {list(FORMATS)}.{hint}"
         )
     return matches[0]
 
 
 def _by_objects(path: Path) -> tuple[str, list[str]]:
-    """Return what is seen, and the formats that all first objects are of, until it is one."""
+    """Return what is seen, and the formats that all first objects are of, until it is one.
+
+    An object that is of none of them is left to the reader, which says what is wrong with it.
+    """
     matches = [name for name, one in FORMATS.items() if one.detect_object]
-    seen: dict[str, Any] | None = None
-    for _, seen in islice(read_objects(path), _FIRST):
-        matches = [name for name in matches if _says_yes(FORMATS[name].detect_object, seen)]
-        if len(matches) < 2:
+    seen: list[str] = []
+    is_any = False
+    for _, item in islice(read_objects(path), _FIRST):
+        if not isinstance(item, dict):
+            continue
+        seen = seen or list(item)
+        fitting = [name for name in matches if _says_yes(FORMATS[name].detect_object, item)]
+        matches, is_any = fitting or matches, is_any or bool(fitting)
+        if is_any and len(matches) == 1:
             break
-    if seen is None:
+    if not seen:
         raise ValueError(f"{path} must hold at least one record, got none.")
-    return f"the keys {list(seen)}", matches
+    return f"the keys {seen}", matches if is_any else []
 
 
 def format_to_write(path: Path) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
-from .formats import check_options, detect, find_format, format_to_write
+from .formats import FORMATS, check_options, detect, find_format, format_to_write
 from .record_streams import as_dataset, as_records
 from .report import Report
 
@@ -60,16 +60,18 @@ def read_records(
     Args:
         path: a file, plain or gzipped; a folder for "brat" and "hugging-face".
         format: one of `FORMATS`; "auto" looks at the file.
-        on_error: "raise", or "skip" to leave out what a record cannot hold; what was left out is
-            counted by kind and logged, see `read_with_report`. A damaged file always raises.
+        on_error: "raise", or "skip" to leave out what a record cannot hold and what is none; what
+            was left out is counted by kind and logged, see `read_with_report`. A damaged file
+            always raises.
         words: "entities" to read the spans that tags mark, the default, or "all" to make each word
             a position with its tags as labels ("conll", "hugging-face").
         tag_columns: the columns that hold tags: numbers, counted from 0 or from the end with -1,
-            for "conll", where the last is the default; names for "hugging-face".
+            for "conll", where the last is the default; names for "hugging-face", by default
+            "ner_tags", "ner", or in JSON the only one that holds tags.
         scheme: "BIO", "IOB1" or "IOBES"; found out by default ("conll", "hugging-face").
         word_column: the number of the column of words, 0 by default ("conll").
-        comment: what a line before a sentence begins with if it is a comment, such as "#"
-            ("conll").
+        comment: what a line begins with if it is a comment, such as "#"; between words, one that
+            has not all columns ("conll").
         split: of a data set that has several ("hugging-face").
         attributes: "labels" to make labels of the attributes of spans ("brat").
         annotations: which to take of a text that several annotated: "first", "last", "merge",
@@ -238,5 +240,11 @@ def _read(path: Source, format: str, on_error: str, options: dict[str, Any]) -> 
     report = Report(name, on_error)
     shown = "The data set" if in_memory else str(source)
     records = as_dataset(chosen_format.read(source, report, **chosen), shown, report)
+    if format == "auto" and report.unread_labels and not report.positions:
+        raise ValueError(
+            f"{shown} looks like {name!r}, and has no position at all if it is, while the fields "
+            f"{sorted(report.unread_labels)} may hold labels. Pass `format`: another one of "
+            f"{list(FORMATS)}, or format={name!r} if there are none to read."
+        )
     report.log(shown)
     return ReadResult(records, report)

@@ -30,7 +30,6 @@ BAD = {
     "not gzip": ("a.jsonl.gz", LINE.encode(), "must be gzipped, as its name says"),
     "half a line": ("a.jsonl", LINE + LINE[:30], "line 2: It must be JSON.*Was it written whole"),
     "half an array": ("a.json", "[" + LINE + ",", "line 2: It must be JSON"),
-    "not an object": ("a.jsonl", LINE + "[1]\n", r"line 2: It must be a JSON object, got \[1\]"),
     "latin-1": ("a.jsonl", LINE + "\n" + "Ä", "line 3: It must be JSON"),
     "latin-1 bytes": ("a.jsonl", LINE.encode() + b"\xc4", "line 2: The file must be UTF-8, got"),
     "utf-16": (
@@ -60,6 +59,42 @@ def test_damaged_file_raises_with_its_line_even_when_skipping(tmp_path, case, fo
         with pytest.raises(ValueError, match=message) as caught:
             read_records(path, format, on_error=on_error)
         assert name in str(caught.value)
+
+
+OVER_LINES = {
+    "an object": json.dumps(ANN, indent=2),
+    "objects": "\n".join([json.dumps(ANN, indent=2)] * 2),
+    "objects without a line end": LINE.strip() * 2,
+    "a line, then more": LINE + json.dumps(ANN, indent="\t") + "\r\n" + LINE,
+    "an array": json.dumps([ANN, ANN], indent=1),
+    "arrays": f"[{LINE}]\n[{LINE}]",
+    "lines that end as on old Macs": LINE.replace("\n", "\r") * 3,
+}
+
+
+@pytest.mark.parametrize("case", OVER_LINES)
+def test_json_may_be_on_any_lines(tmp_path, case):
+    content = OVER_LINES[case]
+    texts = read_records(write(tmp_path / "a.json", content))["text"][:]
+    assert len(texts) == content.count('"text"')
+    cut = write(tmp_path / "b.json", content.rstrip()[:-1])
+    with pytest.raises(ValueError, match=r"b\.json, line \d+: It must be JSON.*written whole"):
+        read_records(cut)
+
+
+def test_an_item_that_is_no_object_is_counted(tmp_path):
+    for content in (f"{LINE}[1]\n{LINE}", f"[{LINE}, null, {LINE}]"):
+        path = write(tmp_path / "a.json", content)
+        with pytest.raises(ValueError, match=r"(line|item) 2: It must be a JSON object, got"):
+            read_records(path)
+        records, report = read_with_report(path, on_error="skip")
+        assert (len(records), report.skipped) == (2, {"item that is no object": 1})
+
+
+def test_a_number_of_too_many_digits_has_its_line(tmp_path):
+    path = write(tmp_path / "a.jsonl", LINE + LINE.replace("12", "1" * 5000))
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: "):
+        read_records(path)
 
 
 def test_missing_file_and_folder_say_so(tmp_path):
