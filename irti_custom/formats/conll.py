@@ -6,20 +6,22 @@
     saw O
     Rome B-LOC
 
-Columns are divided by tabs, or by spaces where a line has no tab; the first is the word. A sentence
-is a record. With -DOCSTART- lines its id is "document.sentence", both counted from 0.
+Columns are divided by tabs, or by spaces where a line has no tab, and by no other white space; the
+first is the word. A sentence is a record. With -DOCSTART- lines its id is "document.sentence", both
+counted from 0.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
 from .atomic import writing
-from .files import MARK, Line, read_lines
+from .files import MARK, Line, bare_suffix, read_lines
 from .records import Record
 from .report import Report
 from .tag_schemes import parse
@@ -31,13 +33,20 @@ from .tagged_words import (
     write_sentences,
 )
 
+SUFFIXES = (".conll", ".bio", ".iob", ".iob2")
 _START = "-DOCSTART-"
+_FIRST = 100
+"""How many sentences are looked at to see whether their words are numbers."""
+_HEADERS = ("form", "text", "token", "tokens", "word", "words")
+"""How a line of headers begins, in lower case."""
+_NUMBER = re.compile(r"(\d{1,9})([-.]\d+)?")
 _DOCUMENT_ID = re.compile(r"(\d+)\.(\d+)")
 
 
 class _Row(NamedTuple):
     number: int
     cells: list[str]
+    text: str
 
 
 def read(
@@ -46,19 +55,20 @@ def read(
     words: str = MODES[0],
     tag_columns: Sequence[int] = (-1,),
     scheme: str | None = None,
-    word_column: int = 0,
+    word_column: int | None = None,
     comment: str | None = None,
 ) -> Iterator[Record]:
     r"""Read sentences.
 
     Args:
         path: the file.
-        report: counts tags that do not fit their scheme, and comments.
+        report: counts tags that do not fit their scheme, lines of other columns, and comments.
         words: "entities", or "all" to make each word a position.
         tag_columns: the columns of tags.
         scheme: of the tags; found out by default.
-        word_column: the column of words.
-        comment: what a line before a sentence begins with if it is a comment.
+        word_column: the column of words, the first by default.
+        comment: what a line begins with if it is a comment; between words, one that has not all
+            columns.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -69,10 +79,17 @@ def read(
     """
     if not tag_columns:
         raise ValueError("`tag_columns` must have at least one number, got none.")
-    columns = [word_column, *tag_columns]
-    every = _sentences(path, columns, comment, Report(report.format))  # says which scheme it is
+    columns = [word_column or 0, *tag_columns]
+    sentences = partial(_sentences, path, columns, comment, words != MODES[1])
+    first = sentences(Report(report.format, "skip"))
+    if word_column is None and _are_numbered(list(islice(first, _FIRST))):
+        raise ValueError(
+            f"{path}: The first column must hold words, and it counts them, 1, 2, 3. `word_column` "
+            "says which one does, such as word_column=1; word_column=0 reads the numbers."
+        )
+    every = sentences(Report(report.format, "skip"))  # says which scheme it is
     chosen = find_scheme(every, words, scheme, path, report)
-    for sentence in _sentences(path, columns, comment, report):
+    for sentence in sentences(report):
         yield read_sentence(sentence, words, chosen, report)
 
 
@@ -117,7 +134,7 @@ def write(
 
 
 def detect(lines: list[str]) -> bool:
-    """Return True for words with tags.
+    """Return True for words with tags: in the last column, or in one that also marks entities.
 
     Example:
         >>> detect(["Ann B-PER", "sings O", ""])
@@ -126,61 +143,128 @@ def detect(lines: list[str]) -> bool:
         False
     """
     rows = [_cells(line) for line in lines if line.strip()]
-    rows = [row for row in rows if row[0] != "#" or parse(row[-1])]  # comments, most likely
-    tagged = all(len(row) > 1 and (row[0] == _START or parse(row[-1])) for row in rows)
-    return bool(rows) and tagged
+    # Most likely comments: a line with "#" that ends with no tag.
+    rows = [row for row in rows if not row[0].startswith("#") or parse(row[-1])]
+    rows = [row for row in rows if row[0] != _START]
+    if rows and rows[0][0].lower() in _HEADERS and not any(map(parse, rows[0])):
+        del rows[0]
+    if not rows or min(map(len, rows)) < 2:
+        return False
+    columns = list(zip(*rows))[1:] if len(set(map(len, rows))) == 1 else []
+    tagged = [column for column in columns if "O" in column and set(column) != {"O"}]
+    return any(all(map(parse, one)) for one in tagged) or all(parse(row[-1]) for row in rows)
+
+
+def detect_path(path: Path) -> bool:
+    """Return True for a name that only files of words with tags have.
+
+    Example:
+        >>> detect_path(Path("train.conll.gz"))
+        True
+    """
+    return bare_suffix(path) in SUFFIXES and not path.is_dir()
 
 
 def _cells(line: str) -> list[str]:
-    return line.split("\t") if "\t" in line else line.split()
+    return line.split("\t") if "\t" in line else list(filter(None, line.split(" ")))
 
 
 def _sentences(
-    path: Path, columns: Sequence[int], comment: str | None, report: Report
+    path: Path, columns: Sequence[int], comment: str | None, has_tags: bool, report: Report
 ) -> Iterator[Sentence]:
-    """Read sentences; the first of the columns is that of words."""
-    rows = (_Row(number, _cells(text)) for number, text in _lines(path, comment, report))
-    document, count, width = -1, 0, None
+    """Read sentences; the first of the columns is that of words.
+
+    With `has_tags`, a first line of headers is known by names that are no tags, and left out.
+    """
+    rows = (_Row(number, _cells(text), text) for number, text in _lines(path, comment, report))
+    document, count, width = -1, 0, 0
+    is_first = True
     for is_word, group in groupby(rows, key=lambda row: any(cell.strip() for cell in row.cells)):
         sentence = list(group) if is_word else []
         if sentence and sentence[0].cells[0] == _START:
             document, count, sentence = document + 1, 0, sentence[1:]
         if not sentence:
             continue
-        for number, cells in sentence:
-            width = width or len(cells)
-            if len(cells) != width or width < 2:
-                comments = sentence[0].cells[0].startswith("#")
-                raise ValueError(
-                    f"{path}, line {number}: Each line must have a word and its tags, "
-                    f"{max(width, 2)} columns, got {cells!r:.80}."
-                    + (" comment='#' leaves out comments." if comments else "")
-                )
+        width = width or _width(sentence)
+        if any(len(row.cells) != width for row in sentence) or width < 2:
+            sentence = list(_with_columns(sentence, width, path, comment, report))
+        if not sentence:
+            continue
         try:
-            words, *tags = [[cells[index] for _, cells in sentence] for index in columns]
+            words, *tags = [[row.cells[index] for row in sentence] for index in columns]
         except (IndexError, TypeError) as error:
             raise ValueError(
                 f"`word_column` and `tag_columns` must be numbers of {path}'s {width} columns, "
                 f"from 0, got {list(columns)}."
             ) from error
-        blank = next((row.number for row, word in zip(sentence, words) if not word.strip()), None)
-        if blank is not None:
-            raise ValueError(f"{path}, line {blank}: Each line must have a word, got a blank one.")
+        names_columns = words[0].lower() in _HEADERS and not any(parse(tag[0]) for tag in tags)
+        if is_first and names_columns and has_tags:
+            report.note("line of headers not kept")
+            del sentence[0], words[0]
+            tags = [column[1:] for column in tags]
+        elif is_first and names_columns:
+            report.note("first line that may be one of headers, read as a word")
+        is_first = False
+        if not sentence:
+            continue
         name = str(count) if document < 0 else f"{document}.{count}"
-        yield Sentence(name, words, tags, [f"{path}, line {number}" for number, _ in sentence])
+        yield Sentence(name, words, tags, [f"{path}, line {row.number}" for row in sentence])
         count += 1
 
 
+def _width(sentence: list[_Row]) -> int:
+    """Return how many columns the first line has that does not look like a comment."""
+    return len(next((row for row in sentence if row.text[0] != "#"), sentence[0]).cells)
+
+
+def _with_columns(
+    sentence: list[_Row], width: int, path: Path, comment: str | None, report: Report
+) -> Iterator[_Row]:
+    """Yield the lines that have all columns; of the others some are comments."""
+    for row in sentence:
+        if len(row.cells) == width >= 2:
+            yield row
+        elif comment and row.text.startswith(comment):
+            report.note("comment not kept")
+        else:
+            is_comment = comment is None and row.text.startswith("#")
+            report.misfit(
+                "line of other columns",
+                f"{path}, line {row.number}",
+                f"Each line must have a word and its tags, {max(width, 2)} columns, got "
+                f"{row.cells!r:.80}." + " comment='#' leaves out comments." * is_comment,
+            )
+
+
+def _are_numbered(sentences: list[Sentence]) -> bool:
+    """Return True if the words of all sentences are their numbers, from 0 or 1, or going on."""
+    longest = last = 0
+    for _, words, _, _ in sentences:
+        matches = [_NUMBER.fullmatch(word) for word in words[words[0].startswith("#") :]]
+        if not all(matches):
+            return False
+        # Of "1-2", a token of two words, and "2.1", a word that is left out, there may be any.
+        numbers = [int(match[1]) for match in matches if match and not match[2]]
+        if not numbers:
+            continue
+        first, before, last = numbers[0], last, numbers[-1]
+        if first not in (0, 1, before + 1) or numbers != list(range(first, last + 1)):
+            return False
+        longest = max(longest, len(numbers))
+    return longest > 1
+
+
 def _lines(path: Path, comment: str | None, report: Report) -> Iterator[Line]:
-    """Read lines without the comments before a sentence."""
-    inside = False
+    """Read lines without the comments before a sentence, and those without tabs between tabs."""
+    inside = has_tabs = False
     for line in read_lines(path):
-        if comment and not inside and line.text.startswith(comment):
+        may_be_comment = not inside or (has_tabs and "\t" not in line.text)
+        if comment and may_be_comment and line.text.startswith(comment):
             report.note("comment not kept")
             continue
         if comment is None and not inside and line.text.startswith("#"):
             report.note("line with # before a sentence, read as a word; `comment` leaves it out")
-        inside = bool(line.text.strip())
+        inside, has_tabs = bool(line.text.strip()), "\t" in line.text
         yield line
 
 

@@ -2,23 +2,25 @@
 
     {"tokens": ["Ann", "sings"], "ner_tags": [1, 0]}, names ["O", "B-PER", "I-PER"] in the features
 
-The source is a `Dataset`, a `DatasetDict` with a `split`, a folder of `save_to_disk`, a name on the
-Hub, or a JSON file whose tags are names.
+`words` and `ner`, as run_ner.py reads, are the same. The source is a `Dataset`, a `DatasetDict`
+with a `split`, a folder of `save_to_disk`, a name on the Hub, or a JSON file whose tags are names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from .annotations import check_object, note_others
 from .atomic import writing, writing_folder
 from .files import as_line, bare_suffix, read_objects
-from .records import Record, check_id
+from .records import ItemError, Record, check_id
 from .report import Report
+from .tag_schemes import parse
 from .tagged_words import (
     MODES,
     Sentence,
@@ -42,6 +44,10 @@ _DAMAGE = (
     pa.ArrowException,
 )
 """What `datasets` and Arrow raise for a folder that is damaged, in many ways."""
+_TAGS = ("ner_tags", "ner")
+"""What columns of tags are called, in data sets and in the files of run_ner.py."""
+_FIRST = 100
+"""How many rows of a JSON file are looked at to find its columns."""
 _JSON = (".json", ".jsonl", ".ndjson")
 
 
@@ -49,11 +55,19 @@ def read(
     source: Path | Dataset | DatasetDict,
     report: Report,
     words: str = MODES[0],
-    tag_columns: Sequence[str] = ("ner_tags",),
+    tag_columns: Sequence[str] | None = None,
     scheme: str | None = None,
     split: str | None = None,
 ) -> Iterator[Record]:
     """Read rows of words and tags.
+
+    Args:
+        source: the rows, or where they are.
+        report: counts what records do not hold.
+        words: "entities", or "all" to make each word a position.
+        tag_columns: by default "ner_tags", or "ner"; of a JSON file the only one that holds tags.
+        scheme: of the tags; found out by default.
+        split: of a data set that has several.
 
     Example:
         >>> from datasets import Dataset
@@ -112,7 +126,8 @@ def detect_object(item: dict[str, Any]) -> bool:
         >>> detect_object({"tokens": ["Ann"], "ner_tags": ["O"]})
         True
     """
-    return isinstance(item.get("tokens"), list) and isinstance(item.get("ner_tags"), list)
+    words = _words_column(item)
+    return isinstance(item.get(words), list) and bool(_tag_columns(item, words))
 
 
 def detect_path(path: Path) -> bool:
@@ -131,19 +146,33 @@ class _Rows:
     def __init__(
         self,
         source: Path | Dataset | DatasetDict,
-        tag_columns: Sequence[str],
+        tag_columns: Sequence[str] | None,
         split: str | None,
     ) -> None:
-        self.tag_columns = list(tag_columns)
         self.name = str(source) if isinstance(source, Path) else "the data set"
-        self.path = source if isinstance(source, Path) and bare_suffix(source) in _JSON else None
+        is_json = isinstance(source, Path) and (bare_suffix(source) in _JSON or source.is_file())
+        self.path = source if isinstance(source, Path) and is_json else None
+        if tag_columns is not None and not tag_columns:
+            raise ValueError("`tag_columns` must name at least one column, got none.")
         if self.path is not None:
             _no_split(split)
+            first = (row for _, row in islice(read_objects(self.path), _FIRST))
+            objects = (row for row in first if isinstance(row, dict))
+            row = next((row for row in objects if tag_columns or detect_object(row)), {})
+            self.words = _words_column(row)
+            self.tag_columns = list(tag_columns or _tag_columns(row, self.words) or _TAGS[:1])
+            if tag_columns is None and len(self.tag_columns) > 1:
+                raise ValueError(
+                    f"{self.name} must have one column of tags, got {self.tag_columns}. "
+                    "`tag_columns` names those to read."
+                )
+            self.names: list[list[str] | None] = [None] * len(self.tag_columns)
             return
         self.rows = _load(source, split)
-        columns_read = ["tokens", *self.tag_columns]
-        if not self.tag_columns:
-            raise ValueError("`tag_columns` must name at least one column, got none.")
+        self.words = _words_column(self.rows.column_names)
+        named = [name for name in _TAGS if name in self.rows.column_names]
+        self.tag_columns = list(tag_columns or named[:1] or _TAGS[:1])
+        columns_read = [self.words, *self.tag_columns]
         missing = [name for name in columns_read if name not in self.rows.column_names]
         if missing:
             raise ValueError(
@@ -158,44 +187,59 @@ class _Rows:
         ]
 
     def sentences(self, report: Report) -> Iterator[Sentence]:
+        rows: Iterable[tuple[str, Any]]
         if self.path is not None:
-            for number, (where, row) in enumerate(read_objects(self.path)):
-                yield self._sentence(row, number, where, [None] * len(self.tag_columns), report)
+            rows = read_objects(self.path)
         else:
-            for number, row in enumerate(self.rows):
-                yield self._sentence(row, number, f"{self.name}, row {number}", self.names, report)
+            rows = ((f"{self.name}, row {number}", row) for number, row in enumerate(self.rows))
+        for number, (where, row) in enumerate(rows):
+            try:
+                sentence = self._sentence(check_object(row, where), number, where)
+            except ItemError as error:
+                report.leave_out(error)
+                continue
+            note_others(row, ("id", self.words, *self.tag_columns), report)
+            yield sentence
 
-    def _sentence(
-        self,
-        row: dict[str, Any],
-        number: int,
-        where: str,
-        names: list[list[str] | None],
-        report: Report,
-    ) -> Sentence:
-        words = row.get("tokens")
+    def _sentence(self, row: dict[str, Any], number: int, where: str) -> Sentence:
+        words = row.get(self.words)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError(f"{where}: `tokens` must be a list of words, got {words!r:.80}.")
+            raise ItemError(
+                f"{where}: `{self.words}` must be a list of words, got {words!r:.80}.",
+                "words that are no list of strings",
+            )
         columns = []
-        for column, names_of_tags in zip(self.tag_columns, names):
+        for column, names_of_tags in zip(self.tag_columns, self.names):
             tags = row.get(column)
             if not isinstance(tags, list) or len(tags) != len(words):
-                raise ValueError(
+                raise ItemError(
                     f"{where}: `{column}` must have one tag for each of {len(words)} words, got "
-                    f"{tags!r:.80}."
+                    f"{tags!r:.80}.",
+                    "tags that are not one per word",
                 )
             columns.append([_tag_name(tag, names_of_tags, f"{where}: `{column}`") for tag in tags])
-        blank = [index for index, word in enumerate(words) if not word.strip()]
-        for index in blank:
-            report.misfit("word of white space", where, f"Word {index} must not be blank.")
-        keep = [index for index in range(len(words)) if index not in set(blank)]
         name = check_id(number if row.get("id") is None else row["id"], where)
-        return Sentence(
-            name,
-            [words[index] for index in keep],
-            [[column[index] for index in keep] for column in columns],
-            [f"{where}, word {index}" for index in keep],
-        )
+        locations = [f"{where}, word {index}" for index in range(len(words))]
+        return Sentence(name, words, columns, locations)
+
+
+def _words_column(names: Container[str]) -> str:
+    return "words" if "words" in names and "tokens" not in names else "tokens"
+
+
+def _tag_columns(row: dict[str, Any], words: str) -> list[str]:
+    """Return the columns of tags of an object: one that is called so, or all that hold tags."""
+    named = [name for name in _TAGS if isinstance(row.get(name), list)]
+    if named or not isinstance(row.get(words), list):
+        return named[:1]
+    return [
+        name
+        for name, tags in row.items()
+        if isinstance(tags, list)
+        and len(tags) == len(row[words])
+        and all(isinstance(tag, str) and parse(tag) for tag in tags)
+        and tags
+    ]
 
 
 def _load(source: Path | Dataset | DatasetDict, split: str | None) -> Dataset:
@@ -256,9 +300,10 @@ def _tag_name(tag: object, names: list[str] | None, where: str) -> str:
         return tag
     if names is not None and isinstance(tag, int) and 0 <= tag < len(names):
         return names[tag]
-    raise ValueError(
+    raise ItemError(
         f"{where} must have tags that are names, or numbers of a ClassLabel, got {tag!r} of "
-        f"{names}. cast_column(name, Sequence(ClassLabel(names=[...]))) gives numbers their names."
+        f"{names}. cast_column(name, Sequence(ClassLabel(names=[...]))) gives numbers their names.",
+        "tag that is no name",
     )
 
 

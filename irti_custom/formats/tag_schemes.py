@@ -2,7 +2,8 @@
 
     B-PER I-PER O B-LOC  <->  Entity(0, 2, "PER"), Entity(3, 4, "LOC")
 
-Of IOBES the letters of BILOU (L for E, U for S) are read, too.
+Of IOBES the letters of BILOU (L for E, U for S) are read, too, and of BMES and BMEOW (M for I, W
+for S).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 SCHEMES = ("BIO", "IOB1", "IOBES")
-_TAG = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
-_BILOU = {"L": "E", "U": "S"}
+_TAG = re.compile(r"([BIESLUMW])-(.+)", re.DOTALL)
+_LETTERS = {"L": "E", "U": "S", "M": "I", "W": "S"}
+"""Of other schemes, and what they are called in IOBES."""
 
 
 class Entity(NamedTuple):
@@ -46,14 +48,18 @@ def parse(tag: str) -> _Tag | None:
     if tag == "O":
         return _Tag("O", "")
     match = _TAG.fullmatch(tag)
-    return _Tag(_BILOU.get(match[1], match[1]), match[2]) if match else None
+    return _Tag(_LETTERS.get(match[1], match[1]), match[2]) if match else None
 
 
-def detect_scheme(sentences: Iterable[Sequence[str]]) -> str | None:
+def detect_scheme(sentences: Iterable[Sequence[str]], skip: bool = False) -> str | None:
     """Find out the scheme of tags; "BIO" where nothing speaks against it.
 
     IOBES has letters of its own. In IOB1, "B" stands only between two entities of the same label
     that touch, so an "I" begins all others; in BIO it begins none.
+
+    Args:
+        sentences: the tags of each.
+        skip: whether tags that are of no scheme are left out, if there are others.
 
     Returns:
         The scheme, or None for tags that are of none.
@@ -62,18 +68,24 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> str | None:
         >>> detect_scheme([["I-PER", "O", "I-LOC", "B-LOC"]])
         'IOB1'
     """
-    starts_with_i = lone_b = False
+    starts_with_i = lone_b = is_tagged = has_others = False
     for sentence in sentences:
         before = _Tag("O", "")
         for tag in map(parse, sentence):
             if tag is None:
-                return None
+                has_others = True
+                if not skip:
+                    return None
+                continue
             if tag.letter in "ES":
                 return "IOBES"
+            is_tagged |= tag.letter != "O"
             touches = before.label == tag.label
             starts_with_i |= tag.letter == "I" and not touches
             lone_b |= tag.letter == "B" and not touches
             before = tag
+    if has_others and not is_tagged:
+        return None
     return "IOB1" if starts_with_i and not lone_b else "BIO"
 
 

@@ -69,13 +69,14 @@ def find_scheme(
             )
         return ""
     if scheme is None:
-        scheme = detect_scheme(column for sentence in sentences for column in sentence.columns)
+        columns = (column for sentence in sentences for column in sentence.columns)
+        scheme = detect_scheme(columns, skip=report.on_error == "skip")
         if scheme is None:
             raise ValueError(
                 f"{source}: Tags must be O, or a letter and a label such as B-PER, to mark "
                 "entities, and some are not. words='all' reads every tag as the label of its word; "
-                "`tag_columns` says which columns are tags, and `comment` which lines of a CoNLL "
-                "file are comments."
+                "`tag_columns` says which columns are tags, `word_column` which one of a CoNLL "
+                "file holds the words, and `comment` which of its lines are comments."
             )
         report.note(f"tags read as {scheme}, which was found out", lost=False)
     return check_scheme(scheme)
@@ -88,13 +89,14 @@ def read_sentence(sentence: Sentence, words: str, scheme: str, report: Report) -
         sentence: words and tags.
         words: "entities" or "all".
         scheme: of the tags; not used for "all".
-        report: counts tags that do not fit their scheme.
+        report: counts tags that do not fit their scheme, and blank words, which are left out.
 
     Example:
         >>> sentence = Sentence("0", ["Ann", "sings"], [["B-PER", "O"]], ["line 1", "line 2"])
         >>> read_sentence(sentence, "entities", "BIO", Report("conll"))
         {'id': '0', 'text': 'Ann sings', 'spans': [{'start': 0, 'end': 3, 'labels': ['PER']}]}
     """
+    sentence = _without_blanks(sentence, report)
     text, char_spans = join(sentence.words)
     annotations: list[Annotation] = []
     if words == "all":
@@ -108,6 +110,25 @@ def read_sentence(sentence: Sentence, words: str, scheme: str, report: Report) -
             for start, end, label in entities:
                 annotations.append((char_spans[start].start, char_spans[end - 1].end, label, None))
     return {"id": sentence.id, "text": text, "spans": merge_spans(annotations, report)}
+
+
+def _without_blanks(sentence: Sentence, report: Report) -> Sentence:
+    blank = {index for index, word in enumerate(sentence.words) if not word.strip()}
+    if not blank:
+        return sentence
+    for index in sorted(blank):
+        report.misfit(
+            "word of white space",
+            sentence.locations[index],
+            f"Each word must be more than white space, got {sentence.words[index]!r}.",
+        )
+    keep = [index for index in range(len(sentence.words)) if index not in blank]
+    return Sentence(
+        sentence.id,
+        [sentence.words[index] for index in keep],
+        [[column[index] for index in keep] for column in sentence.columns],
+        [sentence.locations[index] for index in keep],
+    )
 
 
 def write_sentences(

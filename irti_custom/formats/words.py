@@ -2,7 +2,8 @@
 
     ["Ann", "saw", "Rome"]  ->  "Ann saw Rome", [(0, 3), (4, 7), (8, 12)]
 
-Formats of words hold no white space but the single space between them.
+Formats of words hold no white space but the single space between them, and what belongs to a word,
+such as a no-break space.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .records import Record
 from .report import Report
 
 SPLITS = ("spaces", "punctuation")
+_WORD = re.compile(r"[^ \t\r\n]+")
 _PIECE = re.compile(r"\w+|[^\w\s]")
 
 
@@ -62,7 +64,8 @@ def split(record: Record, split_words: str, where: str, report: Report) -> Split
         split_words: "spaces", for a text that is words and single spaces; or "punctuation" to cut
             off each punctuation mark, and cut where spans begin and end.
         where: of the record, in errors.
-        report: counts the spans that are not made of whole words.
+        report: counts the spans that are not made of whole words, and those whose white space at an
+            end is left out.
 
     Raises:
         ValueError: another `split_words`; or what does not fit, as the report has it.
@@ -74,10 +77,14 @@ def split(record: Record, split_words: str, where: str, report: Report) -> Split
     """
     if split_words not in SPLITS:
         raise ValueError(f"`split_words` must be one of {SPLITS}, got {split_words!r}.")
-    text, spans = record["text"], record["spans"]
+    text = record["text"]
+    # What is no space or line end may belong to a word, unless the text is split anew.
+    white = None if split_words == "punctuation" else " \t\r\n"
+    trimmed = (_trimmed(span, text, white, where, report) for span in record["spans"])
+    spans = [span for span in trimmed if span is not None]
     char_spans = _char_spans(text, spans, split_words)
     words = [text[start:end] for start, end in char_spans]
-    if " ".join(words) != text:
+    if " ".join(words) != text or not all(map(str.strip, words)):
         if split_words == "punctuation":
             report.note("texts whose white space changed")
         else:
@@ -87,6 +94,8 @@ def split(record: Record, split_words: str, where: str, report: Report) -> Split
                 f"A text must be words and single spaces between them, got {text!r:.80}. "
                 "split_words='punctuation' writes it with other white space.",
             )
+            char_spans = [word for word in char_spans if text[slice(*word)].strip()]
+            words = [text[start:end] for start, end in char_spans]
     first = {start: index for index, (start, _) in enumerate(char_spans)}
     last = {end: index + 1 for index, (_, end) in enumerate(char_spans)}
     word_spans = []
@@ -105,9 +114,27 @@ def split(record: Record, split_words: str, where: str, report: Report) -> Split
     return SplitText(words, word_spans)
 
 
+def _trimmed(
+    span: dict[str, Any], text: str, white: str | None, where: str, report: Report
+) -> dict[str, Any] | None:
+    """Return a span without white space at its ends; None if it is nothing else."""
+    piece = text[span["start"] : span["end"]]
+    start = span["start"] + len(piece) - len(piece.lstrip(white))
+    end = span["end"] - (len(piece) - len(piece.rstrip(white)))
+    if not piece.strip():
+        report.misfit(
+            "span of white space", where, f"A span must hold a word, got {piece!r} at {start}."
+        )
+        return None
+    if end - start == len(piece):
+        return span
+    report.note("span without the white space at its ends")
+    return {**span, "start": start, "end": end}
+
+
 def _char_spans(text: str, spans: list[dict[str, Any]], split_words: str) -> list[Word]:
     if split_words == "spaces":
-        return [Word(*match.span()) for match in re.finditer(r"\S+", text)]
+        return [Word(*match.span()) for match in _WORD.finditer(text)]
     cuts = {end for span in spans for end in (span["start"], span["end"])}
     char_spans = []
     for match in _PIECE.finditer(text):

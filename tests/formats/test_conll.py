@@ -97,9 +97,10 @@ def test_scheme_is_found_out(tags, scheme):
     assert detect_scheme([tags.split()]) == scheme
 
 
-def test_bilou_is_read():
-    tags = ["B-X", "I-X", "L-X", "U-Y", "O"]
-    assert entities_of(tags, "IOBES") == ([(0, 3, "X"), (3, 4, "Y")], [])
+@pytest.mark.parametrize("tags", ["B-X I-X L-X U-Y O", "B-X M-X E-X S-Y O", "B-X M-X E-X W-Y O"])
+def test_letters_of_bilou_bmes_and_bmeow_are_read(tags):
+    assert detect_scheme([tags.split()]) == "IOBES"
+    assert entities_of(tags.split(), "IOBES") == ([(0, 3, "X"), (3, 4, "Y")], [])
 
 
 MISFITS = {
@@ -154,13 +155,114 @@ def test_columns_and_comments_of_other_files(tmp_path):
     records, report = read_with_report(path, comment="# id")
     assert records["text"][:] == ["Ann #", "Bob"]
     assert report.notes["comment not kept"] == 2
-    with pytest.raises(ValueError, match="and `comment` which lines of a CoNLL file are comments"):
+    with pytest.raises(
+        ValueError, match=r"`word_column` .* and `comment` which of its lines are comments"
+    ):
         read_records(path)
     path = write(tmp_path, multiconer.partition("\n\n")[0])
     report = read_with_report(path, "conll", words="all").report
     assert sum("`comment` leaves it out" in note for note in report.notes) == 1
     with pytest.raises(ValueError, match="comment='#' leaves out comments"):
         read_records(write(tmp_path, "# id\nAnn B-X O\nUlm O O"), "conll")
+
+
+HIPE = """\
+TOKEN\tNE-COARSE\tNE-FINE\tMISC
+# date = 1901
+Ann\tB-pers\tO\t_
+# line = 2
+#\tO\tO\t_
+Rome\tB-loc\tB-loc.town\tNoSpaceAfter
+
+# date = 1902
+Ulm\tO\tO\t_
+"""
+
+
+def test_comments_and_headers_between_words(tmp_path):
+    path = write(tmp_path, HIPE, "a.tsv")
+    with pytest.raises(ValueError, match=r"Tags must be O.*`tag_columns` says which"):
+        read_records(path, comment="#")
+    other = write(tmp_path, "Ann\tB-pers\n# date = 1901\nRome\tB-loc\n")
+    with pytest.raises(ValueError, match=r"line 2: .*2 columns.*comment='#' leaves out comments"):
+        read_records(other)
+    assert read_records(other, comment="#")["text"][:] == ["Ann Rome"]
+    records, report = read_with_report(path, comment="#", tag_columns=[1, 2])
+    assert records["text"][:] == ["Ann # Rome", "Ulm"]
+    assert position_labels(records) == [("Ann", ["pers"]), ("Rome", ["loc", "loc.town"])]
+    assert report.notes["comment not kept"] == 3
+    assert report.notes["line of headers not kept"] == 1
+    path.write_text(HIPE.replace("Ann\tB-pers\tO\t_", "Ann\tB-pers"))
+    with pytest.raises(ValueError, match=r"line 3: .*got \['Ann', 'B-pers'\]\. To count these"):
+        # The advice to pass `comment` is in use already.
+        read_records(path, "conll", comment="#", tag_columns=[1])
+
+
+NUMBERED = {
+    "GermEval": "#\tpage\t[2001]\t\n1\tAnn\tB-PER\tO\n2\tsaw\tO\tO\n\n1\tUlm\tB-LOC\tO\n",
+    "CoNLL-X": "1\tAnn\t_\tB-PER\n2\tsaw\t_\tO\n\n1\tUlm\t_\tB-LOC\n",
+    "from 0": "0 Ann B-PER\n1 saw O\n\n0 Ulm B-LOC\n",
+    "going on": "1 Ann B-PER\n2 saw O\n\n3 Ulm B-LOC\n",
+    "tokens of two words": "1-2 Annsaw O\n1 Ann B-PER\n2 saw O\n2.1 _ O\n\n1 Ulm B-LOC\n",
+}
+
+
+@pytest.mark.parametrize("case", NUMBERED)
+def test_numbers_of_words_are_not_read_as_words(tmp_path, case):
+    path = write(tmp_path, NUMBERED[case])
+    for options in ({}, {"words": "all"}):
+        with pytest.raises(ValueError, match=r"The first column must hold words.*word_column=1"):
+            read_records(path, **options)
+    tags = 2 if case == "GermEval" else -1
+    options = {"tag_columns": [tags], "comment": "#"}
+    records = read_records(path, word_column=1, **options)
+    assert position_labels(records) == [("Ann", ["PER"]), ("Ulm", ["LOC"])]
+    assert read_records(path, word_column=0, **options)["text"][-1] in ("0", "1", "3")
+    assert read_records(write(tmp_path, "7 B-X\n8 O\n\n1 O\n"))["text"][:] == ["7 8", "1"]
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u202f", "\u3000", "\u2028", "\x85", "\x0b", "\x0c"])
+@pytest.mark.parametrize("divider", [" ", "\t", " \t"[:1] * 3])
+def test_only_spaces_and_tabs_divide_columns(tmp_path, space, divider):
+    words = [f"10{space}000", "cats", f"{space}saw{space}"]
+    lines = [f"{word}{divider}{tag}" for word, tag in zip(words, ["B-sum", "O", "B-see"])]
+    records = read_records(write(tmp_path, "\n".join(lines)))
+    assert records["text"][:] == [" ".join(words)]
+    assert position_labels(records)[0] == (words[0], ["sum"])
+
+
+def test_words_with_other_spaces_come_back(tmp_path):
+    spans = [span(0, 6, "sum"), span(12, 16, "see")]
+    record = {"id": "0", "text": "10\u00a0000 cats \u00a0saw", "spans": spans}
+    for name, format in (("a.conll", "conll"), ("a.json", "gliner"), ("b.json", "hugging-face")):
+        assert round_trip([record], tmp_path / name, format) == [record]
+    with pytest.raises(ValueError, match="must be words and single spaces"):
+        write_records([{"text": "Ann \u00a0 saw", "spans": []}], tmp_path / "a.conll")
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\r\r\n"])
+@pytest.mark.parametrize("name", ["a.conll", "a.txt", "a.tsv"])
+def test_ends_of_lines_are_no_part_of_a_word(tmp_path, end, name):
+    content = end.join(["Ann\tB-PER", "saw\tO", "", "Ulm\tB-LOC", ""])
+    records = read_records(write(tmp_path, content, name))
+    assert records["text"][:] == ["Ann saw", "Ulm"]
+    assert position_labels(records) == [("Ann", ["PER"]), ("Ulm", ["LOC"])]
+    with pytest.raises(ValueError, match=r"line 2: Each line must have"):
+        read_records(write(tmp_path, content.replace("saw\t", "sa\rw\t"), "b.conll"))
+
+
+def test_one_bad_line_or_tag_stops_no_file(tmp_path):
+    content = "Ann\tB-x\nsaw\n\u00a0\tO\nBob\tPER\nRome\tB-y\n"
+    records, report = read_with_report(write(tmp_path, content), on_error="skip")
+    assert records["text"][:] == ["Ann Bob Rome"]
+    assert position_labels(records) == [("Ann", ["x"]), ("Rome", ["y"])]
+    assert report.skipped == {
+        "line of other columns": 1,
+        "word of white space": 1,
+        "tag that is no BIO": 1,
+    }
+    with pytest.raises(ValueError, match="words='all' reads every tag"):
+        read_records(write(tmp_path, "Ann PER\nsaw O\n"), on_error="skip")
 
 
 def test_two_columns_of_tags_give_nested_entities(tmp_path):
@@ -179,7 +281,7 @@ def test_lines_may_end_as_on_windows_and_words_may_hold_spaces(tmp_path):
 BROKEN = {
     "a column less": ("Ann X O\nRoss O\n", "line 2: Each line must have a word and its tags, 3"),
     "no tag": ("Ann\nRoss\n", "line 1: Each line must have a word and its tags, 2 columns"),
-    "no word": ("\tO\n", "line 1: Each line must have a word, got a blank one"),
+    "no word": ("\tO\n", "line 1: Each word must be more than white space, got ''"),
     "plain tags": ("Ann NNP\n", "a.conll: Tags must be O, or a letter and a label"),
     "only a document": ("-DOCSTART- O\n\n", "at least one record"),
     "empty": ("", "at least one record"),
@@ -253,6 +355,32 @@ def test_punctuation_is_cut_off_when_asked_for(tmp_path):
     half = {"text": "Annabel", "spans": [span(0, 3, "x")]}
     write_records([half], path, split_words="punctuation")
     assert read_records(path)["text"][:] == ["Ann abel"]
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "label_at"),
+    [
+        ("Ann sings", 0, 4, "Ann"),
+        ("Ann\u00a0sings", 0, 4, "Ann"),
+        ("I\nAnn", 1, 5, "Ann"),
+        ("( Ann )", 1, 6, "Ann"),
+    ],
+)
+@pytest.mark.parametrize("format", ["conll", "gliner", "hugging-face"])
+def test_white_space_at_the_ends_of_a_span_is_left_out(
+    tmp_path, text, start, end, label_at, format
+):
+    record = {"id": "0", "text": text, "spans": [span(start, end, "x")]}
+    for split_words in ("punctuation", "spaces"):
+        if split_words == "spaces" and any(one in text for one in "\n\u00a0"):
+            continue
+        path = tmp_path / f"{split_words}.json"
+        report = write_records([record], path, format, split_words=split_words)
+        assert report.notes["span without the white space at its ends"] == 1
+        assert position_labels(read_records(path, format)) == [(label_at, ["x"])]
+    with pytest.raises(ValueError, match="A span must hold a word, got") as caught:
+        write_records([{"text": "a b", "spans": [span(1, 2, "x")]}], path, format)
+    assert "split_words" not in str(caught.value)
 
 
 def test_ids_that_are_not_held_are_counted(tmp_path):

@@ -92,6 +92,17 @@ def test_a_name_on_the_hub_is_loaded_only_when_the_format_says_so(monkeypatch):
         read_records("someone/news")
 
 
+def test_files_of_run_ner_are_read_under_any_name(tmp_path):
+    row = '{"words": ["Ann", "sings"], "ner": ["B-PER", "O"], "pos": ["NNP", "VBZ"]}\n'
+    for name in ("a.json", "a.txt"):
+        (tmp_path / name).write_text(row)
+        records, report = read_with_report(tmp_path / name)
+        assert position_labels(records) == [("Ann", ["PER"])]
+        assert report.notes["field 'pos' not kept"] == 1
+    records = read_records(tmp_path / "a.json", words="all", tag_columns=["pos"])
+    assert position_labels(records) == [("Ann", ["NNP"]), ("sings", ["VBZ"])]
+
+
 def test_wrong_rows_say_where(tmp_path):
     with pytest.raises(ValueError, match=r"must have the columns \['tokens', 'tags'\], got"):
         read_records(rows(), tag_columns=["tags"])
@@ -109,7 +120,7 @@ def test_wrong_rows_say_where(tmp_path):
 
 def test_blank_words_raise_or_are_counted():
     source = rows(tokens=[["Ann", "Ross", "", "Rome"], ["Rain"]])
-    with pytest.raises(ValueError, match="row 0: Word 2 must not be blank"):
+    with pytest.raises(ValueError, match="row 0, word 2: Each word must be more than"):
         read_records(source)
     records, report = read_with_report(source, on_error="skip")
     assert records["text"][0] == "Ann Ross Rome"
