@@ -4,7 +4,8 @@ r"""brat standoff: a text file, and beside it one with a line per annotation.
     a.ann   T1 \t place 8 12 \t Rome
             A1 \t Certain T1
 
-A folder is read with all below it; the id of a record is its file's path without ".txt". After
+In BioNLP's tasks the lines are in two files, a.a1 and a.a2, which are read as one. A folder is read
+with all below it; the id of a record is its file's path without ".txt". After
 http://brat.nlplab.org/standoff.html.
 """
 
@@ -15,16 +16,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .annotations import Annotation, is_its_text, labels_to_write, merge_spans
+from .annotations import Annotation, labels_to_write, merge_spans
 from .atomic import writing_folder
 from .files import bare_suffix, check_file, read_lines, read_text
 from .record_streams import texts
-from .records import Record, check_range
+from .records import ItemError, Record, check_range, check_surface
 from .report import Report
 
 _ID = re.compile(r"(?!.*(^|/)\.)[\w.,@+= -]+(/[\w.,@+= -]+)*")
 _NAME = re.compile(r"[TEAMRN]\d+|#\d*|\*")
-_TYPE = re.compile(r"(\S+) (\d+) (\d+)")
+_TYPE = re.compile(r"([^ ]+) (\d{1,18}) (\d{1,18})")
+_ANNOTATIONS = (".ann", ".a1", ".a2")
 _KINDS = {
     "E": "event",
     "R": "relation",
@@ -36,14 +38,14 @@ _KINDS = {
 class _Document(NamedTuple):
     name: str
     text: Path
-    annotation: Path | None
+    annotations: list[Path]
 
 
 def read(path: Path, report: Report, attributes: str | None = None) -> Iterator[Record]:
     r"""Read a folder, or one document of it.
 
     Args:
-        path: the folder, or a ``.txt`` or ``.ann`` file.
+        path: the folder, or a ``.txt`` or ``.ann`` file, or one of ``.a1`` and ``.a2``.
         report: counts what records do not hold.
         attributes: "labels" to make labels of them, "Certain" or "Tense=Past".
 
@@ -57,13 +59,11 @@ def read(path: Path, report: Report, attributes: str | None = None) -> Iterator[
     """
     if attributes not in (None, "labels"):
         raise ValueError(f"`attributes` must be None or 'labels', got {attributes!r}.")
-    for name, text_path, annotation in _documents(path):
+    for name, text_path, annotation_paths in _documents(path):
         text = read_text(text_path)
-        annotations: list[Annotation] = []
-        if annotation is None:
-            report.note("text without .ann", lost=False)
-        else:
-            annotations = _annotations(annotation, text, report, attributes == "labels")
+        if not annotation_paths:
+            report.note("text without .ann, read as one without spans")
+        annotations = _annotations(annotation_paths, text, report, attributes == "labels")
         yield {"id": name, "text": text, "spans": merge_spans(annotations, report)}
 
 
@@ -94,80 +94,97 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for a folder with ``.ann`` files, such a file, or a text beside one.
+    """Return True for a folder with ``.ann`` or ``.a1`` files, such a file, or a text beside one.
 
     Example:
         >>> detect_path(Path("a.ann"))
         True
     """
     if path.is_dir():
-        return any(bare_suffix(one) == ".ann" for one in path.rglob("*.ann*"))
-    if bare_suffix(path) == ".ann":
+        return any(bare_suffix(one) in _ANNOTATIONS for one in path.rglob("*.a*"))
+    if bare_suffix(path) in _ANNOTATIONS:
         return True
-    return bare_suffix(path) == ".txt" and _beside(path, ".ann") is not None
+    return bare_suffix(path) == ".txt" and bool(_beside(path, _ANNOTATIONS))
 
 
 def _documents(path: Path) -> list[_Document]:
     if not path.is_dir():
-        text = path if bare_suffix(check_file(path)) == ".txt" else _beside(path, ".txt")
-        if text is None:
-            raise ValueError(f"{path} must have its text beside it, a .txt of the same name.")
-        return [_Document(_stem(text.name), text, _beside(text, ".ann"))]
-    files = sorted(one for one in path.rglob("*") if one.is_file())
-    bodies = {_stem(one.relative_to(path).as_posix()): one for one in files if _is(one, ".txt")}
-    notes = {_stem(one.relative_to(path).as_posix()): one for one in files if _is(one, ".ann")}
-    alone = sorted(set(notes) - set(bodies))
-    if alone or not bodies:
-        raise ValueError(
-            f"{path} must hold .txt files, and one for each .ann, got {len(bodies)} of them, and "
-            f"none for {alone[:5]}."
+        texts_beside = (
+            [path] if bare_suffix(check_file(path)) == ".txt" else _beside(path, [".txt"])
         )
-    return [_Document(name, text, notes.get(name)) for name, text in sorted(bodies.items())]
+        if not texts_beside:
+            raise ValueError(f"{path} must have its text beside it, a .txt of the same name.")
+        documents = [_Document(_stem(path.name), texts_beside[0], _beside(path, _ANNOTATIONS))]
+    else:
+        files = sorted(one for one in path.rglob("*") if one.is_file())
+        bodies = {_stem(_name(one, path)): one for one in files if bare_suffix(one) == ".txt"}
+        notes: dict[str, list[Path]] = {}
+        for one in files:
+            if bare_suffix(one) in _ANNOTATIONS:
+                notes.setdefault(_stem(_name(one, path)), []).append(one)
+        alone = sorted(set(notes) - set(bodies))
+        if alone:
+            raise ValueError(
+                f"{path} must hold .txt files, one for each .ann, got {len(bodies)} of them, and "
+                f"none for {alone[:5]}."
+            )
+        documents = [_Document(name, bodies[name], notes.get(name, [])) for name in sorted(bodies)]
+    if not any(document.annotations for document in documents):
+        raise ValueError(
+            f"{path} must hold annotations, .ann files beside the .txt files, or .a1 and .a2, got "
+            f"{len(documents)} texts and none of these. An empty .ann is that of a text without "
+            "spans."
+        )
+    return documents
 
 
-def _is(path: Path, suffix: str) -> bool:
-    return bare_suffix(path) == suffix
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
 
 
 def _stem(name: str) -> str:
-    return re.sub(r"\.(txt|ann)(\.gz)?$", "", name, flags=re.IGNORECASE)
+    return re.sub(r"\.(txt|ann|a1|a2)(\.gz)?$", "", name, flags=re.IGNORECASE)
 
 
-def _beside(path: Path, suffix: str) -> Path | None:
-    names = [path.with_name(_stem(path.name) + suffix + zipped) for zipped in ("", ".gz")]
-    return next((name for name in names if name.is_file()), None)
+def _beside(path: Path, suffixes: Iterable[str]) -> list[Path]:
+    names = [
+        path.with_name(_stem(path.name) + suffix + zipped)
+        for suffix in suffixes
+        for zipped in ("", ".gz")
+    ]
+    return [name for name in names if name.is_file()]
 
 
-def _annotations(path: Path, text: str, report: Report, with_attributes: bool) -> list[Annotation]:
+def _annotations(
+    paths: list[Path], text: str, report: Report, with_attributes: bool
+) -> list[Annotation]:
     by_name: dict[str, Annotation] = {}
     attributes: list[tuple[str, str, str]] = []
-    for number, line in read_lines(path):
-        where = f"{path}, line {number}"
-        if not line.strip():
-            continue
-        name, tab, content = line.partition("\t")
-        if not tab or not _NAME.fullmatch(name):
-            raise ValueError(f"{where}: A line must begin with T, A or the like, got {line!r:.80}.")
-        if name.startswith("T"):
-            span = _text_bound(content, text, where, report)
-            if span is not None:
-                by_name[name] = span
-        elif name[0] in "AM" and with_attributes:
-            kind, _, rest = content.partition(" ")
-            target, _, value = rest.partition(" ")
-            attributes.append((target, f"{kind}={value}" if value else kind, where))
-        elif name[0] in "AM":
-            report.misfit(
-                "attribute",
-                where,
-                f"A record holds labels and no attributes, got {content!r:.80}. "
-                "attributes='labels' makes labels of them.",
-            )
-        elif name[0] in _KINDS:
-            kind = _KINDS[name[0]]
-            report.misfit(kind, where, f"A record holds spans and no {kind}, got {line!r:.80}.")
-        else:
-            report.note("annotator's note not kept")
+    for path in paths:
+        for number, line in read_lines(path):
+            where = f"{path}, line {number}"
+            if not line.strip():
+                continue
+            try:
+                name, content = _name_and_content(line, where)
+                if name[0] == "T":
+                    span = _text_bound(content, text, where)
+                    if name in by_name:
+                        raise ItemError(
+                            f"{where}: Each annotation must have a name of its own, got {name} "
+                            "again.",
+                            "annotation with the name of another",
+                        )
+                    by_name[name] = span
+                elif name[0] in "AM" and with_attributes:
+                    kind, _, rest = content.partition(" ")
+                    target, _, value = rest.partition(" ")
+                    attributes.append((target, f"{kind}={value}" if value else kind, where))
+                else:
+                    _check_others(name, content, where)
+                    report.note("annotator's note not kept")
+            except ItemError as error:
+                report.leave_out(error)
     labels = list(by_name.values())
     for target, label, where in attributes:
         if target in by_name:
@@ -182,22 +199,44 @@ def _annotations(path: Path, text: str, report: Report, with_attributes: bool) -
     return labels
 
 
-def _text_bound(content: str, text: str, where: str, report: Report) -> Annotation | None:
+def _name_and_content(line: str, where: str) -> tuple[str, str]:
+    name, tab, content = line.partition("\t")
+    if not tab or not _NAME.fullmatch(name):
+        raise ItemError(
+            f"{where}: A line must begin with T, A or the like, got {line!r:.80}.",
+            "line that is no annotation",
+        )
+    return name, content
+
+
+def _check_others(name: str, content: str, where: str) -> None:
+    """Raise for what a record does not hold, all but the notes of annotators."""
+    if name[0] in "AM":
+        raise ItemError(
+            f"{where}: A record holds labels and no attributes, got {content!r:.80}. "
+            "attributes='labels' makes labels of them.",
+            "attribute",
+        )
+    if name[0] in _KINDS:
+        kind = _KINDS[name[0]]
+        raise ItemError(f"{where}: A record holds spans and no {kind}, got {content!r:.80}.", kind)
+
+
+def _text_bound(content: str, text: str, where: str) -> Annotation:
     ends, tab, surface = content.partition("\t")
     if ";" in ends:
-        report.misfit(
-            "discontinuous span", where, f"A span must be in one piece, got {ends!r:.80}."
+        raise ItemError(
+            f"{where}: A span must be in one piece, got {ends!r:.80}.", "discontinuous span"
         )
-        return None
     match = _TYPE.fullmatch(ends)
     if not match or not tab:
-        raise ValueError(
-            f"{where}: A span must be a type, start, end and text, got {content!r:.80}."
+        raise ItemError(
+            f"{where}: A span must be a type, start, end and text, got {content!r:.80}.",
+            "span without type, ends and text",
         )
     start, end = check_range(int(match[2]), int(match[3]), text, where)
     hint = " Were line ends or the encoding of the .txt changed?"
-    if not is_its_text(_flat(surface), _flat(text), (start, end), where, report, hint):
-        return None
+    check_surface(_flat(surface), _flat(text), (start, end), where, hint)
     return start, end, match[1], None
 
 

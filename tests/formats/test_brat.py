@@ -110,20 +110,50 @@ def test_what_a_record_cannot_hold_has_a_line_or_is_counted(tmp_path, line, kind
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "message", "kind"),
     [
-        ("T1\tx 0 9\tAnn saw", "0 <= start < end <= 7, got 0 and 9"),
-        ("T1\tx 3 3\t", "got 3 and 3"),
-        ("T1\tx 0 3", "must be a type, start, end and text"),
-        ("T1\tx y\tAnn", "must be a type, start, end and text"),
-        ("Ann saw", "must begin with T, A or the like"),
+        ("T1\tx 0 9\tAnn saw", "0 <= start < end <= 7, got 0 and 9", "span beyond its text"),
+        ("T1\tx 3 3\t", "got 3 and 3", "empty span"),
+        ("T1\tx 0 3", "a type, start, end and text", "span without type, ends and text"),
+        ("T1\tx y\tAnn", "a type, start, end and text", "span without type, ends and text"),
+        (f"T1\tx 0 {'9' * 5000}\tAnn", "a type, start", "span without type, ends and text"),
+        ("Ann saw", "must begin with T, A or the like", "line that is no annotation"),
+        (
+            "T0\tx 0 3\tAnn",
+            "a name of its own, got T0 again",
+            "annotation with the name of another",
+        ),
     ],
 )
-def test_damaged_line_raises_even_when_skipping(tmp_path, line, message):
+def test_bad_line_has_its_number_or_is_counted_and_the_rest_is_read(tmp_path, line, message, kind):
     (tmp_path / "a.txt").write_text("Ann saw")
-    (tmp_path / "a.ann").write_text(line)
-    with pytest.raises(ValueError, match=rf"a\.ann, line 1: .*{message}"):
-        read_records(tmp_path, on_error="skip")
+    (tmp_path / "a.ann").write_text(f"T0\tsee 4 7\tsaw\n{line}\nT9\tper\u00a0son 0 3\tAnn\n")
+    with pytest.raises(ValueError, match=rf"a\.ann, line 2: .*{message}"):
+        read_records(tmp_path)
+    records, report = read_with_report(tmp_path, on_error="skip")
+    assert position_labels(records) == [("saw", ["see"]), ("Ann", ["per\u00a0son"])]
+    assert report.skipped == {kind: 1}
+
+
+def test_the_two_files_of_bionlp_are_read_as_one(tmp_path):
+    (tmp_path / "a.txt").write_text("Ann saw Rome")
+    (tmp_path / "a.a1").write_text("T1\tperson 0 3\tAnn\n")
+    (tmp_path / "a.a2.gz").write_bytes(gzip.compress(b"T2\tsee 4 7\tsaw\nE1\tsee:T2 Theme:T1\n"))
+    for path in (tmp_path, tmp_path / "a.txt", tmp_path / "a.a2.gz"):
+        with pytest.raises(ValueError, match=r"a\.a2\.gz, line 2: .*holds spans and no event"):
+            read_records(path)
+        records, report = read_with_report(path, on_error="skip")
+        assert position_labels(records) == [("Ann", ["person"]), ("saw", ["see"])]
+        assert report.skipped == {"event": 1}
+
+
+def test_texts_without_any_annotation_raise(tmp_path):
+    (tmp_path / "a.txt").write_text("Ann")
+    for path in (tmp_path, tmp_path / "a.txt"):
+        with pytest.raises(ValueError, match=r"must hold annotations.*got 1 texts and none"):
+            read_records(path, "brat")
+    with pytest.raises(ValueError, match=r"A folder is read if it holds \.ann files, or \.a1 and"):
+        read_records(tmp_path)
 
 
 def test_a_text_without_annotation_is_counted_and_an_annotation_without_text_raises(tmp_path):
@@ -131,7 +161,8 @@ def test_a_text_without_annotation_is_counted_and_an_annotation_without_text_rai
     (tmp_path / "b.txt").write_text("Rome")
     (tmp_path / "b.ann").write_text("")
     records, report = read_with_report(tmp_path)
-    assert report.notes == {"text without .ann": 1}
+    assert report.notes == {"text without .ann, read as one without spans": 1}
+    assert report.lossy
     assert records["text"][:] == ["Ann\r\nsaw", "Rome"]
     (tmp_path / "c.ann").write_text("")
     with pytest.raises(
