@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
+from ..formats.records import check_surfaces
 from .fields import Fields, read_fields
 from .sequences import as_list, is_frame, is_missing
 from .spans import CharSpan, Span, check_span
@@ -130,7 +131,9 @@ def read_example(example: ExampleInput, name: str) -> Content:
             - ``{"columns": [...]}``, or a DataFrame, each column a position;
             - ``{"fields": {name: value, ...}}``, each value a position.
 
-            Other keys are ignored; None, NaN and the like count as missing.
+            Other keys are ignored; None, NaN and the like count as missing. A span may be a dict
+            with `start` and `end`; a string in it that is called `word`, `text` or `surface` must
+            be what stands there.
         name: of the example in errors.
 
     Raises:
@@ -198,16 +201,17 @@ def spanned_text(text: str, spans: Iterable[Span] | None, name: str) -> SpannedT
     """Check a text and its spans of characters; None is no span.
 
     Raises:
-        ValueError: see `check_text` and `check_span`; a span of white space only; or something else
-            in place of the spans.
+        ValueError: see `check_text` and `check_span`; a span of white space only, or one with a
+            "word" or "text" that is not what stands there; or something else in place of the spans.
 
     Example:
         >>> spanned_text("Ann sees Bob", [{"start": 9, "end": 12}], "example 0").spans
         [(9, 12)]
     """
     text = check_text(text, name)
-    checked = _check_spans(spans, len(text), name, "characters")
-    return _with_spans(text, checked, checked, name)
+    listed = _list_spans(spans, name)
+    checked = _check_spans(listed, len(text), name, "characters")
+    return _with_spans(text, checked, checked, listed, name)
 
 
 def spanned_words(words: Iterable[str], spans: Iterable[Span] | None, name: str) -> SpannedText:
@@ -224,23 +228,26 @@ def spanned_words(words: Iterable[str], spans: Iterable[Span] | None, name: str)
     for index, word in enumerate(words):
         if not isinstance(word, str):
             raise ValueError(f"Word {index} of {name} must be a string, got {word!r:.80}.")
-    checked = _check_spans(spans, len(words), name, "words")
+    listed = _list_spans(spans, name)
+    checked = _check_spans(listed, len(words), name, "words")
     starts = [0]
     for word in words:
         starts.append(starts[-1] + len(word) + 1)
     char_spans = [(starts[start], starts[end] - 1) for start, end in checked]
-    return _with_spans(check_text(" ".join(words), name), char_spans, checked, name)
+    return _with_spans(check_text(" ".join(words), name), char_spans, checked, listed, name)
 
 
 def _with_spans(
-    text: str, char_spans: list[CharSpan], given: list[CharSpan], name: str
+    text: str, char_spans: list[CharSpan], given: list[CharSpan], spans: list[Span], name: str
 ) -> SpannedText:
-    for index, (start, end) in enumerate(char_spans):
+    for index, (span, (start, end)) in enumerate(zip(spans, char_spans)):
         if not text[start:end].strip():
             raise ValueError(
                 f"Span {index} of {name} must hold more than white space, got "
                 f"{text[start:end]!r} at {given[index]}. Leave it out."
             )
+        if isinstance(span, Mapping):
+            check_surfaces(span, text, (start, end), f"Span {index} of {name}")
     return SpannedText(text, char_spans, given)
 
 
@@ -268,11 +275,14 @@ def check_text(text: str, name: str) -> str:
     return text
 
 
-def _check_spans(spans: Iterable[Span] | None, length: int, name: str, unit: str) -> list[CharSpan]:
+def _list_spans(spans: Iterable[Span] | None, name: str) -> list[Span]:
     if is_missing(spans):  # a data set's empty list
         return []
-    listed = as_list(f"The spans of {name}", spans)
-    return [check_span(index, span, length, name, unit) for index, span in enumerate(listed)]
+    return as_list(f"The spans of {name}", spans)
+
+
+def _check_spans(spans: list[Span], length: int, name: str, unit: str) -> list[CharSpan]:
+    return [check_span(index, span, length, name, unit) for index, span in enumerate(spans)]
 
 
 def describe(example: Example, char_spans: Sequence[CharSpan]) -> list[Position]:

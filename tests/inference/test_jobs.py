@@ -174,6 +174,21 @@ def test_skipped_lines_keep_their_place_and_what_fits(begin, monkeypatch, tmp_pa
     assert set(rows[0]) == {*GOOD, "error"}
 
 
+def test_a_span_that_is_not_what_it_says_is_not_scored(begin, tmp_path):
+    lines = [
+        json.dumps(
+            {"text": "\U0001f600 Ann", "spans": [{"start": at, "end": at + 3, "word": "Ann"}]}
+        )
+        for at in (2, 1)
+    ]
+    file = write_lines(tmp_path / "rows.jsonl", *map(str.encode, lines))
+    with pytest.raises(
+        ValueError, match=r"^Row 2 of .*The text at 1 to 4 must be 'Ann', got ' An'"
+    ):
+        begin(file)
+    assert begin(file, on_error="skip").facts["skipped"] == 1
+
+
 def test_an_input_without_a_row_that_can_be_scored_keeps_its_rows(begin, tmp_path):
     job = begin(write_lines(tmp_path / "rows.jsonl", b"no", b"nor this"), on_error="skip")
     (first, second) = read_all(job).to_pylist()

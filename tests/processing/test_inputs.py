@@ -501,3 +501,22 @@ def test_malformed_input_is_a_clear_error_or_right(tokenizer, task):
         except Exception as error:
             raise AssertionError(f"{name}{arguments!r}") from error
     assert refused > 900
+
+
+SAID = {
+    "characters": {"text": "\U0001f600 Ann saw", "spans": [{"start": 2, "end": 5}]},
+    "words": {"words": ["a", "Ann", "saw"], "spans": [{"start": 1, "end": 2}]},
+}
+
+
+@pytest.mark.parametrize("key", ["word", "text", "surface"])
+@pytest.mark.parametrize("case", SAID)
+def test_a_span_that_says_what_stands_there_is_compared_with_the_text(case, key):
+    example = SAID[case]
+    (span,) = example["spans"]
+    plain = read_example(example, "example 0")
+    for said in ("Ann", None, 7):
+        assert read_example({**example, "spans": [{**span, key: said}]}, "example 0") == plain
+    shifted = {"start": span["start"] + 1, "end": span["end"] + 1, key: "Ann"}
+    with pytest.raises(ValueError, match=r"Span 0 of example 0: The text at .* must be 'Ann', got"):
+        read_example({**example, "spans": [shifted]}, "example 0")
