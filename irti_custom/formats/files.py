@@ -258,7 +258,7 @@ def _values(text: str, path: Path, line: int) -> Iterator[Item]:
                 f"the other: {error.msg}, column {error.colno}. Was it written whole?"
             ) from error
         except ValueError as error:  # a name twice, or a number of too many digits
-            raise ValueError(f"{where}: {error}.") from error
+            raise ValueError(f"{where}: The JSON cannot be read: {error}.") from error
         except RecursionError as error:
             raise ValueError(f"{where}: The JSON is nested too deeply.") from error
         line += text.count("\n", start.start(), end)
