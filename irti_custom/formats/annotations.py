@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any, Optional
 
-from .files import read_objects
+from .files import Item, read_objects
 from .records import ItemError, Record, check_range, check_string, check_surface
 from .report import Report
 
@@ -21,14 +21,18 @@ Annotation = tuple[int, int, Optional[str], Optional[float]]
 
 
 def read_items(
-    path: Path, report: Report, read_item: Callable[[dict[str, Any], str, int], Record | None]
+    source: Path | Iterable[Item],
+    report: Report,
+    read_item: Callable[[dict[str, Any], str, int], Record | None],
+    first: int = 0,
 ) -> Iterator[Record]:
     """Read the objects of a JSON file, without those that are no records, which are counted.
 
     Args:
-        path: the file.
+        source: the file, or objects of it.
         report: counts these.
         read_item: makes a record of an object, where it is and its number; None to leave it out.
+        first: the number of the first object.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -39,7 +43,8 @@ def read_items(
         >>> dict(report.skipped)
         {'item that is no object': 1}
     """
-    for number, (where, item) in enumerate(read_objects(path)):
+    items = read_objects(source) if isinstance(source, Path) else source
+    for number, (where, item) in enumerate(items, first):
         try:
             record = read_item(check_object(item, where), where, number)
         except ItemError as error:
@@ -138,17 +143,19 @@ def merge_spans(annotations: Iterable[Annotation], report: Report) -> list[dict[
     """
     spans: dict[tuple[int, int], dict[str, float | None]] = {}
     for start, end, label, score in annotations:
-        is_repeated = (start, end) in spans
-        labels = spans.setdefault((start, end), {})
-        if label in labels or (is_repeated and label is None):
+        labels = spans.get((start, end))
+        if labels is None:
+            spans[start, end] = {} if label is None else {label: score}
+        elif label is None or label in labels:
             report.note("label that its span has twice, or a span without one that is there twice")
-        elif label is not None:
+        else:
             labels[label] = score
     merged: list[dict[str, Any]] = []
     for (start, end), labels in spans.items():
         merged.append({"start": start, "end": end, "labels": list(labels)})
-        if any(score is not None for score in labels.values()):
-            merged[-1]["scores"] = list(labels.values())
+        scores = list(labels.values())
+        if scores.count(None) < len(scores):
+            merged[-1]["scores"] = scores
     return merged
 
 

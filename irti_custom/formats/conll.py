@@ -27,6 +27,7 @@ from .report import Report
 from .tag_schemes import parse
 from .tagged_words import (
     MODES,
+    Places,
     Sentence,
     find_scheme,
     read_sentence,
@@ -176,11 +177,17 @@ def _sentences(
 
     With `has_tags`, a first line of headers is known by names that are no tags, and left out.
     """
-    rows = (_Row(number, _cells(text), text) for number, text in _lines(path, comment, report))
     document, count, width = -1, 0, 0
     is_first = True
-    for is_word, group in groupby(rows, key=lambda row: any(cell.strip() for cell in row.cells)):
-        sentence = list(group) if is_word else []
+    for lines in _groups(path, comment, report):
+        plain = None if is_first else _plain([text for _, text in lines], width)
+        if plain is not None:
+            words, *tags = [plain[index] for index in columns]
+            name = str(count) if document < 0 else f"{document}.{count}"
+            yield Sentence(name, words, tags, Places(path, [number for number, _ in lines]))
+            count += 1
+            continue
+        sentence = [_Row(number, _cells(text), text) for number, text in lines]
         if sentence and sentence[0].cells[0] == _START:
             document, count, sentence = document + 1, 0, sentence[1:]
         if not sentence:
@@ -208,8 +215,22 @@ def _sentences(
         if not sentence:
             continue
         name = str(count) if document < 0 else f"{document}.{count}"
-        yield Sentence(name, words, tags, [f"{path}, line {row.number}" for row in sentence])
+        yield Sentence(name, words, tags, Places(path, [row.number for row in sentence]))
         count += 1
+
+
+def _plain(texts: list[str], width: int) -> list[list[str]] | None:
+    """Return the columns of lines that are divided evenly; None for those to be looked at again."""
+    divider = "\t" if "\t" in texts[0] else " "
+    joined = f"{divider}\n{divider}".join(texts)
+    cells = joined.split(divider)  # "\n" after those of a line
+    if len(cells) != len(texts) * (width + 1) - 1 or cells[0] == _START:
+        return None
+    if width < 2 or cells[width :: width + 1] != ["\n"] * (len(texts) - 1):
+        return None
+    if divider == " " and ("" in cells or "\t" in joined):
+        return None
+    return [cells[index :: width + 1] for index in range(width)]
 
 
 def _width(sentence: list[_Row]) -> int:
@@ -254,18 +275,25 @@ def _are_numbered(sentences: list[Sentence]) -> bool:
     return longest > 1
 
 
-def _lines(path: Path, comment: str | None, report: Report) -> Iterator[Line]:
-    """Read lines without the comments before a sentence, and those without tabs between tabs."""
-    inside = has_tabs = False
+def _groups(path: Path, comment: str | None, report: Report) -> Iterator[list[Line]]:
+    """Read the lines of sentences, without comments before them, and without tabs between tabs."""
+    lines: list[Line] = []
     for line in read_lines(path):
-        may_be_comment = not inside or (has_tabs and "\t" not in line.text)
-        if comment and may_be_comment and line.text.startswith(comment):
-            report.note("comment not kept")
+        text = line.text
+        if not text or text.isspace():
+            if lines:
+                yield lines
+            lines = []
             continue
-        if comment is None and not inside and line.text.startswith("#"):
+        if comment and text.startswith(comment):
+            if not lines or ("\t" in lines[-1].text and "\t" not in text):
+                report.note("comment not kept")
+                continue
+        elif comment is None and not lines and text[0] == "#":
             report.note("line with # before a sentence, read as a word; `comment` leaves it out")
-        inside, has_tabs = bool(line.text.strip()), "\t" in line.text
-        yield line
+        lines.append(line)
+    if lines:
+        yield lines
 
 
 def _documents(ids: list[str]) -> list[str] | None:

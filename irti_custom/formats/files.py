@@ -10,6 +10,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -19,6 +20,7 @@ MAX_LINE_BYTES = 64 * 2**20
 """A longer line is a damaged file, and is not held in memory."""
 MARK = "\ufeff"
 """A byte order mark, which begins some files, and is not of their text."""
+_BLOCK_BYTES = 2**20
 _GZIP = b"\x1f\x8b"
 _DAMAGE = (EOFError, OSError, zlib.error)
 _OTHERS = {
@@ -48,6 +50,13 @@ class Line(NamedTuple):
 
     number: int
     text: str
+
+
+class Block(NamedTuple):
+    """Lines of a file, and the number of the first, from 1."""
+
+    number: int
+    content: bytes
 
 
 class Item(NamedTuple):
@@ -150,29 +159,77 @@ def read_lines(path: Path) -> Iterator[Line]:
         >>> [tuple(line) for line in read_lines(path)]
         [(1, 'Ann'), (2, ''), (3, 'Rome')]
     """
-    number = 0
+    for block in read_blocks(path):
+        yield from lines_of(block, path)
+
+
+def read_blocks(path: Path) -> Iterator[Block]:
+    r"""Read a text file in blocks of whole lines, which are not decoded yet.
+
+    Raises:
+        ValueError: a file that cannot be read to its end, after the lines before; or that begins as
+            one of another kind does.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.txt"
+        >>> _ = path.write_bytes(b"Ann\r\n\nRome\n")
+        >>> list(read_blocks(path))
+        [Block(number=1, content=b'Ann\r\n\nRome\n')]
+    """
+    number, rest, is_first = 1, b"", True
     try:
         with _open(path) as file:
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if number == 1:
-                    check_text(line, path)
-                if len(line) > MAX_LINE_BYTES:
-                    raise ValueError(
-                        f"{path}, line {number}: A line must have at most {MAX_LINE_BYTES} bytes, "
-                        "and this one is longer. Is each record on its own line?"
-                    )
-                text = _decode(line, path, number)
-                text = text[1:] if number == 1 and text.startswith(MARK) else text
-                text = text.rstrip("\r\n")
-                if "\r" in text:
-                    *before, text = text.split("\r")
-                    for piece in before:
-                        yield Line(number, piece)
-                        number += 1
-                yield Line(number, text)
+            while chunk := file.read(_BLOCK_BYTES):
+                if is_first:
+                    check_text(chunk, path)
+                    chunk, is_first = chunk.removeprefix(MARK.encode()), False
+                rest += chunk
+                end = rest.rfind(b"\n") + 1
+                if not end and len(rest) <= MAX_LINE_BYTES:
+                    continue
+                block = Block(number, rest[:end] if end else rest)
+                rest = rest[len(block.content) :]
+                number += _count_lines(block.content)
+                yield block
     except _DAMAGE as error:
-        raise _cut_off(path, number, error) from error
+        raise _cut_off(path, number - 1, error) from error
+    if rest:
+        yield Block(number, rest)
+
+
+def _count_lines(content: bytes) -> int:
+    r"""Count ends of lines: "\n", "\r\n", and "\r" as on old Macs."""
+    if b"\r" not in content:
+        return content.count(b"\n")
+    return content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+
+
+def lines_of(block: Block, path: Path) -> Iterator[Line]:
+    r"""Decode the lines of a block; see `read_lines`.
+
+    Example:
+        >>> [line.text for line in lines_of(Block(1, b"Ann\r\n\nRome"), Path("a.txt"))]
+        ['Ann', '', 'Rome']
+    """
+    number, content = block
+    content = content[:-1] if content.endswith(b"\n") else content
+    try:
+        text = content.decode() if len(content) <= MAX_LINE_BYTES and b"\r" not in content else None
+    except UnicodeDecodeError:
+        text = None
+    if text is not None:
+        yield from map(Line, count(number), text.split("\n"))
+        return
+    for line in content.split(b"\n"):
+        if len(line) > MAX_LINE_BYTES:
+            raise ValueError(
+                f"{path}, line {number}: A line must have at most {MAX_LINE_BYTES} bytes, "
+                "and this one is longer. Is each record on its own line?"
+            )
+        for piece in _decode(line, path, number).rstrip("\r").split("\r"):
+            yield Line(number, piece)
+            number += 1
 
 
 def read_objects(path: Path) -> Iterator[Item]:
@@ -202,7 +259,19 @@ def read_objects(path: Path) -> Iterator[Item]:
             for index, item in enumerate(value, start=1):
                 yield Item(f"{path}, item {index}", _without_pair(item))
         return
-    lines = read_lines(path)
+    yield from objects_of(read_lines(path), path)
+
+
+def objects_of(lines: Iterator[Line], path: Path) -> Iterator[Item]:
+    """Read JSON values one after the other, most often one a line; see `read_objects`.
+
+    Raises:
+        ValueError: lines that are no JSON.
+
+    Example:
+        >>> [item.value for item in objects_of(iter([Line(1, '{"a": 1}')]), Path("a.jsonl"))]
+        [{'a': 1}]
+    """
     for number, text in lines:
         if not text.strip():
             continue

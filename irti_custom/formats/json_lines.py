@@ -11,19 +11,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .annotations import read_items
 from .atomic import writing
-from .files import as_line
+from .files import Block, as_line, lines_of, objects_of, read_blocks
+from .json_blocks import read_block, schema_of
 from .records import ItemError, Record, check_list, check_range, check_record, other_fields
 from .report import Report
 from .words import join
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def read(path: Path, report: Report, keep: Sequence[str] = ()) -> Iterator[Record]:
+
+def read(path: Path, report: Report, keep: Sequence[str] = ()) -> Iterator[Record | pa.Table]:
     """Read records, with the other fields that `keep` names.
+
+    Texts with spans come in tables as far as `json_blocks` is certain of what it reads.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -43,7 +50,22 @@ def read(path: Path, report: Report, keep: Sequence[str] = ()) -> Iterator[Recor
             report.not_kept(name, item[name])
         return record
 
-    return read_items(path, report, read_item)
+    blocks, number, schema = read_blocks(path), 0, None
+    rest: Iterable[Block] = ()
+    for block in blocks if not keep else ():
+        if block.number == 1:
+            schema = schema_of(block.content)
+        table = None if schema is None else read_block(block.content, schema, number, report)
+        if table is None:
+            rest = chain([block], blocks)
+            break
+        number += len(table)
+        yield table
+    if number == 0:  # also an array, and an empty file
+        yield from read_items(path, report, read_item)
+    else:
+        lines = chain.from_iterable(lines_of(block, path) for block in rest)
+        yield from read_items(objects_of(lines, path), report, read_item, number)
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:

@@ -6,7 +6,9 @@ reader  ->  records  ->  Dataset         any iterable  ->  records  ->  writer
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import accumulate, groupby, islice
+from mmap import ACCESS_READ, mmap
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from .records import KINDS, Record, check_record, kind_of, other_fields
@@ -17,15 +19,17 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _ROWS_AT_ONCE = 1000
+_BYTES_IN_MEMORY = 64 * 2**20
+"""What is more goes to disk."""
 
 
-def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dataset:
+def as_dataset(records: Iterable[Record | pa.Table], source: object, report: Report) -> Dataset:
     """Put records into a data set with the same columns whatever the records.
 
     Other fields of records, where a reader kept them, are columns of their own.
 
     Args:
-        records: what a reader yields.
+        records: what a reader yields: records, or tables of texts with spans.
         source: what is read, for errors.
         report: counts the records.
 
@@ -40,34 +44,90 @@ def as_dataset(records: Iterable[Record], source: object, report: Report) -> Dat
             num_rows: 1
         })
     """
-    import pyarrow as pa
     from datasets import Dataset
+    from datasets.fingerprint import generate_random_fingerprint
 
     tables: list[pa.Table] = []
-    kinds: set[str] = set()
+    held: list[pa.Table] = []
+    size = 0
     others: dict[str, list[Any]] = {}
-    iterator = iter(records)
-    while batch := list(islice(iterator, _ROWS_AT_ONCE)):
-        for record in batch:
-            report.count(record)
-            kinds.add(kind_of(record))
-        if len(kinds) > 1:
-            raise ValueError(
-                f"{source} must hold one kind of records, got {[KINDS[k] for k in kinds]}. "
-                "Write each to a file of its own."
-            )
-        optional = {"title"} & set().union(*batch)
-        optional |= {"scores" for r in batch for s in r.get("spans", ()) if "scores" in s}
-        tables.append(pa.Table.from_pylist(batch, _schema(kinds, optional)))
-        for name in [name for name in batch[0] if name not in tables[-1].column_names]:
-            others.setdefault(name, []).extend(record[name] for record in batch)
+    for table in _tables(records, source, report, others):
+        held.append(table)
+        size += table.nbytes
+        if size > _BYTES_IN_MEMORY:
+            tables.append(_on_disk(_joined(held)))
+            held, size = [], 0
+    tables += held
     if not tables:
         left_out = f", and left out {dict(report.skipped)}" if report.skipped else ""
         raise ValueError(f"{source} must hold at least one record, got none{left_out}.")
-    table = pa.concat_tables(tables, promote_options="permissive")
+    table = _joined(tables)
     for name, values in others.items():
         table = table.append_column(name, _column(name, values, source))
-    return Dataset(table)
+    return Dataset(table, fingerprint=generate_random_fingerprint())  # any other reads the table
+
+
+def _tables(
+    records: Iterable[Record | pa.Table], source: object, report: Report, others: dict[str, Any]
+) -> Iterator[pa.Table]:
+    """Count records, and put them into tables; the values of other fields into `others`."""
+    import pyarrow as pa
+
+    kinds: set[str] = set()
+    for is_table, group in groupby(records, key=lambda one: isinstance(one, pa.Table)):
+        while batch := list(islice(group, 1 if is_table else _ROWS_AT_ONCE)):
+            kinds |= {"spans"} if is_table else set(map(kind_of, batch))
+            if len(kinds) > 1:
+                raise ValueError(
+                    f"{source} must hold one kind of records, got {[KINDS[k] for k in kinds]}. "
+                    "Write each to a file of its own."
+                )
+            if is_table or kinds == {"spans"}:
+                table: pa.Table = batch[0] if is_table else _texts_table(batch)
+                report.count_texts(table)
+            else:
+                for record in batch:
+                    report.count(record)
+                optional = {"title"} & set().union(*batch)
+                table = pa.Table.from_pylist(batch, _schema(kinds, optional))
+            yield table
+            if not is_table:
+                for name in [name for name in batch[0] if name not in table.column_names]:
+                    others.setdefault(name, []).extend(record[name] for record in batch)
+
+
+def _texts_table(batch: list[Record]) -> pa.Table:
+    """Put texts with spans into a table column by column, which is faster than row by row."""
+    import pyarrow as pa
+
+    spans = [span for record in batch for span in record["spans"]]
+    schema = texts_schema(any("scores" in span for span in spans))
+    columns = schema.field("spans").type.value_type
+    made = pa.StructArray.from_arrays(
+        [pa.array([span.get(one.name) for span in spans], one.type) for one in columns],
+        fields=list(columns),
+    )
+    ends = pa.array([0, *accumulate(len(record["spans"]) for record in batch)], pa.int32())
+    texts = [pa.array([record[name] for record in batch], pa.string()) for name in ("id", "text")]
+    return pa.Table.from_arrays([*texts, pa.ListArray.from_arrays(ends, made)], schema=schema)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _on_disk(table: pa.Table) -> pa.Table:
+    """Move a table from memory into a file without a name, which goes when the table does."""
+    import pyarrow as pa
+
+    with TemporaryFile() as file:
+        with pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table)
+        file.flush()
+        content = mmap(file.fileno(), 0, access=ACCESS_READ)
+    return pa.ipc.open_stream(pa.py_buffer(content)).read_all()
 
 
 def _column(name: str, values: list[Any], source: object) -> pa.Array:
@@ -90,12 +150,17 @@ def _schema(kinds: set[str], optional: set[str]) -> pa.Schema:
         title = [("title", pa.string())] if "title" in optional else []
         column = pa.struct([("header", pa.string()), ("values", names), ("labels", names)])
         return pa.schema([("id", pa.string()), *title, ("columns", pa.list_(column))])
-    if kinds == {"fields"}:
-        field = pa.struct([("name", pa.string()), ("value", pa.string()), ("labels", names)])
-        return pa.schema([("id", pa.string()), ("fields", pa.list_(field))])
-    ends = [("start", pa.int64()), ("end", pa.int64()), ("labels", names)]
-    scores = [("scores", pa.list_(pa.float64()))] if "scores" in optional else []
-    spans = pa.list_(pa.struct([*ends, *scores]))
+    field = pa.struct([("name", pa.string()), ("value", pa.string()), ("labels", names)])
+    return pa.schema([("id", pa.string()), ("fields", pa.list_(field))])
+
+
+def texts_schema(scores: bool) -> pa.Schema:
+    """Return the columns of texts with spans, which may have scores."""
+    import pyarrow as pa
+
+    span = [("start", pa.int64()), ("end", pa.int64()), ("labels", pa.list_(pa.string()))]
+    span += [("scores", pa.list_(pa.float64()))] if scores else []
+    spans = pa.list_(pa.struct(span))
     return pa.schema([("id", pa.string()), ("text", pa.string()), ("spans", spans)])
 
 

@@ -11,9 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .records import ItemError, kind_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +119,7 @@ class Report:
             value: what it holds.
         """
         self.note(f"field {name!r} not kept")
-        if value and _LABELS.search(name.lower()):
+        if value and may_hold_labels(name):
             self.unread_labels.add(name)
 
     def count(self, record: Mapping[str, Any]) -> None:
@@ -125,7 +128,19 @@ class Report:
         positions = [one for one in record[kind_of(record)] if one.get("value", "") is not None]
         self.positions += len(positions)
         for position in positions:
-            self.labels.update(position["labels"] or ())
+            for label in position["labels"] or ():
+                self.labels[label] += 1
+
+    def count_texts(self, table: pa.Table) -> None:
+        """Count the texts of a table, their spans and labels."""
+        import pyarrow.compute as pc
+
+        self.records += len(table)
+        spans = pc.list_flatten(table["spans"])
+        self.positions += len(spans)
+        labels = pc.list_flatten(pc.struct_field(spans, "labels"))
+        for one in pc.value_counts(labels).to_pylist():
+            self.labels[one["values"]] += one["counts"]
 
     def log(self, path: str) -> None:
         """Log the counts; as a warning where something was left out."""
@@ -143,3 +158,13 @@ class Report:
             if counts:
                 lines.append(f"{name}: " + ", ".join(f"{what} {times}" for what, times in counts))
         return "\n".join(lines)
+
+
+def may_hold_labels(name: str) -> bool:
+    """Return True for a field that, by its name, may hold labels.
+
+    Example:
+        >>> may_hold_labels("ner_tags"), may_hold_labels("source")
+        (True, False)
+    """
+    return _LABELS.search(name.lower()) is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 SCHEMES = ("BIO", "IOB1", "IOBES")
@@ -38,6 +39,7 @@ class _Tag(NamedTuple):
     label: str
 
 
+@lru_cache(maxsize=1024)
 def parse(tag: str) -> _Tag | None:
     """Split a tag into letter and label; None for something else.
 
@@ -71,7 +73,7 @@ def detect_scheme(sentences: Iterable[Sequence[str]], skip: bool = False) -> str
     starts_with_i = lone_b = is_tagged = has_others = False
     for sentence in sentences:
         before = _Tag("O", "")
-        for tag in map(parse, sentence):
+        for tag in map(parse, sentence) if sentence.count("O") < len(sentence) else ():
             if tag is None:
                 has_others = True
                 if not skip:
@@ -123,6 +125,8 @@ def entities_of(tags: Sequence[str], scheme: str) -> tuple[list[Entity], list[Mi
         open_at = None
 
     for index, text in enumerate(tags):
+        if text == "O" and open_at is None:
+            continue
         tag = parse(text)
         goes_on = tag is not None and open_at is not None and tag.label == open_label
         if tag is None or tag.letter not in allowed:

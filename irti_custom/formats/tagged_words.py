@@ -6,6 +6,9 @@ Sentence(words, tags)  <->  {"text": "Ann saw Rome", "spans": [...]}
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from .annotations import Annotation, merge_spans
@@ -13,7 +16,7 @@ from .record_streams import texts
 from .records import Record
 from .report import Report
 from .tag_schemes import Entity, check_scheme, detect_scheme, entities_of, tags_of
-from .words import SplitText, join, split
+from .words import SplitText, split
 
 MODES = ("entities", "all")
 
@@ -32,6 +35,20 @@ class Sentence(NamedTuple):
     words: list[str]
     columns: list[list[str]]
     locations: Sequence[str]
+
+
+@dataclass
+class Places(Sequence[str]):
+    """Where the words of a sentence are, one a line, put into words when asked for."""
+
+    path: Path
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return f"{self.path}, line {self.numbers[index]}"
 
 
 def check_mode(words: str) -> str:
@@ -97,18 +114,19 @@ def read_sentence(sentence: Sentence, words: str, scheme: str, report: Report) -
         {'id': '0', 'text': 'Ann sings', 'spans': [{'start': 0, 'end': 3, 'labels': ['PER']}]}
     """
     sentence = _without_blanks(sentence, report)
-    text, char_spans = join(sentence.words)
+    starts = [0, *accumulate(len(word) + 1 for word in sentence.words)]
     annotations: list[Annotation] = []
     if words == "all":
-        for index, char_span in enumerate(char_spans):
-            annotations += [(*char_span, column[index], None) for column in sentence.columns]
+        for index, (start, after) in enumerate(zip(starts, starts[1:])):
+            annotations += [(start, after - 1, column[index], None) for column in sentence.columns]
     else:
         for column in sentence.columns:
             entities, misfits = entities_of(column, scheme)
             for index, message in misfits:
                 report.misfit(f"tag that is no {scheme}", sentence.locations[index], message)
             for start, end, label in entities:
-                annotations.append((char_spans[start].start, char_spans[end - 1].end, label, None))
+                annotations.append((starts[start], starts[end] - 1, label, None))
+    text = " ".join(sentence.words)
     return {"id": sentence.id, "text": text, "spans": merge_spans(annotations, report)}
 
 
