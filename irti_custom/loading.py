@@ -23,7 +23,12 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import CONFIG_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from .configuration_custom import LOSS_SETTINGS, MaskedSeqModelingConfig, OpaqueEncoderConfig
+from .configuration_custom import (
+    DIGEST,
+    LOSS_SETTINGS,
+    MaskedSeqModelingConfig,
+    OpaqueEncoderConfig,
+)
 from .encoders import (
     check_encoder,
     find_encoder_class,
@@ -199,24 +204,53 @@ def read_place(path: str, options: Mapping[str, Any], *names: str) -> tuple[str,
 
 
 def check_same_settings(
-    config: MaskedSeqModelingConfig, adapter: str, hub: Mapping[str, Any]
+    config: MaskedSeqModelingConfig,
+    adapter: str,
+    hub: Mapping[str, Any],
+    is_loaded: bool = False,
+    digest: str | None = None,
 ) -> None:
-    """Check that another adapter goes with a model's labels and decisions, which are one for all.
+    """Check that an adapter goes with a model's labels and decisions, which are one for all.
+
+    Args:
+        config: the model's.
+        adapter: folder or Hub id.
+        hub: where and how it is fetched.
+        is_loaded: whether it is an earlier state of an adapter that the model has; thresholds may
+            have been tuned since.
+        digest: of the encoder under the model's adapters, if that is known.
 
     Raises:
-        ValueError: it has a config of its own that differs.
+        ValueError: it has a config of its own that differs, or was trained on another encoder.
     """
     try:
-        other = resolve(adapter, **hub_arguments(hub)).config
+        source = resolve(adapter, **hub_arguments(hub))
+        other = source.config
     except (OSError, ValueError):  # what PEFT alone saved, or what loading will complain of
         return
-    names = ("task", "label_names", "groups", "thresholds", "temperature", "tokens_per_position")
+    check_digest(source, digest, "the one under the model's adapters")
+    names: tuple[str, ...] = ("task", "label_names", "groups", "tokens_per_position")
+    names += () if is_loaded else ("thresholds", "temperature")
     pairs = {name: (getattr(config, name), getattr(other, name)) for name in names}
     different = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     if different:
         raise ValueError(
             f"The adapter in {adapter!r} differs from the model in {different}, and a model has "
             "one config for all adapters. Load each with from_pretrained, as a model of its own."
+        )
+
+
+def check_digest(source: Source, digest: str | None, base: str) -> None:
+    """Check that an adapter was trained on an encoder with this digest, if of one data type.
+
+    Raises:
+        ValueError: it was not.
+    """
+    wanted = source.settings.get(DIGEST)
+    if wanted and digest and wanted != digest and wanted.split()[0] == digest.split()[0]:
+        raise ValueError(
+            f"The adapter in {source.path!r} was trained on an encoder with other weights than "
+            f"{base}. Restore those, or pass base_model_name_or_path=... where they are."
         )
 
 

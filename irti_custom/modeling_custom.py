@@ -411,7 +411,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
     def _check_loss_settings(self) -> None:
         """Warn once if another loss is trained with, such as the Trainer's for smoothed labels."""
         self._loss_is_checked = True
-        set_here = [name for name in LOSS_SETTINGS if getattr(self.config, name)]
+        names = (*LOSS_SETTINGS, "groups")
+        set_here = [name for name in names if getattr(self.config, name)]
         if set_here and torch.is_grad_enabled():
             logger.warning(
                 "The model is trained without `labels`, so with a loss of its caller, and %s of "

@@ -154,6 +154,30 @@ def test_label_smoothing_is_the_trainers_for_multiclass(tmp_path):
     torch.testing.assert_close(loss, wanted)
 
 
+@pytest.mark.parametrize(
+    ("task", "settings", "options"),
+    [
+        ("multiclass", {"class_weight": [1.0, 2.0, 3.0, 4.0]}, {"label_smoothing_factor": 0.2}),
+        ("multiclass", {"focal_gamma": 2.0}, {"label_smoothing_factor": 0.2}),
+        ("multilabel", {"pos_weight": [1.0, 2.0, 3.0, 4.0]}, {"own": True}),
+        ("multilabel", {"groups": {"g": ["LABEL_0", "LABEL_1"]}}, {"own": True}),
+    ],
+)
+def test_settings_that_a_loss_of_the_trainer_leaves_out_are_named_once(
+    task, settings, options, tmp_path, caplog
+):
+    own = options.pop("own", False)
+    trainer = make_trainer(task, tmp_path, tiny_model(task=task, **settings), **options)
+    if own:
+        trainer.compute_loss_func = lambda outputs, labels, **_: outputs["logits"].square().mean()
+    trainer.train()
+    trainer.evaluate()
+    assert caplog.text.count(f"{list(settings)} of its config have no effect") == 1
+    caplog.clear()
+    make_trainer(task, tmp_path, tiny_model(task=task, **settings)).train()
+    assert "no effect" not in caplog.text
+
+
 def test_columns_that_the_model_does_not_read_are_removed_or_refused_by_name(tmp_path):
     rows = [{**row, "note": "x"} for row in make_rows("multilabel")]
     train("multilabel", tmp_path, rows=Dataset.from_list(rows), max_steps=1)

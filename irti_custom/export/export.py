@@ -27,6 +27,7 @@ from ..encoders import full_attention_limit
 from ..folders import replaced_files
 from ..loading import ONNX_FILE
 from ..lora.adapter_checks import base_model_of
+from ..processing.label_names import trained_names
 from .changes import PrecisionReport, measure, score_rows
 from .check import (
     PadSettings,
@@ -131,7 +132,10 @@ def export_onnx(
             "int8 needs `rows`, got none: it is calibrated on some of them, and how many decisions "
             "it changes is counted on the others."
         )
-    encoder = base_model_of(model).encoder  # raises if it is another kind of model
+    base = base_model_of(model)  # raises if it is another kind of model
+    if processor is not None and getattr(processor, "label2id", None) is not None:
+        trained_names(base.config, processor)
+    encoder = base.encoder
     if (limit := full_attention_limit(encoder.config)) is not None:
         raise ValueError(
             "A graph holds one attention, and BigBird's attention_type='block_sparse' has two: "

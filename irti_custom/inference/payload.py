@@ -180,7 +180,11 @@ def read_payload(payload: Any) -> Payload:
             "`inputs` must be an input of the pipeline, a string or an object, or a list of them, "
             f"got {payload['inputs']!r:.80}."
         )
-    return Payload(payload["inputs"], dict(options))
+    inputs = payload["inputs"]
+    for number, one in enumerate(inputs if isinstance(inputs, list) else [inputs]):
+        if isinstance(one, Mapping) and one.get("fields") == []:
+            raise ValueError(f"Input {number}: `fields` must hold a field, got an empty list.")
+    return Payload(inputs, dict(options))
 
 
 def example_payloads(mask_token: str | None) -> dict[str, dict[str, Any]]:

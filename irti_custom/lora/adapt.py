@@ -259,7 +259,12 @@ def _check_base_is_saved(
     Returns:
         The digest of the encoder, which the adapter's folder keeps.
     """
-    source = model.source
+    source, name = model.source, lora_config.base_model_name_or_path
+    try:
+        if name and (source is None or name != source.path):  # the caller's choice
+            source = resolve(name, bool(source and source.trust_remote_code))
+    except OSError:
+        return None
     if source is None:
         return None
     known = source.config.vocab_size

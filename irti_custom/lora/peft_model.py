@@ -20,7 +20,7 @@ from transformers.utils import CONFIG_NAME
 from ..configuration_custom import DIGEST, MaskedSeqModelingConfig
 from ..folders import replaced_files
 from ..input_checks import NO_PROMPTS
-from ..loading import ADAPTER_CONFIG, Source, check_same_settings, read_place
+from ..loading import ADAPTER_CONFIG, Source, check_digest, check_same_settings, read_place
 from .adapter_checks import base_digest, check_added_rows
 
 try:
@@ -124,8 +124,28 @@ class MaskedSeqPeftModel(PeftModel):
             ValueError: the adapter lacks weights, or has other labels, thresholds or the like than
                 the model.
         """
-        check_same_settings(self.get_base_model().config, os.fspath(model_id), kwargs)
+        name = args[0] if args else kwargs.get("adapter_name")
+        check_same_settings(
+            self.get_base_model().config,
+            os.fspath(model_id),
+            kwargs,
+            is_loaded=name in self.peft_config,
+            digest=self.base_digest,
+        )
         return self._load_adapter(model_id, *args, **kwargs)
+
+    def add_weighted_adapter(self, adapters: list[str], *args: Any, **kwargs: Any) -> None:
+        """Combine adapters; as in PEFT, for those without a head.
+
+        Raises:
+            ValueError: one has a head, of which the combination would have a new, untrained one.
+        """
+        if any(self.peft_config[name].modules_to_save for name in adapters):
+            raise ValueError(
+                f"Adapters with a head cannot be combined, got {adapters}: the combination would "
+                "answer with a head that is not trained. Average their answers instead."
+            )
+        self.base_model.add_weighted_adapter(adapters, *args, **kwargs)
 
     def _load_adapter(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> _LoadResult:
         try:
@@ -192,15 +212,11 @@ def attach_adapter(
     peft_config.base_model_name_or_path = model.name_or_path or None
     peft_config.revision = None if model.source is None else model.source.revision
     check_added_rows(model, peft_config, known)
-    digest, wanted = base_digest(model, peft_config, known), source.settings.get(DIGEST)
-    if wanted and digest and wanted != digest and wanted.split()[0] == digest.split()[0]:
-        raise ValueError(
-            f"The adapter in {source.path!r} was trained on other weights than "
-            f"{model.name_or_path!r} holds now. Restore those, or pass base_model_name_or_path=... "
-            "where they are."
-        )
+    digest = base_digest(model, peft_config, known)
+    base = source.path if model.source is None else model.source.path
+    check_digest(source, digest, f"{base!r} holds now")
     adapted = MaskedSeqPeftModel(model, peft_config, _ADAPTER)
-    adapted.base_digest = wanted or digest
+    adapted.base_digest = source.settings.get(DIGEST) or digest
     adapted._load_adapter(place, _ADAPTER, is_trainable=is_trainable, **options)
     adapted.source = source
     if not is_trainable:

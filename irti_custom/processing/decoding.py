@@ -175,7 +175,7 @@ def _columns(rows: Rows) -> list[list[Any]]:
         names = set.intersection(*(set(row) for row in listed)) if listed else set(required)
         if set(required) <= set(names):
             columns = [[row[name] for row in listed] for name in required]
-            return [*columns, [row.get(optional) or 0 for row in listed]]
+            return [*columns, [row.get(optional, 0) for row in listed]]
     missing = set(required) - set(names)
     if missing:
         raise ValueError(
@@ -193,15 +193,16 @@ def _origin(
     row: int, example: object, spans: Iterable[Any], count: object, missing: object
 ) -> _Origin:
     numbers = [as_integer(span) for span in as_list(f"`span_ids` of row {row}", spans)]
-    example_id, num_spans = as_integer(example), as_integer(count)
+    example_id, num_spans, num_missing = map(as_integer, (example, count, missing))
     if (
         example_id is None
         or num_spans is None
+        or num_missing is None
         or not all(span is not None and 0 <= span < num_spans for span in numbers)
     ):
         raise ValueError(
             f"Row {row} must hold spans in [0, num_spans) of one example, got example_ids="
-            f"{example!r}, span_ids={spans!r:.80}, num_spans={count!r}."
+            f"{example!r}, span_ids={spans!r:.80}, num_spans={count!r}, num_missing={missing!r}."
         )
     known = [span for span in numbers if span is not None]
-    return _Origin(example_id, known, num_spans, as_integer(missing) or 0)
+    return _Origin(example_id, known, num_spans, num_missing)

@@ -74,10 +74,7 @@ def read_fields(record: RecordInput, name: str) -> Fields:
     elif hasattr(record, "iloc") and not is_frame(record):  # a row of a DataFrame
         pairs = list(zip(given.index, as_list(f"The fields of {name}", given)))
     else:
-        listed = as_list(f"The fields of {name}", record)
-        if not listed:
-            raise ValueError(f"The fields of {name} must be at least one, got an empty list.")
-        for index, field in enumerate(listed):
+        for index, field in enumerate(as_list(f"The fields of {name}", record)):
             if not isinstance(field, Mapping) or "value" not in field or field.keys() - _KEYS:
                 raise ValueError(
                     f'Field {index} of {name} must be a dict of "value" and, if it has one, '

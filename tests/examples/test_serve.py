@@ -169,7 +169,7 @@ def test_many_inputs_and_none(service, pipe):
         ({"inputs": "\ud800secret"}, 422, "Input 0: .*half of a surrogate pair"),
         ({"inputs": {"fields": {"a\ud800": "Ann"}}}, 422, "half of a surrogate pair"),
         ({"inputs": {"columns": [["\ud800"]]}}, 422, "half of a surrogate pair"),
-        ({"inputs": {"fields": []}}, 422, "Input 0: The fields of example 0 must be"),
+        ({"inputs": {"fields": []}}, 422, "Input 0: `fields` must hold a field"),
         ({"inputs": SHORT, "parameters": {"secret": 1}}, 422, "`parameters` must be"),
         ({"inputs": SHORT, "parameters": {"return_all_scores": "false"}}, 422, "True or False"),
         ({"inputs": SHORT, "parameters": {"top_k": "secret"}}, 422, "`top_k` must be"),

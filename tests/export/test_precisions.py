@@ -39,7 +39,8 @@ def make_model(task: str = "multilabel") -> AutoModelForMaskedSeqModeling:
     model = wide_model(task=task)
     if task == "multilabel":
         model.config.thresholds = THRESHOLDS
-        model.set_label_prior(THRESHOLDS)  # so that some decisions are close, and int8 changes them
+        # So that some decisions are close, and int8 changes them.
+        model.head[3].bias.data = torch.logit(torch.tensor(THRESHOLDS))
     return model
 
 

@@ -421,3 +421,34 @@ def test_a_second_adapter_with_other_settings_is_refused(settings, base, tmp_pat
             loader(str(tmp_path / "second"), adapter_name="second")
     model.load_adapter(tmp_path / "third", "third")
     assert set(model.peft_config) == {"default", "third"}
+
+
+def test_an_adapter_of_the_same_training_loads_again_after_thresholds_were_tuned(base, tmp_path):
+    model = adapt(load(base, num_labels=4))
+    folder = save(model, tmp_path / "adapter")
+    model.config.thresholds = [0.1] * 4
+    model.load_adapter(folder, "default")  # as the Trainer does for its best checkpoint
+
+
+def test_adapters_with_heads_are_not_combined(base):
+    model = adapt(load(base, num_labels=4))
+    with pytest.raises(ValueError, match="a head that is not trained"):
+        model.add_weighted_adapter(["default"], [0.5], "mix")
+
+
+def test_a_second_adapter_on_another_encoder_is_refused(base, tmp_path):
+    model = adapt(load(base, num_labels=4))
+    other = AutoModel.from_pretrained(base)
+    next(other.parameters()).data += 0.1
+    other.save_pretrained(tmp_path / "other")
+    AutoModel.from_pretrained(tmp_path / "other")
+    second = save(adapt(load(tmp_path / "other", num_labels=4)), tmp_path / "second")
+    with pytest.raises(ValueError, match="an encoder with other weights"):
+        model.load_adapter(second, "second")
+
+
+def test_the_base_that_is_recorded_is_the_one_compared(base, tmp_path):
+    merged = adapt(load(base, num_labels=4)).merge_and_unload()
+    folder = save(merged, tmp_path / "stage")
+    second = adapt(merged, base_model_name_or_path=folder)
+    assert_same_logits(second, load(save(second, tmp_path / "second")), atol=1e-6)
