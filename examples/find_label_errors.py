@@ -28,8 +28,8 @@ from irti_custom import (
     label_frequencies,
     read_records,
 )
-from irti_custom.evaluation.splits import SENTENCE_ID, draw_folds
 from irti_custom.formats.atomic import check_apart
+from irti_custom.records.splits import SENTENCE_ID, draw_folds
 
 
 @dataclass

@@ -19,9 +19,9 @@ from cleanlab.multilabel_classification import get_label_quality_scores as quali
 from cleanlab.rank import get_label_quality_scores as quality_of_classes
 
 from irti_custom import write_records
-from irti_custom.evaluation.splits import count_labels
 from irti_custom.formats.atomic import writing
 from irti_custom.formats.files import as_line
+from irti_custom.records.splits import count_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset

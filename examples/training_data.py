@@ -18,7 +18,7 @@ from datasets import Dataset, DatasetDict
 from transformers import HfArgumentParser, TrainingArguments, set_seed
 
 from irti_custom import read_records
-from irti_custom.evaluation.splits import SENTENCE_ID, count_labels, split_records
+from irti_custom.records.splits import SENTENCE_ID, count_labels, split_records
 
 PARTS = ("train", "validation", "test")
 

@@ -18,6 +18,7 @@ import irti_custom
 PACKAGE = Path(irti_custom.__file__).parent
 # From the top down; a folder imports flat files and the folders before it.
 FOLDERS = (
+    "records",
     "formats",
     "processing",
     "evaluation",

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any, Optional
 
+from ..records.record import ItemError, Record, check_range, check_string, check_surface
 from .files import Item, read_objects
-from .records import ItemError, Record, check_range, check_string, check_surface
 from .report import Report
 
 SEVERAL = ("first", "last", "merge")

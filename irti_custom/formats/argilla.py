@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..records.record import ItemError, Record, check_id, check_list, check_scores, check_surfaces
 from .annotations import (
     SEVERAL,
     Annotation,
@@ -28,7 +29,6 @@ from .annotations import (
 )
 from .files import write_array
 from .record_streams import texts
-from .records import ItemError, Record, check_id, check_list, check_scores, check_surfaces
 from .report import Report
 
 ANNOTATIONS = (*SEVERAL, "predictions")

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..records.record import ItemError, Record, check_range, check_surface
 from .annotations import Annotation, labels_to_write, merge_spans
 from .atomic import writing_folder
 from .files import bare_suffix, check_file, read_lines, read_text
 from .record_streams import texts
-from .records import ItemError, Record, check_range, check_surface
 from .report import Report
 
 _ID = re.compile(r"(?!.*(^|/)\.)[\w.,@+= -]+(/[\w.,@+= -]+)*")

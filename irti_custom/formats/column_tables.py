@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from .records import Record
+from ..records.record import Record
 from .report import Report
 
 Cell = Optional[str]

@@ -20,9 +20,9 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from ..records.record import Record
 from .atomic import writing
 from .files import MARK, Line, bare_suffix, read_lines
-from .records import Record
 from .report import Report
 from .tag_schemes import parse
 from .tagged_words import (

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ..records.record import ItemError, Record
 from .annotations import merge_spans
 from .files import Line, bare_suffix, read_lines
-from .records import ItemError, Record
 from .report import Report
 from .words import Word
 

@@ -16,11 +16,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from ..records.record import Record
 from . import conll
 from .atomic import writing
 from .column_tables import Cell, as_text
 from .files import MARK, bare_suffix, read_lines, read_text
-from .records import Record
 from .report import Report
 from .tables import NO_BOUND, Bound, read_rows, rows_to_write
 

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..records.record import ItemError, Record, check_id, check_scores
 from .annotations import Annotation, check_annotation, read_spans
 from .atomic import writing
 from .extras import need
 from .files import bare_suffix, read_bytes
 from .record_streams import texts
-from .records import ItemError, Record, check_id, check_scores
 from .report import Report
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..records.record import ItemError, Record, check_id, check_list, check_string, check_surfaces
 from .annotations import (
     Annotation,
     check_annotation,
@@ -25,7 +26,6 @@ from .annotations import (
 from .atomic import writing
 from .files import as_line
 from .record_streams import texts
-from .records import ItemError, Record, check_id, check_list, check_string, check_surfaces
 from .report import Report
 
 _KEYS = ("label", "labels", "entities", "annotations")

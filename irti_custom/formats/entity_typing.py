@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..records.record import Record, check_id, check_labels, check_list, check_string
 from .annotations import check_annotation, note_others, read_items, read_spans
-from .records import Record, check_id, check_labels, check_list, check_string
 from .report import Report
 
 _UFET = ("left_context_token", "mention_span", "right_context_token", "y_str", "annot_id")

@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..records.record import Record
 from .atomic import writing
 from .column_tables import as_text
 from .extras import need
 from .files import bare_suffix, read_bytes
-from .records import Record
 from .report import Report
 from .tables import NO_BOUND, Bound, read_rows, rows_to_write
 

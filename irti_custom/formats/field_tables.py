@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ..records.record import Record, check_field
 from .column_tables import Cell
-from .records import Record, check_field
 from .report import Report
 
 BETWEEN = ";"

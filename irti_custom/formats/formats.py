@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..records.record import Record
 from . import (
     argilla,
     brat,
@@ -31,7 +32,6 @@ from . import (
     sotab,
 )
 from .files import bare_suffix, check_file, is_json, read_lines, read_objects
-from .records import Record
 
 Reader = Callable[..., Iterator[Record]]
 """`(path, report, **options)`, an iterator over records."""

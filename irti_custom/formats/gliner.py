@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..records.record import ItemError, Record, check_id, check_labels, check_list, check_string
 from .annotations import Annotation, labels_to_write, note_others, read_items, read_spans
 from .files import write_array
 from .record_streams import texts
-from .records import ItemError, Record, check_id, check_labels, check_list, check_string
 from .report import Report
 from .words import Word, join, split
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ..records.record import ItemError, Record, check_id
 from .annotations import check_object, note_others
 from .atomic import writing, writing_folder
 from .files import as_line, bare_suffix, read_objects
-from .records import ItemError, Record, check_id
 from .report import Report
 from .tag_schemes import parse
 from .tagged_words import (

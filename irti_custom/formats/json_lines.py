@@ -15,11 +15,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..records.record import ItemError, Record, check_list, check_range, check_record, other_fields
 from .annotations import read_items
 from .atomic import writing
 from .files import Block, as_line, lines_of, objects_of, read_blocks
 from .json_blocks import read_block, schema_of
-from .records import ItemError, Record, check_list, check_range, check_record, other_fields
 from .report import Report
 from .words import join
 

@@ -15,6 +15,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..records.record import (
+    ItemError,
+    Record,
+    check_id,
+    check_labels,
+    check_list,
+    check_range,
+    check_scores,
+)
 from .annotations import (
     SEVERAL,
     Annotation,
@@ -27,15 +36,6 @@ from .annotations import (
 )
 from .files import write_array
 from .record_streams import texts
-from .records import (
-    ItemError,
-    Record,
-    check_id,
-    check_labels,
-    check_list,
-    check_range,
-    check_scores,
-)
 from .report import Report
 
 ANNOTATIONS = (*SEVERAL, "ground_truth", "predictions")

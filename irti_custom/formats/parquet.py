@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..records.record import Record
 from .atomic import writing
 from .column_tables import as_text
 from .files import bare_suffix, read_bytes
-from .records import Record
 from .report import Report
 from .tables import NO_BOUND, Bound, read_rows, rows_to_write
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..records.record import ItemError, Record, check_id, check_list, check_string
 from .annotations import Annotation, check_annotation, note_others, read_items, read_spans
-from .records import ItemError, Record, check_id, check_list, check_string
 from .report import Report
 
 _SPAN = ("entity_type", "entity_value", "start_position", "end_position")

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..records.record import ItemError, Record, check_id, check_list, check_string, check_surfaces
 from .annotations import Annotation, check_annotation, note_others, read_items, read_spans
 from .atomic import writing
 from .files import as_line
 from .record_streams import texts
-from .records import ItemError, Record, check_id, check_list, check_string, check_surfaces
 from .report import Report
 
 _HASHES = ("_input_hash", "_task_hash")

@@ -11,7 +11,7 @@ from mmap import ACCESS_READ, mmap
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from .records import KINDS, Record, check_record, kind_of, other_fields
+from ..records.record import KINDS, Record, check_record, kind_of, other_fields
 from .report import Report
 
 if TYPE_CHECKING:

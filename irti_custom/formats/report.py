@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .records import ItemError, kind_of
+from ..records.record import ItemError, kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ..records.record import ItemError, Record, check_id, check_string
 from .annotations import Annotation, as_number, check_annotation, read_spans
 from .files import read_bytes
-from .records import ItemError, Record, check_id, check_string
 from .report import Report
 
 _START = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<sentences\b", re.DOTALL)

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..records.record import ItemError, Record, check_column
 from . import delimited
 from .annotations import check_object
 from .files import read_objects
-from .records import ItemError, Record, check_column
 from .report import Report
 
 

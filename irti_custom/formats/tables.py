@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..records.record import Record, kind_of
 from .column_tables import Cell, record_of_rows, rows_of_record
 from .field_tables import read_fields, rows_of_fields
-from .records import Record, kind_of
 from .report import Report
 
 BY = ("columns", "rows")

@@ -11,9 +11,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..records.record import Record
 from .annotations import Annotation, merge_spans
 from .record_streams import texts
-from .records import Record
 from .report import Report
 from .tag_schemes import Entity, check_scheme, detect_scheme, entities_of, tags_of
 from .words import SplitText, split

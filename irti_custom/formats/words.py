@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .records import Record
+from ..records.record import Record
 from .report import Report
 
 SPLITS = ("spaces", "punctuation")

@@ -24,7 +24,7 @@ from ..processing.examples import ExampleError, ExampleInput
 from ..processing.fields import frame_records
 from ..processing.processor import Encoded
 from ..processing.rows import rows_of
-from ..processing.sequences import is_frame
+from ..records.sequences import is_frame
 from .components import (
     GRAPH_OPTIONS,
     LoadedModel,

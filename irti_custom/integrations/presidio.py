@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine, EntityRecognizer
     from presidio_analyzer.nlp_engine import NlpArtifacts
 
-    from ..formats.records import Record
+    from ..records.record import Record
 
 NO_ENTITY = "NO_ENTITY"
 """The label of spans that are no personal data, unless told otherwise."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..labels import IGNORE_INDEX, check_count, check_task
+from ..records.sequences import check_sequence
 from .data_collator import as_array, check_label_values, read_rows, task_labels
-from .sequences import check_sequence
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

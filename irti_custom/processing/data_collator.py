@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from ..labels import IGNORE_INDEX, check_count, check_task
+from ..records.sequences import as_list
 from .label_names import LabelSettings, trained_names
 from .rows import BOOKKEEPING
-from .sequences import as_list
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

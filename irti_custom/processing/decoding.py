@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
 from ..labels import as_integer
-from .sequences import as_list, is_frame
+from ..records.sequences import as_list, is_frame
 
 if TYPE_CHECKING:
     import pandas as pd

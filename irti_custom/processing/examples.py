@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
-from ..formats.records import check_surfaces
+from ..records.record import check_surfaces
+from ..records.sequences import as_list, is_frame, is_missing
 from .fields import Fields, read_fields
-from .sequences import as_list, is_frame, is_missing
 from .spans import CharSpan, Span, check_span
 from .tables import Table, read_table
 

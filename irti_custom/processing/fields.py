@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
-from .sequences import as_list, is_frame, is_missing
+from ..records.sequences import as_list, is_frame, is_missing
 from .spans import CharSpan, TokenSpan
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from transformers.processing_utils import ProcessorMixin
 from ..folders import load_one_version, replaced_files
 from ..labels import as_integer, check_count, resolve_labels
 from ..loading import hub_arguments, read_place
+from ..records.sequences import as_list
 from . import decoding
 from .examples import (
     Content,
@@ -38,7 +39,6 @@ from .examples import (
 from .fields import Fields, RecordInput, cut, labels_by_field, read_fields, records_of
 from .preparation import prepare_model
 from .rows import OVERFLOWS, Columns, Part, RowWriter, TextTokens, check_sizes, overlap_of
-from .sequences import as_list
 from .settings import PROCESSOR_FILES, SETTINGS, read_settings
 from .span_labels import LabelIds, SpanLabels
 from .spans import CharSpan, Span, SpanFinder, put_markers, put_masks

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Union
 
 from ..labels import IGNORE_INDEX, as_integer, check_task
-from .sequences import as_list, is_missing
+from ..records.sequences import as_list, is_missing
 
 Label = Union[str, int]
 """A label's name or id."""

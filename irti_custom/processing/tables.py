@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
 
+from ..records.sequences import as_list, is_frame, is_missing
 from .rows import Part
-from .sequences import as_list, is_frame, is_missing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..formats.atomic import check_apart
 from ..formats.formats import FORMATS
 from ..formats.read_write import read_records
-from ..formats.records import OWN
+from ..records.record import OWN
 from .report import write_report
 
 

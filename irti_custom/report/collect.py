@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from ..export.runtime import OnnxMaskedSeqModel
-from ..formats.records import check_record
 from ..inference.components import LoadedModel, ProcessorOrPath
 from ..inference.pipeline import MaskedSeqClassificationPipeline
 from ..inference.predictions import Answer, AnswerWriter
 from ..labels import IGNORE_INDEX
 from ..processing.examples import ExampleInput
 from ..processing.fields import read_fields
+from ..records.record import check_record
 
 ModelInput = Union[
     str, "os.PathLike[str]", LoadedModel, OnnxMaskedSeqModel, MaskedSeqClassificationPipeline

@@ -27,8 +27,8 @@ from irti_custom import DataCollatorForMaskedSeq, MaskedSeqProcessor
 from irti_custom.labels import as_integer
 from irti_custom.processing.decoding import decode, stats
 from irti_custom.processing.examples import kind_of, read_example
-from irti_custom.processing.sequences import as_list, is_missing
 from irti_custom.processing.special_tokens import digest_of
+from irti_custom.records.sequences import as_list, is_missing
 from tests.tiny import tiny_model, word_tokenizer
 from tests.tokenizers_for_tests import make_tokenizer
 

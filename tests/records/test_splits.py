@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irti_custom.evaluation.splits import count_labels, draw_folds, split_records, stratify
+from irti_custom.records.splits import count_labels, draw_folds, split_records, stratify
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 SPAN = {"start": 0, "end": 1}

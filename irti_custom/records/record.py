@@ -169,7 +169,7 @@ def check_span(span: Mapping[str, Any], text: str, where: str) -> dict[str, Any]
         {'start': 0, 'end': 3, 'labels': ['person']}
         >>> check_span({"start": 2, "end": 9}, "Ann", "line 1")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        irti_custom.formats.records.ItemError: line 1: A span must be 0 <= start < end <= 3, got ...
+        irti_custom.records.record.ItemError: line 1: A span must be 0 <= start < end <= 3, got ...
     """
     if not isinstance(span, Mapping):
         raise ItemError(

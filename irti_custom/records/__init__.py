@@ -1,0 +1,1 @@
+"""The record: what goes in, checked, split and streamed."""
