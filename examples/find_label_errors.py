@@ -74,8 +74,7 @@ def main() -> None:
     )
 
     def encode(batch: dict, ids: list[int]) -> dict:
-        labels = [[span["labels"] for span in spans] for spans in batch["spans"]]
-        return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
+        return processor.encode(batch, example_ids=ids)
 
     rows = data.map(encode, batched=True, with_indices=True, remove_columns=data.column_names)
     print(counts := processor.stats(rows))

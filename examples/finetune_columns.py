@@ -61,13 +61,9 @@ def main() -> None:
     )
 
     def encode(batch: dict, ids: list[int]) -> dict:
-        labels = [[one["labels"] for one in columns] for columns in batch["columns"]]
-        parts = ("header", "values") if script.headers else ("values",)
-        tables = [
-            {"title": title, "columns": [{part: one[part] for part in parts} for one in columns]}
-            for title, columns in zip(batch.get("title", [None] * len(ids)), batch["columns"])
-        ]
-        return processor.encode_tables(tables, labels, ids)
+        for column in (one for columns in batch["columns"] for one in columns):
+            column["header"] = column["header"] if script.headers else None
+        return processor.encode(batch, example_ids=ids)
 
     rows = DatasetDict(
         {

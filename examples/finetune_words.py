@@ -70,8 +70,7 @@ def main() -> None:
     )
 
     def encode(batch: dict, ids: list[int]) -> dict:
-        labels = [[span["labels"] for span in spans] for spans in batch["spans"]]
-        return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
+        return processor.encode(batch, example_ids=ids)
 
     old = data.column_names["train"]
     rows = data.map(encode, batched=True, with_indices=True, remove_columns=old)

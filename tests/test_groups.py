@@ -14,7 +14,7 @@ from irti_custom import (
     tune_thresholds,
 )
 from irti_custom.decisions import decide, group_logits
-from irti_custom.inference.predictions import AnswerWriter
+from irti_custom.inference.answers import AnswerWriter
 from irti_custom.losses import multilabel_loss
 from tests.tiny import tiny_config
 

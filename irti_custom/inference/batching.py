@@ -20,15 +20,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count
 from typing import Any, NamedTuple, Union
 
 import torch
 
 from ..labels import check_count
-from ..processing.examples import ExampleInput
 from ..processing.processor import Encoded
 from ..processing.rows import rows_of
+from ..records.kinds import RecordInput
 from .pipeline import MaskedSeqClassificationPipeline, is_one_input
 from .predictions import Answer, AnswerWriter
 
@@ -93,11 +93,10 @@ class BatchLimits:
 
 @dataclass(eq=False)
 class _Part:
-    """Some consecutive inputs of a request, the first of them, and the answers of their rows."""
+    """Some consecutive inputs of a request, and the logits of their rows."""
 
-    first: int
     encoded: Encoded
-    by_row: list[list[Answer]]
+    logits: list[torch.Tensor]
 
 
 @dataclass(eq=False)
@@ -122,14 +121,15 @@ class _Row(NamedTuple):
 
     Attributes:
         cost: its tokens, or its positions where there are more.
-        answers: takes one for each of its positions.
+        logits: of the rows of its part; those of this one go to `place`.
     """
 
     cost: int
     number: int
     request: _Request
     values: dict[str, Any]
-    answers: list[Answer]
+    logits: list[torch.Tensor]
+    place: int
 
 
 class BatchingQueue:
@@ -181,7 +181,7 @@ class BatchingQueue:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, inputs: ExampleInput | list[ExampleInput], **options: Any) -> Future[Answers]:
+    def submit(self, inputs: RecordInput | list[RecordInput], **options: Any) -> Future[Answers]:
         """Prepare the inputs of a request, and queue them. Any thread may call it.
 
         Args:
@@ -258,12 +258,15 @@ class BatchingQueue:
             with self._preparing:
                 encoded = self.pipe.preprocess(inputs[first : first + _INPUTS_AT_ONCE], first=first)
             prepared = rows_of(encoded.rows)
-            part = _Part(first, encoded, [[] for _ in prepared])
+            nothing = torch.zeros(0, len(request.writer.names))
+            part = _Part(encoded, [nothing] * len(prepared))
             request.parts.append(part)
-            for values, answers in zip(prepared, part.by_row):
+            for place, values in enumerate(prepared):
                 if positions := len(values["mask_indices"]):
                     cost = max(values["length"], positions)
-                    rows.append(_Row(cost, next(self._numbers), request, values, answers))
+                    rows.append(
+                        _Row(cost, next(self._numbers), request, values, part.logits, place)
+                    )
                     total += cost
             if total > limit:
                 raise ValueError(
@@ -339,13 +342,8 @@ class BatchingQueue:
         self.on_batch(len(batch), _size(batch))
         logits = self.pipe.score([row.values for row in batch])
         pieces = logits.split([len(row.values["mask_indices"]) for row in batch])
-        by_writer: dict[AnswerWriter, list[int]] = {}
-        for index, row in enumerate(batch):
-            by_writer.setdefault(row.request.writer, []).append(index)
-        for writer, indices in by_writer.items():
-            described = iter(writer.write(torch.cat([pieces[index] for index in indices])))
-            for index in indices:
-                batch[index].answers[:] = islice(described, len(pieces[index]))
+        for row, piece in zip(batch, pieces):
+            row.logits[row.place] = piece
 
     def _finish(self, request: _Request) -> None:
         try:
@@ -358,7 +356,7 @@ class BatchingQueue:
 
     def _regroup(self, request: _Request) -> Iterator[list[Answer]]:
         for part in request.parts:
-            yield from self.pipe.regroup(part.encoded, part.by_row, request.writer, part.first)
+            yield from self.pipe.predictions(part.encoded, part.logits).answers(request.writer)
 
     def _fail(self, request: _Request, error: Exception) -> None:
         with suppress(InvalidStateError):  # as in `_finish`

@@ -165,11 +165,11 @@ def _unscorable(
         if index not in reasons
     }
     try:
-        processor.encode(examples.values(), example_ids=[first + index for index in examples])
+        processor.prepare(examples.values(), example_ids=[first + index for index in examples])
     except ValueError:
         for index, example in examples.items():
             try:
-                processor.encode([example], example_ids=[first + index])
+                processor.prepare([example], example_ids=[first + index])
             except ValueError as error:
                 reasons[index] = str(error)
     return reasons

@@ -20,7 +20,7 @@ from .special_tokens import Template
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .examples import Example
+    from ..records.kinds import Record
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,14 @@ def rows_of(columns: Columns) -> list[dict[str, Any]]:
         [{'length': 3, 'mask_indices': [1]}, {'length': 4, 'mask_indices': [2]}]
     """
     return [dict(zip(columns, values)) for values in zip(*columns.values())]
+
+
+class Numbered(NamedTuple):
+    """A record of a batch: its id in the rows, its name in errors, such as "example 3"."""
+
+    id: int
+    name: str
+    record: Record
 
 
 class TextTokens(NamedTuple):
@@ -107,7 +115,7 @@ class RowWriter:
         self.columns.update({name: [] for name in BOOKKEEPING})
         self.dropped = 0
 
-    def add_text(self, example: Example, text: TextTokens, targets: SpanTargets | None) -> None:
+    def add_text(self, example: Numbered, text: TextTokens, targets: SpanTargets | None) -> None:
         """Add a text, in as many rows as it takes.
 
         Raises:
@@ -143,7 +151,7 @@ class RowWriter:
             self._add_row(example, part, targets, text.total)
 
     def add_parts(
-        self, example: Example, parts: Sequence[Part], targets: SpanTargets | None
+        self, example: Numbered, parts: Sequence[Part], targets: SpanTargets | None
     ) -> None:
         """Add an example that comes in parts, one per row, such as a wide table.
 
@@ -163,7 +171,7 @@ class RowWriter:
         for part in parts:
             self._add_row(example, part, targets, count)
 
-    def _fits(self, example: Example, span: int, read: int, size: int) -> bool:
+    def _fits(self, example: Numbered, span: int, read: int, size: int) -> bool:
         if read < size:
             return True
         if self.on_overflow == "error":
@@ -176,7 +184,7 @@ class RowWriter:
         return False
 
     def _add_row(
-        self, example: Example, part: Part, targets: SpanTargets | None, count: int
+        self, example: Numbered, part: Part, targets: SpanTargets | None, count: int
     ) -> None:
         columns, shift = self.columns, len(self.template.prefix)
         for name, values in self.template.around(part.ids).items():
@@ -190,8 +198,8 @@ class RowWriter:
         columns["span_ids"].append(part.spans)
         columns["num_spans"].append(count)
         columns["length"].append(len(columns["input_ids"][-1]))
-        columns["num_missing"].append(example.num_missing)
-        columns["example_kinds"].append(example.kind)
+        columns["num_missing"].append(example.record.num_missing)
+        columns["example_kinds"].append(example.record.kind)
 
     def finish(self) -> Columns:
         """Return the columns; warn once about all dropped spans."""

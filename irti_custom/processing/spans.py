@@ -8,17 +8,19 @@ Plain lists only. Token numbers count the text's own tokens, without special one
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Mapping, Sequence
-from typing import Union
+from collections.abc import Collection, Iterable, Sequence
 
-from ..labels import as_integer
+from ..records.kinds import CharSpan
 
-CharSpan = tuple[int, int]
-"""Start and end of a span, the end exclusive."""
 TokenSpan = tuple[int, int]
 """First and last token of a span, or of a span and its marks."""
-Span = Union[Sequence[int], Mapping[str, int]]
-"""A span as users give it: ``(start, end)`` or a dict with these keys."""
+
+
+def cut(spans: Iterable[TokenSpan], most: int | None) -> list[TokenSpan]:
+    """Let long values be read at their start: at most `most` tokens each; None for no limit."""
+    if most is None:
+        return list(spans)
+    return [(first, min(last, first + most - 1)) for first, last in spans]
 
 
 class SpanFinder:
@@ -94,34 +96,6 @@ class SpanFinder:
             if max(left, start) < min(right, end)
         ]
         return (tokens[0], tokens[-1]) if tokens else None
-
-
-def check_span(index: int, span: Span, length: int, name: str, unit: str) -> CharSpan:
-    """Return start and end of a span of a text with `length` characters or words.
-
-    Raises:
-        ValueError: a span that is out of range, reversed or empty, or no span at all.
-
-    Example:
-        >>> check_span(0, {"start": 1, "end": 2}, 4, "example 0", "words")
-        (1, 2)
-    """
-    try:
-        ends = [span["start"], span["end"]] if isinstance(span, Mapping) else list(span)
-    except (KeyError, TypeError):
-        ends = []
-    start, end = map(as_integer, ends) if len(ends) == 2 else (None, None)
-    if start is None or end is None:
-        raise ValueError(
-            f"Span {index} of {name} must be (start, end) or a dict with these keys, whole numbers "
-            f"of {unit}, got {span!r:.80}. Labels go into `labels`."
-        )
-    if not 0 <= start < end <= length:
-        raise ValueError(
-            f"Span {index} of {name} must have 0 <= start < end <= {length}, which is all the "
-            f"{unit} it has, got start={start} and end={end}."
-        )
-    return start, end
 
 
 def put_masks(

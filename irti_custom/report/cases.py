@@ -7,7 +7,7 @@ Where there are more, each label keeps its worst errors, and right positions are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ def _ranks(scored: Scored, severity: np.ndarray) -> np.ndarray:
 def describe(
     scored: Scored,
     index: int,
-    records: Sequence[Mapping[str, Any]],
+    ids: Sequence[str],
     kind: str,
     change: str | None,
     other: np.ndarray | None,
@@ -108,7 +108,7 @@ def describe(
     Args:
         scored: the positions.
         index: of the position.
-        records: all of them.
+        ids: of all records.
         kind: from `kinds_of`.
         change: from `changes_of`.
         other: bool ``(P, L)``, what the other model predicts.
@@ -119,7 +119,7 @@ def describe(
         string = f"{string[: _LONGEST // 2]} … {string[-_LONGEST // 2 :]}"
     before, after = place.text[: place.start], place.text[place.end :]
     case: dict[str, Any] = {
-        "record": records[place.record]["id"],
+        "record": ids[place.record],
         "before": _shorten(before[::-1])[::-1],
         "string": string,
         "after": _shorten(after),

@@ -157,7 +157,7 @@ def slice_figures(scored: Scored, draws: Draws, slices: Sequence[Slice]) -> list
 
 def case_figures(
     scored: Scored,
-    records: Sequence[Mapping[str, Any]],
+    ids: Sequence[str],
     changes: Sequence[str | None],
     other: np.ndarray | None,
     max_cases: int,
@@ -166,7 +166,7 @@ def case_figures(
     """Return the positions to show, and how many there are of each kind in all."""
     kinds = kinds_of(scored.true, scored.predicted)
     chosen = choose(scored, changes, max_cases, seed)
-    rows = [describe(scored, i, records, kinds[i], changes[i], other) for i in chosen]
+    rows = [describe(scored, i, ids, kinds[i], changes[i], other) for i in chosen]
     return {
         "of": len(kinds),
         "kinds": dict(Counter(kinds)),

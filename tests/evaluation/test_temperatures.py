@@ -22,7 +22,7 @@ from irti_custom import (
 from irti_custom.decisions import TEMPERATURES, decide, group_logits, probabilities, temper
 from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 from irti_custom.hub.card import write_model_card
-from irti_custom.inference.predictions import AnswerWriter
+from irti_custom.inference.answers import AnswerWriter
 from tests.test_trainer import make_trainer
 from tests.tiny import save_base, tiny_batch, tiny_config, tiny_model
 

@@ -27,7 +27,7 @@ from irti_custom import (
     get_lora_model,
 )
 from irti_custom.export.engines import installed
-from irti_custom.inference.predictions import AnswerWriter
+from irti_custom.inference.answers import AnswerWriter
 from tests.tiny import WORDS, save_base, tiny_model, wide_model, word_tokenizer
 from tests.tokenizers_for_tests import make_tokenizer
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqProcessor
-from irti_custom.inference.predictions import AnswerWriter
+from irti_custom.inference.answers import AnswerWriter
 from irti_custom.report.collect import Place, Scored
 from tests.tiny import WORDS, wide_model, word_tokenizer
 
