@@ -99,7 +99,7 @@ def detect(item: dict[str, Any]) -> bool:
         return all(isinstance(span, dict) and "labels" in span for span in spans)
     if isinstance(item.get("fields"), (dict, list)):
         return not {"responses", "suggestions"} & item.keys()  # Argilla's
-    return isinstance(item.get("columns"), list)
+    return isinstance(item.get("columns"), list) or isinstance(item.get("masks"), list)
 
 
 def _from_words(item: dict[str, Any], where: str, report: Report) -> dict[str, Any]:

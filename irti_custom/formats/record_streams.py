@@ -88,8 +88,7 @@ def _tables(
             else:
                 for record in batch:
                     report.count(record)
-                optional = {"title"} & set().union(*batch)
-                table = pa.Table.from_pylist(batch, _schema(kinds, optional))
+                table = pa.Table.from_pylist(batch, _schema(batch))
             yield table
             if not is_table:
                 for name in [name for name in batch[0] if name not in table.column_names]:
@@ -142,16 +141,24 @@ def _column(name: str, values: list[Any], source: object) -> pa.Array:
         ) from error
 
 
-def _schema(kinds: set[str], optional: set[str]) -> pa.Schema:
+def _schema(batch: list[Record]) -> pa.Schema:
+    """Return the columns of records of one kind, of which some may have a title or scores."""
     import pyarrow as pa
 
-    names = pa.list_(pa.string())
-    if kinds == {"columns"}:
-        title = [("title", pa.string())] if "title" in optional else []
-        column = pa.struct([("header", pa.string()), ("values", names), ("labels", names)])
-        return pa.schema([("id", pa.string()), *title, ("columns", pa.list_(column))])
-    field = pa.struct([("name", pa.string()), ("value", pa.string()), ("labels", names)])
-    return pa.schema([("id", pa.string()), ("fields", pa.list_(field))])
+    string, names = pa.string(), pa.list_(pa.string())
+    kind = kind_of(batch[0])
+    position = {
+        "masks": [],
+        "columns": [("header", string), ("values", names)],
+        "fields": [("name", string), ("value", string)],
+    }[kind]
+    position += [("labels", names)]
+    if any("scores" in one for record in batch for one in record[kind]):
+        position += [("scores", pa.list_(pa.float64()))]
+    first = [name for name in ("text", "title") if any(name in record for record in batch)]
+    return pa.schema(
+        [(name, string) for name in ("id", *first)] + [(kind, pa.list_(pa.struct(position)))]
+    )
 
 
 def texts_schema(scores: bool) -> pa.Schema:
@@ -194,9 +201,9 @@ def as_records(
         for name in with_id.keys() - checked.keys():
             if with_id[name] is not None:
                 report.note(f"field {name!r} not kept")
-        scored = [span for span in checked.get("spans", ()) if "scores" in span]
+        scored = [one for one in checked[kind_of(checked)] if "scores" in one]
         if scored and not scores:
-            report.note("span whose scores are not kept", len(scored))
+            report.note("position whose scores are not kept", len(scored))
         report.count(checked)
         yield checked
     if number < 0:
@@ -216,7 +223,7 @@ def texts(records: Iterable[Record], report: Report) -> Iterator[tuple[str, Reco
     """
     for record in records:
         where = f"record {record['id']!r}"
-        if "text" not in record:
+        if "spans" not in record:
             raise ValueError(
                 f"{where}: format={report.format!r} holds texts with spans, got a "
                 f"{KINDS[kind_of(record)]}."

@@ -1,6 +1,7 @@
 """The record, the one shape that every format is read into and written from.
 
     {"id": "7", "text": "Ann saw Rome", "spans": [{"start": 8, "end": 12, "labels": ["place"]}]}
+    {"id": "7", "text": "Ann saw [MASK]", "masks": [{"labels": ["place"]}]}
     {"id": "7", "columns": [{"header": "city", "values": ["Rome", None], "labels": ["place"]}]}
     {"id": "7", "fields": [{"name": "city", "value": "Rome", "labels": ["place"]}]}
 
@@ -17,9 +18,14 @@ from typing import Any
 
 Record = dict[str, Any]
 """A text with spans, a table with columns or a record of fields, see above."""
-KINDS = {"spans": "text with spans", "columns": "table", "fields": "record of fields"}
+KINDS = {
+    "spans": "text with spans",
+    "masks": "text with mask tokens",
+    "columns": "table",
+    "fields": "record of fields",
+}
 """The key of its positions, and what a record with it is."""
-_FIELD = {"name", "value", "labels"}
+_FIELD = {"name", "value", "labels", "scores"}
 OWN = {"id", "text", "title", "words", *KINDS}
 """Fields that mean something."""
 _SURFACES = ("word", "text", "surface")
@@ -82,6 +88,10 @@ def check_record(
         checked["columns"] = [check_column(column, where) for column in columns]
         return checked
     checked["text"] = text = check_string(record["text"], where, "text")
+    if record.get("spans") is None and record.get("masks") is not None:
+        masks = check_list(record["masks"], where, "masks")
+        checked["masks"] = [_with_labels({}, mask, where) for mask in masks]
+        return checked
     spans = check_list(record.get("spans"), where, "spans")
     checked["spans"] = []
     for span in spans:
@@ -178,11 +188,20 @@ def check_span(span: Mapping[str, Any], text: str, where: str) -> dict[str, Any]
         )
     start, end = check_range(span.get("start"), span.get("end"), text, where)
     check_surfaces(span, text, (start, end), where)
-    labels = check_labels(span, where)
-    if span.get("scores") is None:
-        return {"start": start, "end": end, "labels": labels}
-    scores = check_scores(span["scores"], labels, where)
-    return {"start": start, "end": end, "labels": labels, "scores": scores}
+    return _with_labels({"start": start, "end": end}, span, where)
+
+
+def _with_labels(checked: Record, position: object, where: str) -> Record:
+    """Add the labels of a position, and their scores where it has some."""
+    if not isinstance(position, Mapping):
+        raise ItemError(
+            f'{where}: A position must be a dict with "labels", got {position!r:.80}.',
+            "position that is no object",
+        )
+    checked["labels"] = labels = check_labels(position, where)
+    if position.get("scores") is not None:
+        checked["scores"] = check_scores(position["scores"], labels, where)
+    return checked
 
 
 def check_surfaces(span: Mapping[Any, Any], text: str, ends: tuple[int, int], where: str) -> None:
@@ -310,11 +329,7 @@ def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
     header = None if header is None else check_string(header, where, "header")
     values = check_list(column.get("values"), where, "values")
     cells = [_as_cell(cell, where) for cell in values]
-    return {
-        "header": header,
-        "values": cells,
-        "labels": check_labels({"labels": None, **column}, where),
-    }
+    return _with_labels({"header": header, "values": cells}, {"labels": None, **column}, where)
 
 
 def kind_of(record: Mapping[str, Any]) -> str:
@@ -324,7 +339,7 @@ def kind_of(record: Mapping[str, Any]) -> str:
         >>> kind_of({"id": "0", "fields": []})
         'fields'
     """
-    return next(kind for kind in KINDS if kind in record)
+    return next(kind for kind in KINDS if record.get(kind) is not None)
 
 
 def check_field(field: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -347,14 +362,14 @@ def check_field(field: Mapping[str, Any], where: str) -> dict[str, Any]:
     name = None if name is None else check_string(name, where, "name") or None
     value = _as_cell(field["value"], where)
     value = value if value and value.strip() else None
-    labels = check_labels({"labels": None, **field}, where)
-    if labels and value is None:
+    checked = _with_labels({"name": name, "value": value}, {"labels": None, **field}, where)
+    if checked["labels"] and value is None:
         raise ItemError(
-            f"{where}: The field {name!r} has no value, and the labels {labels!r:.80}, which would "
-            "be lost. Give None for them.",
+            f"{where}: The field {name!r} has no value, and the labels {checked['labels']!r:.80}, "
+            "which would be lost. Give None for them.",
             "labels of a missing value",
         )
-    return {"name": name, "value": value, "labels": None if value is None else labels}
+    return checked if value is not None else {"name": name, "value": None, "labels": None}
 
 
 def check_string(value: object, where: str, name: str) -> str:

@@ -139,7 +139,7 @@ def test_entities_of_spacy_are_spans(tmp_path):
     nlp.to_disk(tmp_path / "nlp")
     tagger = app_tagger.Tagger(save_trained(tmp_path / "model"), str(tmp_path / "nlp"))
     scored = tagger.score_text(PLAIN, "entities of spaCy", "")
-    assert [(one["start"], one["end"]) for one in scored.answers[0]] == [(14, 23)]
+    assert [(one["start"], one["end"]) for one in scored.predictions.positions[0]] == [(14, 23)]
 
 
 # The HTML

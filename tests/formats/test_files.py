@@ -271,7 +271,7 @@ def test_notes_of_what_is_left_out_are_warnings_and_others_are_not(tmp_path, cap
 def test_scores_that_a_format_does_not_hold_are_counted(tmp_path, format):
     span = {"start": 0, "end": 3, "labels": ["x"], "scores": [0.5]}
     report = write_records([{"text": "Ann", "spans": [span]}], tmp_path / "a", format)
-    assert report.notes["span whose scores are not kept"] == 1
+    assert report.notes["position whose scores are not kept"] == 1
     assert report.lossy
 
 
