@@ -114,7 +114,8 @@ def read_sentence(sentence: Sentence, words: str, scheme: str, report: Report) -
         {'id': '0', 'text': 'Ann sings', 'spans': [{'start': 0, 'end': 3, 'labels': ['PER']}]}
     """
     sentence = _without_blanks(sentence, report)
-    starts = [0, *accumulate(len(word) + 1 for word in sentence.words)]
+    lengths = accumulate(map(len, sentence.words), initial=0)
+    starts = [length + index for index, length in enumerate(lengths)]  # a space after each
     annotations: list[Annotation] = []
     if words == "all":
         for index, (start, after) in enumerate(zip(starts, starts[1:])):
@@ -131,9 +132,9 @@ def read_sentence(sentence: Sentence, words: str, scheme: str, report: Report) -
 
 
 def _without_blanks(sentence: Sentence, report: Report) -> Sentence:
-    blank = {index for index, word in enumerate(sentence.words) if not word.strip()}
-    if not blank:
+    if all(map(str.strip, sentence.words)):
         return sentence
+    blank = {index for index, word in enumerate(sentence.words) if not word.strip()}
     for index in sorted(blank):
         report.misfit(
             "word of white space",
