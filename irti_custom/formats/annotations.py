@@ -33,15 +33,6 @@ def read_items(
         report: counts these.
         read_item: makes a record of an object, where it is and its number; None to leave it out.
         first: the number of the first object.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path, report = Path(mkdtemp()) / "a.json", Report("jsonl", on_error="skip")
-        >>> _ = path.write_text('[7, {"text": "Ann"}]')
-        >>> list(read_items(path, report, lambda item, where, number: {"id": number, **item}))
-        [{'id': 1, 'text': 'Ann'}]
-        >>> dict(report.skipped)
-        {'item that is no object': 1}
     """
     items = read_objects(source) if isinstance(source, Path) else source
     for number, (where, item) in enumerate(items, first):
@@ -59,10 +50,6 @@ def check_object(item: object, where: str) -> dict[str, Any]:
 
     Raises:
         ValueError: another value.
-
-    Example:
-        >>> check_object({"text": "Ann"}, "line 1")
-        {'text': 'Ann'}
     """
     if not isinstance(item, dict):
         raise ItemError(
@@ -80,14 +67,6 @@ def read_spans(
         entries: as a file has them.
         read_entry: makes an annotation of one.
         report: counts.
-
-    Example:
-        >>> entries = [(0, 3, "person"), (2, 2, "place")]
-        >>> report = Report("jsonl", on_error="skip")
-        >>> read_spans(entries, lambda one: check_annotation(*one, "Ann", "line 1"), report)
-        [{'start': 0, 'end': 3, 'labels': ['person']}]
-        >>> dict(report.skipped)
-        {'empty span': 1}
     """
     annotations = []
     for entry in entries:
@@ -114,10 +93,6 @@ def check_annotation(
     Raises:
         ValueError: a range beyond the text, a label that is no name, or another text than stands
             there.
-
-    Example:
-        >>> check_annotation(8, 12, "place", "Ann saw Rome", "line 1", "Rome")
-        (8, 12, 'place', None)
     """
     first, last = check_range(start, end, text, where)
     if label is not None and (not isinstance(label, str) or not label):
@@ -136,10 +111,6 @@ def merge_spans(annotations: Iterable[Annotation], report: Report) -> list[dict[
     Args:
         annotations: those of one text.
         report: counts annotations that are there twice.
-
-    Example:
-        >>> merge_spans([(0, 3, "person", None), (0, 3, "actor", None)], Report("brat"))
-        [{'start': 0, 'end': 3, 'labels': ['person', 'actor']}]
     """
     spans: dict[tuple[int, int], dict[str, float | None]] = {}
     for start, end, label, score in annotations:
@@ -160,14 +131,7 @@ def merge_spans(annotations: Iterable[Annotation], report: Report) -> list[dict[
 
 
 def note_others(item: Mapping[str, Any], read: Collection[str], report: Report) -> None:
-    """Note the fields of an object that are not read, unless they are empty.
-
-    Example:
-        >>> report = Report("jsonl")
-        >>> note_others({"text": "Ann", "topic": "a", "tags": []}, ["text"], report)
-        >>> dict(report.notes)
-        {"field 'topic' not kept": 1}
-    """
+    """Note the fields of an object that are not read, unless they are empty."""
     for name, value in item.items():
         if name not in read and value not in (None, "", [], {}):
             report.not_kept(name, value)
@@ -180,10 +144,6 @@ def labels_to_write(span: Mapping[str, Any], where: str, report: Report) -> list
         span: one of a record.
         where: the record.
         report: counts the spans without; they are left out.
-
-    Example:
-        >>> labels_to_write({"start": 0, "end": 3, "labels": ["x"]}, "record '0'", Report("brat"))
-        ['x']
     """
     if not span["labels"]:
         report.misfit(
@@ -199,10 +159,6 @@ def code_points(text: str, units: object) -> int:
 
     Raises:
         ValueError: no integer, beyond the text, or half a character.
-
-    Example:
-        >>> code_points("a👍b", 3)
-        2
     """
     content = text.encode("utf-16-le")
     if isinstance(units, bool) or not isinstance(units, int):
@@ -213,12 +169,7 @@ def code_points(text: str, units: object) -> int:
 
 
 def as_number(value: object) -> Any:
-    """Return a number that is written as text as one, and all else as it is.
-
-    Example:
-        >>> as_number("7"), as_number("7a")
-        (7, '7a')
-    """
+    """Return a number that is written as text as one, and all else as it is."""
     is_number = isinstance(value, str) and value.isdecimal() and len(value) < 20  # or no offset
     return int(value) if is_number else value  # type: ignore[call-overload]
 
@@ -233,10 +184,6 @@ def choose_text(data: Mapping[str, Any], text_field: str | None, where: str) -> 
 
     Raises:
         ValueError: no such string.
-
-    Example:
-        >>> choose_text({"body": "Ann", "year": 7}, None, "line 1")
-        'Ann'
     """
     strings = [name for name, value in data.items() if isinstance(value, str)]
     only = strings[0] if len(strings) == 1 else None
@@ -267,11 +214,6 @@ def choose_annotations(
         annotators: who made them.
         where: file and line.
         report: counts texts that have several.
-
-    Example:
-        >>> report = Report("argilla")
-        >>> choose_annotations(["a", "b"], "last", SEVERAL, ["Ann", "Bob"], "line 1", report)
-        ['b']
     """
     if len(made) > 1 and annotations in SEVERAL:
         report.note(f"text with several annotations, {annotations} taken")

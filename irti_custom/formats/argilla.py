@@ -67,13 +67,6 @@ def read(
         question: that of spans; by default the only one.
         offsets: "code-points" or "utf-16", which matters after an emoji; responses to such texts
             raise by default, and suggestions are counted in characters.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> write([{"id": "7", "text": "Ann", "spans": []}], path, Report("argilla"))
-        >>> next(read(path, Report("argilla"), annotations="predictions"))
-        {'id': '7', 'text': 'Ann', 'spans': []}
     """
     for option, chosen, choices in (
         ("annotations", annotations, (None, *ANNOTATIONS)),
@@ -123,29 +116,12 @@ def write(records: Iterable[Record], path: Path, report: Report, question: str =
         path: the file.
         report: counts what suggestions do not hold.
         question: the name of the span question. Its text is the field "text".
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> spans = [{"start": 0, "end": 3, "labels": ["person"]}]
-        >>> write([{"id": "7", "text": "Ann", "spans": spans}], path, Report("argilla"))
-        >>> import json
-        >>> [item] = json.loads(path.read_text())
-        >>> item["suggestions"]["spans"]["value"]
-        [{'start': 0, 'end': 3, 'label': 'person'}]
     """
     write_array(path, _items(records, question, report))
 
 
 def detect(item: dict[str, Any]) -> bool:
-    """Return True for a record of Argilla's.
-
-    Example:
-        >>> detect({"id": "7", "fields": {"text": "Ann"}, "responses": {}, "suggestions": {}})
-        True
-        >>> detect({"id": "7", "text": "Ann", "spans.suggestion": []})  # of `to_datasets`
-        True
-    """
+    """Return True for a record of Argilla's."""
     if isinstance(item.get("fields"), dict):
         return "responses" in item and "suggestions" in item
     return any(name.endswith(_FLAT) for name in item)

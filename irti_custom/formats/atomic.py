@@ -78,14 +78,6 @@ def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         ValueError: a file, or a folder that holds something, is in its place.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "new"
-        >>> with writing_folder(path) as folder:
-        ...     _ = (folder / "a.txt").write_text("Rome")
-        >>> [one.name for one in path.iterdir()]
-        ['a.txt']
     """
     target = Path(os.path.realpath(path))
     is_empty = target.is_dir() and not any(target.iterdir()) and not target.is_mount()
@@ -117,9 +109,6 @@ def check_apart(
 
     Raises:
         ValueError: a path to write that is one of those to read.
-
-    Example:
-        >>> check_apart(["a.json"], ["b.json"])
     """
     sources = [source for source in read if os.path.exists(source)]
     for target in filter(os.path.exists, written):
@@ -146,12 +135,7 @@ def _beside(target: Path) -> Path:
 
 
 def is_alive(process: int) -> bool:
-    """Return whether a process of this machine runs; True where that cannot be asked.
-
-    Example:
-        >>> is_alive(os.getpid())
-        True
-    """
+    """Return whether a process of this machine runs; True where that cannot be asked."""
     if os.name != "posix":  # elsewhere the question itself could end the process
         return True
     try:

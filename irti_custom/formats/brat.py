@@ -48,14 +48,6 @@ def read(path: Path, report: Report, attributes: str | None = None) -> Iterator[
         path: the folder, or a ``.txt`` or ``.ann`` file, or one of ``.a1`` and ``.a2``.
         report: counts what records do not hold.
         attributes: "labels" to make labels of them, "Certain" or "Tense=Past".
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp())
-        >>> _ = (path / "a.txt").write_text("Ann saw Rome")
-        >>> _ = (path / "a.ann").write_text("T1\tplace 8 12\tRome\n")
-        >>> next(read(path, Report("brat")))
-        {'id': 'a', 'text': 'Ann saw Rome', 'spans': [{'start': 8, 'end': 12, 'labels': ['place']}]}
     """
     if attributes not in (None, "labels"):
         raise ValueError(f"`attributes` must be None or 'labels', got {attributes!r}.")
@@ -68,16 +60,7 @@ def read(path: Path, report: Report, attributes: str | None = None) -> Iterator[
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
-    r"""Write a folder: two files per record, named by its id; a span has a line per label.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp())
-        >>> spans = [{"start": 8, "end": 12, "labels": ["place"]}]
-        >>> write([{"id": "a", "text": "Ann saw Rome", "spans": spans}], path, Report("brat"))
-        >>> (path / "a.ann").read_text()
-        'T1\tplace 8 12\tRome\n'
-    """
+    r"""Write a folder: two files per record, named by its id; a span has a line per label."""
     checked = {}
     for where, record in texts(records, report):
         if not _ID.fullmatch(record["id"]) or record["id"] in checked:
@@ -94,12 +77,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for a folder with ``.ann`` or ``.a1`` files, such a file, or a text beside one.
-
-    Example:
-        >>> detect_path(Path("a.ann"))
-        True
-    """
+    """Return True for a folder with ``.ann`` or ``.a1`` files, one of these, or a text beside one."""
     if path.is_dir():
         return any(bare_suffix(one) in _ANNOTATIONS for one in path.rglob("*.a*"))
     if bare_suffix(path) in _ANNOTATIONS:

@@ -19,12 +19,7 @@ Cell = Optional[str]
 
 
 def table_name(path: Path) -> str:
-    """Return the id of the table in a file: its name without suffixes.
-
-    Example:
-        >>> table_name(Path("people.csv.gz"))
-        'people'
-    """
+    """Return the id of the table in a file: its name without suffixes."""
     name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
     return Path(name).stem
 
@@ -34,10 +29,6 @@ def as_text(value: object, where: str) -> Cell:
 
     Raises:
         ValueError: a list or the like.
-
-    Example:
-        >>> as_text(7, "row 1"), as_text(float("nan"), "row 1")
-        ('7', None)
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -47,12 +38,7 @@ def as_text(value: object, where: str) -> Cell:
 
 
 def record_of_rows(rows: Sequence[Sequence[Cell]], path: Path) -> Record:
-    """Make a record of rows that have the same number of cells; the first are the headers.
-
-    Example:
-        >>> record_of_rows([["city"], ["Rome"]], Path("a.csv"))["columns"]
-        [{'header': 'city', 'values': ['Rome'], 'labels': None}]
-    """
+    """Make a record of rows that have the same number of cells; the first are the headers."""
     columns = [
         {"header": header, "values": list(cells), "labels": None} for header, *cells in zip(*rows)
     ]
@@ -69,12 +55,6 @@ def rows_of_record(records: Sequence[Record], path: Path, report: Report) -> lis
 
     Raises:
         ValueError: a text, several tables, none, no columns, or columns of several lengths.
-
-    Example:
-        >>> column = {"header": "city", "values": ["Rome"], "labels": None}
-        >>> table = {"id": "a", "columns": [column]}
-        >>> rows_of_record([table], Path("a.csv"), Report("csv"))
-        [['city'], ['Rome']]
     """
     if len(records) != 1 or not records[0].get("columns"):
         raise ValueError(

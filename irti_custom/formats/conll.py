@@ -71,13 +71,6 @@ def read(
         word_column: the column of words, the first by default.
         comment: what a line begins with if it is a comment; between words, one that has not all
             columns.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.conll"
-        >>> _ = path.write_text("Ann\tB-PER\nRoss\tI-PER\nsings\tO\n")
-        >>> next(read(path, Report("conll")))
-        {'id': '0', 'text': 'Ann Ross sings', 'spans': [{'start': 0, 'end': 8, 'labels': ['PER']}]}
     """
     if not tag_columns:
         raise ValueError("`tag_columns` must have at least one number, got none.")
@@ -103,16 +96,7 @@ def write(
     scheme: str = "BIO",
     split_words: str = "spaces",
 ) -> None:
-    r"""Write sentences: two columns, divided by a tab.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.conll"
-        >>> spans = [{"start": 0, "end": 3, "labels": ["PER"]}]
-        >>> write([{"id": "0", "text": "Ann sings", "spans": spans}], path, Report("conll"))
-        >>> path.read_text()
-        'Ann\tB-PER\nsings\tO\n\n'
-    """
+    r"""Write sentences: two columns, divided by a tab."""
     sentences = list(write_sentences(records, report, words, scheme, split_words))
     documents = _documents([sentence.id for sentence in sentences])
     if documents is None and [s.id for s in sentences] != list(map(str, range(len(sentences)))):
@@ -136,14 +120,7 @@ def write(
 
 
 def detect(lines: list[str]) -> bool:
-    """Return True for words with tags: in the last column, or in one that also marks entities.
-
-    Example:
-        >>> detect(["Ann B-PER", "sings O", ""])
-        True
-        >>> detect(["Ann sings", "O"])
-        False
-    """
+    """Return True for words with tags: in the last column, or in one that also marks entities."""
     rows = [_cells(line) for line in lines if line.strip()]
     # Most likely comments: a line with "#" that ends with no tag.
     rows = [row for row in rows if not row[0].startswith("#") or parse(row[-1])]
@@ -158,12 +135,7 @@ def detect(lines: list[str]) -> bool:
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for a name that only files of words with tags have.
-
-    Example:
-        >>> detect_path(Path("train.conll.gz"))
-        True
-    """
+    """Return True for a name that only files of words with tags have."""
     return bare_suffix(path) in SUFFIXES and not path.is_dir()
 
 

@@ -112,14 +112,6 @@ def read(path: Path, report: Report, entity_fields: Sequence[str] = ("etype",)) 
         path: the file.
         report: counts what records do not hold.
         entity_fields: those of "global.Entity" that are labels, such as "etype" and "infstat".
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.conllu"
-        >>> word = "1\tAnn" + "\t_" * 7 + "\tEntity=(1-person)"
-        >>> _ = path.write_text("# global.Entity = GRP-etype\n# text = Ann\n" + word + "\n\n")
-        >>> next(read(path, Report("conllu")))
-        {'id': '0', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['person']}]}
     """
     entities = _Entities(path, list(entity_fields), report)
     for number, sentence in enumerate(_sentences(path, report)):
@@ -146,12 +138,7 @@ def read(path: Path, report: Report, entity_fields: Sequence[str] = ("etype",)) 
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for the name of a CoNLL-U file.
-
-    Example:
-        >>> detect_path(Path("dev.conllu.gz"))
-        True
-    """
+    """Return True for the name of a CoNLL-U file."""
     return bare_suffix(path) in (".conllu", ".conllup")
 
 

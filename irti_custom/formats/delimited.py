@@ -56,13 +56,6 @@ def read(
     Raises:
         ValueError: rows of several lengths, a first line that another delimiter divides as well, or
             a larger table.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.csv"
-        >>> _ = path.write_text("city,age\nRome,7\n")
-        >>> next(read(path, Report("csv")))["columns"][1]
-        {'header': 'age', 'values': ['7'], 'labels': None}
     """
     text = read_text(path, bound.num_bytes).removeprefix(MARK)
     divider, first_line = _delimiter(path, delimiter), 1
@@ -92,16 +85,7 @@ def read(
 def write(
     records: Iterable[Record], path: Path, report: Report, delimiter: str | None = None
 ) -> None:
-    """Write a table, or records of fields.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.csv"
-        >>> column = {"header": "city", "values": ["Rome", None], "labels": None}
-        >>> write([{"id": "a", "columns": [column]}], path, Report("csv"))
-        >>> path.read_text().split()
-        ['city', 'Rome', '""']
-    """
+    """Write a table, or records of fields."""
     headers, *rows = rows_to_write(records, path, report)
     content = io.StringIO(newline="")
     content.write(MARK * (headers[0] or "").startswith(MARK))  # of which the reader takes one
@@ -119,24 +103,14 @@ def write(
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for the name of a table, unless it holds words with tags or labels of SOTAB.
-
-    Example:
-        >>> detect_path(Path("people.csv.gz"))
-        True
-    """
+    """Return True for the name of a table, unless it holds words with tags or labels of SOTAB."""
     if bare_suffix(path) == ".tsv" and path.is_file():
         return not conll.detect([line.text for line in islice(read_lines(path), 50)])
     return bare_suffix(path) in (".csv", ".tsv") and not detect_sotab(path)
 
 
 def detect_sotab(path: Path) -> bool:
-    """Return True for a CSV with the headers of SOTAB's labels.
-
-    Example:
-        >>> detect_sotab(Path("people.csv"))
-        False
-    """
+    """Return True for a CSV with the headers of SOTAB's labels."""
     if bare_suffix(path) != ".csv" or not path.is_file():
         return False
     first = next((line.text for line in read_lines(path)), "")

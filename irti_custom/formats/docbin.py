@@ -40,17 +40,6 @@ def read(path: Path, report: Report, spans_key: str | None = None) -> Iterator[R
         report: counts what records do not hold.
         spans_key: "ents" for `doc.ents`, else the name of a group; by default the only one of
             these that holds spans.
-
-    Example:
-        >>> import pytest
-        >>> spacy = pytest.importorskip("spacy")  # an optional dependency
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.spacy"
-        >>> doc = spacy.blank("en")("Ann saw Rome")
-        >>> doc.set_ents([spacy.tokens.Span(doc, 2, 3, "GPE")])
-        >>> spacy.tokens.DocBin(docs=[doc]).to_disk(path)
-        >>> next(read(path, Report("spacy")))
-        {'id': '0', 'text': 'Ann saw Rome', 'spans': [{'start': 8, 'end': 12, 'labels': ['GPE']}]}
     """
     need("spacy", report.format)
     from spacy.tokens import DocBin
@@ -99,16 +88,6 @@ def write(
         report: counts what documents do not hold.
         spans_key: "ents" or the name of a group; by default "ents" if no spans overlap, each has
             one label and none has scores, else "sc".
-
-    Example:
-        >>> import pytest
-        >>> _ = pytest.importorskip("spacy")  # an optional dependency
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.spacy"
-        >>> spans = [{"start": 8, "end": 12, "labels": ["GPE"]}]
-        >>> write([{"id": "0", "text": "Ann saw Rome", "spans": spans}], path, Report("spacy"))
-        >>> next(read(path, Report("spacy")))["spans"] == spans
-        True
     """
     need("spacy", report.format)
     from spacy.tokens import Doc, DocBin, SpanGroup
@@ -138,12 +117,7 @@ def write(
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for the name of a DocBin.
-
-    Example:
-        >>> detect_path(Path("train.spacy"))
-        True
-    """
+    """Return True for the name of a DocBin."""
     return bare_suffix(path) == ".spacy"
 
 

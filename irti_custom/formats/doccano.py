@@ -33,15 +33,7 @@ _ENDS = (("start_offset", "end_offset"), ("start", "end"))
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
-    """Read texts.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.jsonl"
-        >>> _ = path.write_text('{"id": 1, "text": "Ann", "label": [[0, 3, "person"]]}')
-        >>> next(read(path, Report("doccano")))
-        {'id': '1', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['person']}]}
-    """
+    """Read texts."""
 
     def read_item(item: dict[str, Any], where: str, number: int) -> Record:
         text = check_string(item.get("text"), where, "text")
@@ -62,16 +54,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
-    """Write texts: one line each; a span has an entry per label.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.jsonl"
-        >>> spans = [{"start": 0, "end": 3, "labels": ["person"]}]
-        >>> write([{"id": "1", "text": "Ann", "spans": spans}], path, Report("doccano"))
-        >>> path.read_text().strip()
-        '{"id": "1", "text": "Ann", "label": [[0, 3, "person"]]}'
-    """
+    """Write texts: one line each; a span has an entry per label."""
     with writing(path) as file:
         for where, record in texts(records, report):
             entries: list[list[int | str]] = []
@@ -82,14 +65,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
 
 
 def detect(item: dict[str, Any]) -> bool:
-    """Return True for a text of doccano.
-
-    Example:
-        >>> detect({"text": "Ann", "label": [[0, 3, "person"]]})
-        True
-        >>> detect({"text": "Ann", "label": ["news"]})  # of text classification
-        False
-    """
+    """Return True for a text of doccano."""
     entries = next((item[key] for key in _KEYS if isinstance(item.get(key), list)), None)
     if "text" not in item or entries is None or {"tokens", "words"} & item.keys():
         return False  # beside words, offsets may count these

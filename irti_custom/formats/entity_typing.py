@@ -30,15 +30,7 @@ class _Mention(NamedTuple):
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
-    """Read texts with one span each.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> _ = path.write_text('[{"sent": "Rome .", "start": 0, "end": 4, "labels": ["place"]}]')
-        >>> next(read(path, Report("entity-typing")))
-        {'id': '0', 'text': 'Rome .', 'spans': [{'start': 0, 'end': 4, 'labels': ['place']}]}
-    """
+    """Read texts with one span each."""
 
     def read_item(item: dict[str, Any], where: str, number: int) -> Record:
         is_ufet = "mention_span" in item
@@ -56,12 +48,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
 
 
 def detect(item: dict[str, Any]) -> bool:
-    """Return True for a mention.
-
-    Example:
-        >>> detect({"sent": "Rome .", "start": 0, "end": 4, "labels": ["place"]})
-        True
-    """
+    """Return True for a mention."""
     return all(name in item for name in _UFET[:4]) or all(name in item for name in _OPEN_ENTITY)
 
 

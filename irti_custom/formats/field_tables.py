@@ -32,11 +32,6 @@ def read_fields(rows: Sequence[Sequence[Cell]], path: Path, report: Report) -> I
 
     Raises:
         ValueError: a column of labels that may be of several others.
-
-    Example:
-        >>> rows = [["age", "age_labels"], ["7", "number"]]
-        >>> next(read_fields(rows, Path("a.csv"), Report("csv")))
-        {'id': '0', 'fields': [{'name': 'age', 'value': '7', 'labels': ['number']}]}
     """
     headers, *body = rows
     labelled_by = _columns_of_labels(headers, str(path))
@@ -71,11 +66,6 @@ def rows_of_fields(records: Sequence[Record], path: Path, report: Report) -> lis
 
     Raises:
         ValueError: a field whose labels would have no column of their own.
-
-    Example:
-        >>> record = {"id": "0", "fields": [{"name": "age", "value": "7", "labels": ["number"]}]}
-        >>> rows_of_fields([record], Path("a.csv"), Report("csv"))
-        [['age', 'age_labels'], ['7', 'number']]
     """
     names = [field["name"] for field in records[0]["fields"]]
     if not names:

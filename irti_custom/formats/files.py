@@ -72,11 +72,6 @@ def check_file(path: Path) -> Path:
     Raises:
         FileNotFoundError: nothing is there.
         ValueError: a folder.
-
-    Example:
-        >>> check_file(Path("missing.json"))
-        Traceback (most recent call last):
-        FileNotFoundError: There must be a file at missing.json, got nothing.
     """
     if path.is_dir():
         raise ValueError(
@@ -97,13 +92,6 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
 
     Raises:
         ValueError: a file that cannot be read to its end, or has more bytes.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.gz"
-        >>> _ = path.write_bytes(gzip.compress(b"Rome"))
-        >>> read_bytes(path)
-        b'Rome'
     """
     try:
         with _open(path) as file:
@@ -132,11 +120,6 @@ def check_text(start: bytes, path: Path) -> None:
 
     Raises:
         ValueError: what it is, and the way out.
-
-    Example:
-        >>> check_text(b"%PDF-1.7", Path("a.txt"))
-        Traceback (most recent call last):
-        ValueError: a.txt must be text, got a file that is a PDF. Export its text.
     """
     kinds = [kind for sign, kind in _OTHERS.items() if start.startswith(sign)]
     if b"\x00" in start[:2]:  # half of a character
@@ -151,13 +134,6 @@ def read_lines(path: Path) -> Iterator[Line]:
     Raises:
         ValueError: a file that cannot be read to its end or is not UTF-8, or a line that is longer
             than `MAX_LINE_BYTES`.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.txt"
-        >>> _ = path.write_bytes(b"Ann\r\n\nRome")
-        >>> [tuple(line) for line in read_lines(path)]
-        [(1, 'Ann'), (2, ''), (3, 'Rome')]
     """
     for block in read_blocks(path):
         yield from lines_of(block, path)
@@ -169,13 +145,6 @@ def read_blocks(path: Path) -> Iterator[Block]:
     Raises:
         ValueError: a file that cannot be read to its end, after the lines before; or that begins as
             one of another kind does.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.txt"
-        >>> _ = path.write_bytes(b"Ann\r\n\nRome\n")
-        >>> list(read_blocks(path))
-        [Block(number=1, content=b'Ann\r\n\nRome\n')]
     """
     number, rest, is_first = 1, b"", True
     try:
@@ -206,12 +175,7 @@ def _count_lines(content: bytes) -> int:
 
 
 def lines_of(block: Block, path: Path) -> Iterator[Line]:
-    r"""Decode the lines of a block; see `read_lines`.
-
-    Example:
-        >>> [line.text for line in lines_of(Block(1, b"Ann\r\n\nRome"), Path("a.txt"))]
-        ['Ann', '', 'Rome']
-    """
+    r"""Decode the lines of a block; see `read_lines`."""
     number, content = block
     content = content[:-1] if content.endswith(b"\n") else content
     try:
@@ -240,13 +204,6 @@ def read_objects(path: Path) -> Iterator[Item]:
 
     Raises:
         ValueError: a file that is no JSON, with the line.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> _ = path.write_text('[{"text": "Rome"}]')
-        >>> next(read_objects(path)).value
-        {'text': 'Rome'}
     """
     start = _start(path)
     if not start:
@@ -267,10 +224,6 @@ def objects_of(lines: Iterator[Line], path: Path) -> Iterator[Item]:
 
     Raises:
         ValueError: lines that are no JSON.
-
-    Example:
-        >>> [item.value for item in objects_of(iter([Line(1, '{"a": 1}')]), Path("a.jsonl"))]
-        [{'a': 1}]
     """
     for number, text in lines:
         if not text.strip():
@@ -288,12 +241,7 @@ def objects_of(lines: Iterator[Line], path: Path) -> Iterator[Item]:
 
 
 def is_json(path: Path) -> bool:
-    """Return True for the name of a JSON file, or a content that begins as JSON does.
-
-    Example:
-        >>> is_json(Path("a.jsonl.gz"))
-        True
-    """
+    """Return True for the name of a JSON file, or a content that begins as JSON does."""
     if bare_suffix(path) in (".json", ".jsonl", ".ndjson"):
         return True
     return _JSON.match(_start(path)) is not None
@@ -353,15 +301,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_with_names_once)
 
 
 def write_array(path: Path, items: Iterable[Any]) -> None:
-    r"""Write a JSON array, an item a line.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> write_array(path, [{"text": "Ulm"}, {"text": "Rome"}])
-        >>> path.read_text()
-        '[\n{"text": "Ulm"},\n{"text": "Rome"}\n]\n'
-    """
+    r"""Write a JSON array, an item a line."""
     with writing(path) as file:
         file.write(b"[")
         for number, item in enumerate(items):
@@ -371,22 +311,12 @@ def write_array(path: Path, items: Iterable[Any]) -> None:
 
 
 def as_line(value: Any) -> bytes:
-    r"""Return a line of JSON.
-
-    Example:
-        >>> as_line({"text": "Ulm"})
-        b'{"text": "Ulm"}\n'
-    """
+    r"""Return a line of JSON."""
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
 
 
 def bare_suffix(path: Path) -> str:
-    """Return the last suffix in lower case, the one before ``.gz``.
-
-    Example:
-        >>> bare_suffix(Path("a.JSONL.gz"))
-        '.jsonl'
-    """
+    """Return the last suffix in lower case, the one before ``.gz``."""
     name = path.name.lower()
     return Path(name[:-3] if name.endswith(".gz") else name).suffix
 

@@ -164,11 +164,6 @@ def find_format(name: str) -> Format:
 
     Raises:
         ValueError: an unknown name.
-
-    Example:
-        >>> find_format("word")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ValueError: `format` must be "auto" or one of ['jsonl', ...], got 'word'.
     """
     if name not in FORMATS:
         raise ValueError(f'`format` must be "auto" or one of {list(FORMATS)}, got {name!r}.')
@@ -181,13 +176,6 @@ def detect(path: Path) -> str:
     Raises:
         ValueError: none, or several.
         FileNotFoundError: nothing is there.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> _ = path.write_text('{"text": "Ann", "spans": []}')
-        >>> detect(path)
-        'jsonl'
     """
     matches = [name for name, one in FORMATS.items() if one.detect_path and one.detect_path(path)]
     sight, hint = f"the name {path.name!r}", ""
@@ -237,10 +225,6 @@ def format_to_write(path: Path) -> str:
 
     Raises:
         ValueError: none.
-
-    Example:
-        >>> format_to_write(Path("a.jsonl.gz"))
-        'jsonl'
     """
     matches = [
         name for name, one in FORMATS.items() if one.write and bare_suffix(path) in one.suffixes
@@ -259,10 +243,6 @@ def check_options(name: str, supported: Iterable[str], options: dict[str, Any]) 
 
     Raises:
         ValueError: one that the format does not have.
-
-    Example:
-        >>> check_options("brat", ["attributes"], {"attributes": "labels", "words": None})
-        {'attributes': 'labels'}
     """
     set_ones = {option: value for option, value in options.items() if value is not None}
     unknown = sorted(set(set_ones) - set(supported))

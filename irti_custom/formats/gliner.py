@@ -21,15 +21,7 @@ from .words import Word, join, split
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
-    """Read sentences.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> _ = path.write_text('[{"tokenized_text": ["New", "York"], "ner": [[0, 1, "place"]]}]')
-        >>> next(read(path, Report("gliner")))
-        {'id': '0', 'text': 'New York', 'spans': [{'start': 0, 'end': 8, 'labels': ['place']}]}
-    """
+    """Read sentences."""
 
     def read_item(item: dict[str, Any], where: str, number: int) -> Record:
         words = check_list(item.get("tokenized_text"), where, "tokenized_text")
@@ -52,26 +44,12 @@ def read(path: Path, report: Report) -> Iterator[Record]:
 def write(
     records: Iterable[Record], path: Path, report: Report, split_words: str = "spaces"
 ) -> None:
-    r"""Write a JSON array of sentences; a span has an entry per label.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> spans = [{"start": 0, "end": 8, "labels": ["place"]}]
-        >>> write([{"id": "0", "text": "New York", "spans": spans}], path, Report("gliner"))
-        >>> path.read_text().split("\n")[1]
-        '{"tokenized_text": ["New", "York"], "ner": [[0, 1, "place"]], "id": "0"}'
-    """
+    r"""Write a JSON array of sentences; a span has an entry per label."""
     write_array(path, _items(records, report, split_words))
 
 
 def detect(item: dict[str, Any]) -> bool:
-    """Return True for a sentence of GLiNER's.
-
-    Example:
-        >>> detect({"tokenized_text": ["Ann"], "ner": []})
-        True
-    """
+    """Return True for a sentence of GLiNER's."""
     return "tokenized_text" in item and "ner" in item
 
 

@@ -68,12 +68,6 @@ def read(
         tag_columns: by default "ner_tags", or "ner"; of a JSON file the only one that holds tags.
         scheme: of the tags; found out by default.
         split: of a data set that has several.
-
-    Example:
-        >>> from datasets import Dataset
-        >>> rows = Dataset.from_dict({"tokens": [["Ann", "sings"]], "ner_tags": [["B-PER", "O"]]})
-        >>> next(read(rows, Report("hugging-face")))
-        {'id': '0', 'text': 'Ann sings', 'spans': [{'start': 0, 'end': 3, 'labels': ['PER']}]}
     """
     rows = _Rows(source, tag_columns, split)
     every = rows.sentences(Report(report.format, "skip"))  # says which scheme it is
@@ -90,16 +84,7 @@ def write(
     scheme: str = "BIO",
     split_words: str = "spaces",
 ) -> None:
-    """Write a folder for `load_from_disk`, or a JSON file if the name is one's.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.jsonl"
-        >>> spans = [{"start": 0, "end": 3, "labels": ["PER"]}]
-        >>> write([{"id": "0", "text": "Ann sings", "spans": spans}], path, Report("hugging-face"))
-        >>> path.read_text().strip()
-        '{"id": "0", "tokens": ["Ann", "sings"], "ner_tags": ["B-PER", "O"]}'
-    """
+    """Write a folder for `load_from_disk`, or a JSON file if the name is one's."""
     sentences = write_sentences(records, report, words, scheme, split_words)
     rows = ({"id": s.id, "tokens": s.words, "ner_tags": s.columns[0]} for s in sentences)
     if bare_suffix(path) in _JSON:
@@ -120,23 +105,13 @@ def write(
 
 
 def detect_object(item: dict[str, Any]) -> bool:
-    """Return True for words with tags.
-
-    Example:
-        >>> detect_object({"tokens": ["Ann"], "ner_tags": ["O"]})
-        True
-    """
+    """Return True for words with tags."""
     words = _words_column(item)
     return isinstance(item.get(words), list) and bool(_tag_columns(item, words))
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for a folder that `save_to_disk` wrote.
-
-    Example:
-        >>> detect_path(Path("a.json"))
-        False
-    """
+    """Return True for a folder that `save_to_disk` wrote."""
     return any((path / name).is_file() for name in _SAVED)
 
 

@@ -31,13 +31,6 @@ def read(path: Path, report: Report, keep: Sequence[str] = ()) -> Iterator[Recor
     """Read records, with the other fields that `keep` names.
 
     Texts with spans come in tables as far as `json_blocks` is certain of what it reads.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.jsonl"
-        >>> _ = path.write_text('{"text": "Ann", "spans": [{"start": 0, "end": 3, "labels": "x"}]}')
-        >>> next(read(path, Report("jsonl")))
-        {'id': '0', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['x']}]}
     """
 
     def read_item(item: dict[str, Any], where: str, number: int) -> Record:
@@ -69,29 +62,14 @@ def read(path: Path, report: Report, keep: Sequence[str] = ()) -> Iterator[Recor
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
-    r"""Write records, one a line.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.jsonl"
-        >>> write([{"id": "0", "text": "Ann", "spans": []}], path, Report("jsonl"))
-        >>> path.read_text()
-        '{"id": "0", "text": "Ann", "spans": []}\n'
-    """
+    r"""Write records, one a line."""
     with writing(path) as file:
         for record in records:
             file.write(as_line(record))
 
 
 def detect(item: dict[str, Any]) -> bool:
-    """Return True if an object is a record.
-
-    Example:
-        >>> detect({"text": "Ann", "spans": []})
-        True
-        >>> detect({"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}]})  # Prodigy's
-        False
-    """
+    """Return True if an object is a record."""
     spans = item.get("spans")
     if "_input_hash" in item:  # Prodigy's
         return False

@@ -61,16 +61,6 @@ def read(
             these. By default there must be one.
         text_field: of a task's `data`; by default "text", or the only string.
         offsets: "code-points" or "utf-16".
-
-    Example:
-        >>> import json
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> region = {"type": "labels", "value": {"start": 0, "end": 3, "labels": ["person"]}}
-        >>> task = {"id": 7, "data": {"text": "Ann"}, "annotations": [{"result": [region]}]}
-        >>> _ = path.write_text(json.dumps([task]))
-        >>> next(read(path, Report("label-studio")))
-        {'id': '7', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['person']}]}
     """
     for option, value, choices in (
         ("annotations", annotations, (None, *ANNOTATIONS)),
@@ -115,16 +105,6 @@ def write(
         report: counts what tasks do not hold.
         predictions: True for pre-annotations, with their scores; False for annotations. By default
             spans that have scores are predictions.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> spans = [{"start": 0, "end": 3, "labels": ["person"]}]
-        >>> write([{"id": "7", "text": "Ann", "spans": spans}], path, Report("label-studio"))
-        >>> import json
-        >>> [task] = json.loads(path.read_text())
-        >>> task["annotations"][0]["result"][0]["value"]
-        {'start': 0, 'end': 3, 'text': 'Ann', 'labels': ['person']}
     """
     listed = list(records)
     scored = [r for r in listed if any("scores" in span for span in r.get("spans", ()))]
@@ -136,12 +116,7 @@ def write(
 
 
 def detect(item: dict[str, Any]) -> bool:
-    """Return True for a task.
-
-    Example:
-        >>> detect({"data": {"text": "Ann"}, "annotations": []})
-        True
-    """
+    """Return True for a task."""
     made = ("annotations", "predictions", "completions")
     return isinstance(item.get("data"), dict) and any(name in item for name in made)
 

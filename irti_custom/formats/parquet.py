@@ -30,13 +30,6 @@ def read(path: Path, report: Report, by: str = "columns") -> Iterator[Record]:
 
     Raises:
         ValueError: a damaged file, or a cell that is a list or the like.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.parquet"
-        >>> pq.write_table(pa.table({"age": [7, None]}), path)
-        >>> next(read(path, Report("parquet")))
-        {'id': 'a', 'columns': [{'header': 'age', 'values': ['7', None], 'labels': None}]}
     """
     table = read_table(path)
     cells = [
@@ -56,14 +49,6 @@ def read_table(path: Path, bound: Bound = NO_BOUND) -> pa.Table:
 
     Raises:
         ValueError: a damaged file, or a larger one, which is not read.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.parquet"
-        >>> pq.write_table(pa.table({"age": [7, 8]}), path)
-        >>> read_table(path, Bound(cells=1))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ValueError: ...a.parquet must have at most 1 cells, and has more.
     """
     content = pa.BufferReader(read_bytes(path, bound.num_bytes))
     try:
@@ -79,16 +64,7 @@ def read_table(path: Path, bound: Bound = NO_BOUND) -> pa.Table:
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
-    """Write a table of strings.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.parquet"
-        >>> column = {"header": "city", "values": ["Rome", None], "labels": None}
-        >>> write([{"id": "a", "columns": [column]}], path, Report("parquet"))
-        >>> pq.read_table(path).to_pydict()
-        {'city': ['Rome', None]}
-    """
+    """Write a table of strings."""
     headers, *rows = rows_to_write(records, path, report)
     columns = zip(*rows) if rows else [[] for _ in headers]
     arrays = [pa.array(list(column), pa.string()) for column in columns]
@@ -97,12 +73,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for the name of a Parquet file.
-
-    Example:
-        >>> detect_path(Path("a.parquet"))
-        True
-    """
+    """Return True for the name of a Parquet file."""
     return bare_suffix(path) == ".parquet"
 
 

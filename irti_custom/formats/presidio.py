@@ -20,16 +20,7 @@ _SPAN = ("entity_type", "entity_value", "start_position", "end_position")
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
-    """Read texts.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> span = '{"entity_type": "GPE", "start_position": 0, "end_position": 4}'
-        >>> _ = path.write_text(f'[{{"full_text": "Rome", "spans": [{span}]}}]')
-        >>> next(read(path, Report("presidio")))
-        {'id': '0', 'text': 'Rome', 'spans': [{'start': 0, 'end': 4, 'labels': ['GPE']}]}
-    """
+    """Read texts."""
 
     def read_item(item: dict[str, Any], where: str, number: int) -> Record:
         text = check_string(item.get("full_text"), where, "full_text")
@@ -42,12 +33,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
 
 
 def detect(item: dict[str, Any]) -> bool:
-    """Return True for a record of Presidio's.
-
-    Example:
-        >>> detect({"full_text": "Rome", "spans": []})
-        True
-    """
+    """Return True for a record of Presidio's."""
     spans = item.get("spans")
     if "full_text" not in item or not isinstance(spans, list):
         return False

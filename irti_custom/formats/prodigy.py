@@ -25,15 +25,7 @@ _READ = ("text", "spans", "tokens", "answer", "relations", "accept", "meta")
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
-    """Read texts.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.jsonl"
-        >>> _ = path.write_text('{"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}]}')
-        >>> next(read(path, Report("prodigy")))
-        {'id': '0', 'text': 'Ann', 'spans': [{'start': 0, 'end': 3, 'labels': ['x']}]}
-    """
+    """Read texts."""
 
     def read_item(item: dict[str, Any], where: str, number: int) -> Record | None:
         text = check_string(item.get("text"), where, "text")
@@ -59,16 +51,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
 
 
 def write(records: Iterable[Record], path: Path, report: Report) -> None:
-    """Write texts to annotate; a span has an entry per label, and `meta` the id.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.jsonl"
-        >>> spans = [{"start": 0, "end": 3, "labels": ["x"]}]
-        >>> write([{"id": "7", "text": "Ann", "spans": spans}], path, Report("prodigy"))
-        >>> path.read_text()[:67]
-        '{"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}], "m'
-    """
+    """Write texts to annotate; a span has an entry per label, and `meta` the id."""
     with writing(path) as file:
         for where, record in texts(records, report):
             entries = []
@@ -89,12 +72,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
 
 
 def detect(item: dict[str, Any]) -> bool:
-    """Return True for a text of Prodigy's.
-
-    Example:
-        >>> detect({"text": "Ann", "spans": [{"start": 0, "end": 3, "label": "x"}]})
-        True
-    """
+    """Return True for a text of Prodigy's."""
     marked = any(name in item for name in _HASHES) or item.get("answer") in _ANSWERS
     spans, tokens = item.get("spans", [] if marked else None), item.get("tokens")
     if "text" not in item or not isinstance(spans, list):

@@ -36,13 +36,6 @@ def as_dataset(records: Iterable[Record | pa.Table], source: object, report: Rep
     Raises:
         ValueError: several kinds of records in one file, nothing at all, or a field that is kept
             and has several kinds of values.
-
-    Example:
-        >>> as_dataset([{"id": "0", "text": "Rome", "spans": []}], "a.jsonl", Report("jsonl"))
-        Dataset({
-            features: ['id', 'text', 'spans'],
-            num_rows: 1
-        })
     """
     from datasets import Dataset
     from datasets.fingerprint import generate_random_fingerprint
@@ -184,10 +177,6 @@ def as_records(
 
     Raises:
         ValueError: something that is no record.
-
-    Example:
-        >>> list(as_records([{"text": "Rome", "spans": [], "topic": "a"}], Report("jsonl"), False))
-        [{'id': '0', 'text': 'Rome', 'spans': []}]
     """
     number = -1
     if not isinstance(records, Iterable):

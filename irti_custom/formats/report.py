@@ -161,10 +161,5 @@ class Report:
 
 
 def may_hold_labels(name: str) -> bool:
-    """Return True for a field that, by its name, may hold labels.
-
-    Example:
-        >>> may_hold_labels("ner_tags"), may_hold_labels("source")
-        (True, False)
-    """
+    """Return True for a field that, by its name, may hold labels."""
     return _LABELS.search(name.lower()) is not None

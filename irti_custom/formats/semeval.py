@@ -24,17 +24,7 @@ _READ = ("text", "aspectTerms", "aspectCategories")
 
 
 def read(path: Path, report: Report) -> Iterator[Record]:
-    """Read sentences.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.xml"
-        >>> term = '<aspectTerm term="soup" polarity="positive" from="5" to="9"/>'
-        >>> sentence = f"<text>Good soup</text><aspectTerms>{term}</aspectTerms>"
-        >>> _ = path.write_text(f"<sentences><sentence>{sentence}</sentence></sentences>")
-        >>> next(read(path, Report("semeval")))["spans"]
-        [{'start': 5, 'end': 9, 'labels': ['positive']}]
-    """
+    """Read sentences."""
     content = read_bytes(path)
     try:
         root = ElementTree.fromstring(content)
@@ -54,12 +44,7 @@ def read(path: Path, report: Report) -> Iterator[Record]:
 
 
 def detect(lines: list[str]) -> bool:
-    """Return True for the first lines of such a file.
-
-    Example:
-        >>> detect(['<?xml version="1.0"?>', "<sentences>"])
-        True
-    """
+    """Return True for the first lines of such a file."""
     return _START.match("\n".join(lines)) is not None
 
 

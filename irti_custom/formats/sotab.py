@@ -31,14 +31,6 @@ def read(path: Path, report: Report) -> Iterator[Record]:
 
     Raises:
         ValueError: another CSV, such as that of column pairs.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "labels.csv"
-        >>> _ = path.write_text("table_name,column_index,label\na.json,0,Hotel/name")
-        >>> _ = (path.parent / "a.json").write_text('{"0": "Sonne"}')
-        >>> next(read(path, Report("sotab")))  # doctest: +ELLIPSIS
-        {'id': 'a.json', 'columns': [{'header': None, 'values': ['Sonne'], 'labels': [...]}]}
     """
     (labels,) = delimited.read(path, report)
     listed = {column["header"]: column["values"] for column in labels["columns"]}

@@ -34,11 +34,6 @@ class Bound(NamedTuple):
 
         Raises:
             ValueError: there are more.
-
-        Example:
-            >>> Bound(cells=2).check_cells(3, Path("a.csv"))
-            Traceback (most recent call last):
-            ValueError: a.csv must have at most 2 cells, and has more.
         """
         if self.cells is not None and count > self.cells:
             raise ValueError(f"{path} must have at most {self.cells:,} cells, and has more.")
@@ -61,10 +56,6 @@ def read_rows(
 
     Raises:
         ValueError: no row, or another option.
-
-    Example:
-        >>> next(read_rows([["city"], ["Rome"]], Path("a.csv"), Report("csv"), by="columns"))
-        {'id': 'a', 'columns': [{'header': 'city', 'values': ['Rome'], 'labels': None}]}
     """
     if by not in BY:
         raise ValueError(f"`by` must be one of {BY}, got {by!r}.")
@@ -84,11 +75,6 @@ def rows_to_write(records: Iterable[Record], path: Path, report: Report) -> list
 
     Raises:
         ValueError: other records.
-
-    Example:
-        >>> record = {"id": "0", "fields": [{"name": "city", "value": "Rome", "labels": None}]}
-        >>> rows_to_write([record], Path("a.csv"), Report("csv"))
-        [['city'], ['Rome']]
     """
     listed = list(records)
     if {kind_of(record) for record in listed} == {"fields"}:

@@ -41,12 +41,7 @@ class _Tag(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def parse(tag: str) -> _Tag | None:
-    """Split a tag into letter and label; None for something else.
-
-    Example:
-        >>> parse("B-PER")
-        _Tag(letter='B', label='PER')
-    """
+    """Split a tag into letter and label; None for something else."""
     if tag == "O":
         return _Tag("O", "")
     match = _TAG.fullmatch(tag)
@@ -65,10 +60,6 @@ def detect_scheme(sentences: Iterable[Sequence[str]], skip: bool = False) -> str
 
     Returns:
         The scheme, or None for tags that are of none.
-
-    Example:
-        >>> detect_scheme([["I-PER", "O", "I-LOC", "B-LOC"]])
-        'IOB1'
     """
     starts_with_i = lone_b = is_tagged = has_others = False
     seen: set[tuple[str, str]] = set()  # only a new pair of neighbours says something new
@@ -106,12 +97,6 @@ def entities_of(tags: Sequence[str], scheme: str) -> tuple[list[Entity], list[Mi
 
     Returns:
         The entities, and the tags that do not fit; no entity holds one of these.
-
-    Example:
-        >>> entities_of(["B-PER", "I-PER", "O", "I-LOC"], "BIO")[0]
-        [Entity(start=0, end=2, label='PER')]
-        >>> entities_of(["O", "E-LOC"], "IOBES")[1][0].message
-        "A tag of IOBES must be O, begin with B-, or go on with its label, got 'E-LOC' after 'O'."
     """
     allowed = "BIOES" if scheme == "IOBES" else "BIO"
     entities: list[Entity] = []
@@ -175,10 +160,6 @@ def tags_of(entities: Iterable[Entity], length: int, scheme: str) -> list[str]:
         entities: those that do not overlap.
         length: the number of words.
         scheme: "BIO", "IOB1" or "IOBES".
-
-    Example:
-        >>> tags_of([Entity(0, 2, "PER"), Entity(2, 3, "PER")], 4, "IOBES")
-        ['B-PER', 'E-PER', 'S-PER', 'O']
     """
     tags = ["O"] * length
     for start, end, label in sorted(entities):
@@ -197,10 +178,6 @@ def check_scheme(scheme: str) -> str:
 
     Raises:
         ValueError: an unknown one.
-
-    Example:
-        >>> check_scheme("BIO")
-        'BIO'
     """
     if scheme not in SCHEMES:
         raise ValueError(f"`scheme` must be one of {SCHEMES}, got {scheme!r}.")

@@ -56,10 +56,6 @@ def check_mode(words: str) -> str:
 
     Raises:
         ValueError: an unknown way.
-
-    Example:
-        >>> check_mode("all")
-        'all'
     """
     if words not in MODES:
         raise ValueError(f"`words` must be one of {MODES}, got {words!r}.")
@@ -73,11 +69,6 @@ def find_scheme(
 
     Raises:
         ValueError: tags of no scheme, an unknown scheme, or one for ``words="all"``.
-
-    Example:
-        >>> sentences = [Sentence("0", ["Ann"], [["S-PER"]], ["a.conll, line 1"])]
-        >>> find_scheme(sentences, "entities", None, "a.conll", Report("conll"))
-        'IOBES'
     """
     if check_mode(words) == "all":
         if scheme is not None:
@@ -107,11 +98,6 @@ def read_sentence(sentence: Sentence, words: str, scheme: str, report: Report) -
         words: "entities" or "all".
         scheme: of the tags; not used for "all".
         report: counts tags that do not fit their scheme, and blank words, which are left out.
-
-    Example:
-        >>> sentence = Sentence("0", ["Ann", "sings"], [["B-PER", "O"]], ["line 1", "line 2"])
-        >>> read_sentence(sentence, "entities", "BIO", Report("conll"))
-        {'id': '0', 'text': 'Ann sings', 'spans': [{'start': 0, 'end': 3, 'labels': ['PER']}]}
     """
     sentence = _without_blanks(sentence, report)
     lengths = accumulate(map(len, sentence.words), initial=0)
@@ -164,12 +150,6 @@ def write_sentences(
 
     Raises:
         ValueError: what does not fit, as the report has it; with ``words="all"`` always.
-
-    Example:
-        >>> spans = [{"start": 0, "end": 3, "labels": ["PER"]}]
-        >>> records = [{"id": "0", "text": "Ann sings", "spans": spans}]
-        >>> next(write_sentences(records, Report("conll"), "entities", "BIO", "spaces")).columns
-        [['B-PER', 'O']]
     """
     check_mode(words)
     check_scheme(scheme)
@@ -188,12 +168,7 @@ def write_sentences(
 
 
 def one_label(span: dict[str, Any], where: str, report: Report) -> str | None:
-    """Return the label of a span for a format that holds just one; None if it is left out.
-
-    Example:
-        >>> one_label({"labels": ["PER"]}, "record 0", Report("conll"))
-        'PER'
-    """
+    """Return the label of a span for a format that holds just one; None if it is left out."""
     labels = span["labels"] or []
     if len(labels) == 1:
         return str(labels[0])

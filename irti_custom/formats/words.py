@@ -43,12 +43,7 @@ class SplitText(NamedTuple):
 
 
 def join(words: Sequence[str]) -> tuple[str, list[Word]]:
-    """Join words by single spaces.
-
-    Example:
-        >>> join(["Ann", "saw"])
-        ('Ann saw', [Word(start=0, end=3), Word(start=4, end=7)])
-    """
+    """Join words by single spaces."""
     char_spans, start = [], 0
     for word in words:
         char_spans.append(Word(start, start + len(word)))

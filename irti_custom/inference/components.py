@@ -42,11 +42,7 @@ TokenizerOrPath = Union[PreTrainedTokenizerFast, str, os.PathLike]
 
 
 class MaskedSeqModelLoader:
-    """What ``pipeline(...)`` loads a model with: any kind of folder, remembered for the processor.
-
-    Example:
-        >>> model = MaskedSeqModelLoader.from_pretrained("trained")  # doctest: +SKIP
-    """
+    """Load a model for ``pipeline(...)``; keep its source, to find the processor."""
 
     @classmethod
     def from_pretrained(
@@ -145,10 +141,6 @@ def on_cpu(device: Any) -> Any:
 
     Raises:
         ValueError: another one is asked for.
-
-    Example:
-        >>> on_cpu(None), on_cpu("cpu")
-        (-1, 'cpu')
     """
     if device is None or device == -1:
         return -1

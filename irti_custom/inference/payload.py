@@ -117,10 +117,6 @@ def parse_json(body: bytes) -> Any:
 
     Raises:
         NotJsonError: it is something else than JSON in UTF-8.
-
-    Example:
-        >>> parse_json(b'{"inputs": []}')
-        {'inputs': []}
     """
     try:
         return json.loads(
@@ -158,10 +154,6 @@ def read_payload(payload: Any) -> Payload:
 
     Raises:
         ValueError: no object, without `inputs`, or with other names than there are.
-
-    Example:
-        >>> read_payload({"inputs": "A [MASK]", "parameters": {"top_k": 2}})
-        Payload(inputs='A [MASK]', options={'top_k': 2})
     """
     names = tuple(PAYLOAD_SCHEMA["properties"])
     if not isinstance(payload, Mapping) or "inputs" not in payload or set(payload) - set(names):
@@ -192,10 +184,6 @@ def example_payloads(mask_token: str | None) -> dict[str, dict[str, Any]]:
 
     Args:
         mask_token: of the tokenizer; None for one without.
-
-    Example:
-        >>> example_payloads("[MASK]")["mask tokens"]
-        {'inputs': '[MASK] lives in [MASK]'}
     """
     spans = {"text": "Ann lives in Rome", "spans": [[0, 3], [13, 17]]}
     words = {"words": ["Ann", "lives", "in", "Rome"], "spans": [[0, 1], [3, 4]]}
@@ -217,10 +205,6 @@ def describe_operation(mask_token: str | None) -> dict[str, Any]:
 
     Args:
         mask_token: as for `example_payloads`.
-
-    Example:
-        >>> sorted(describe_operation("[MASK]"))
-        ['requestBody', 'responses']
     """
     named = {name: {"value": value} for name, value in example_payloads(mask_token).items()}
     asked = {"application/json": {"schema": PAYLOAD_SCHEMA, "examples": named}}

@@ -35,12 +35,7 @@ SpanTargets = Sequence[Any]
 
 
 def rows_of(columns: Columns) -> list[dict[str, Any]]:
-    """Turn columns into rows, as the collator takes them.
-
-    Example:
-        >>> rows_of({"length": [3, 4], "mask_indices": [[1], [2]]})
-        [{'length': 3, 'mask_indices': [1]}, {'length': 4, 'mask_indices': [2]}]
-    """
+    """Turn columns into rows, as the collator takes them."""
     return [dict(zip(columns, values)) for values in zip(*columns.values())]
 
 
@@ -225,11 +220,6 @@ class EmptyLists(list):
     Args:
         rows: the lists.
         dims: how deep they nest.
-
-    Example:
-        >>> import pyarrow
-        >>> pyarrow.array(EmptyLists([[], []], dims=1)).type
-        ListType(list<item: int64>)
     """
 
     def __init__(self, rows: Iterable[list[Any]], dims: int) -> None:
@@ -307,12 +297,7 @@ class Windows(NamedTuple):
 
 
 def overlap_of(template: Template, max_length: int | None, stride: int | None) -> int | None:
-    """Return how many tokens a window shares with the one before; None where there is one only.
-
-    Example:
-        >>> overlap_of(Template([2], [3], None), max_length=8, stride=None)
-        3
-    """
+    """Return how many tokens a window shares with the one before; None where there is one only."""
     if max_length is None:
         return None
     return template.text_size(max_length) // 2 if stride is None else stride
@@ -323,9 +308,6 @@ def check_sizes(template: Template, max_length: int | None, stride: int | None) 
 
     Raises:
         ValueError: they do not.
-
-    Example:
-        >>> check_sizes(Template([2], [3], None), max_length=8, stride=5)
     """
     size = None if max_length is None else template.text_size(max_length)
     if size is not None and size < 1:

@@ -32,11 +32,6 @@ class SpanFinder:
         name: of the text in errors, such as "example 3".
         word_marks: which tokens are the mark of a word alone; its offsets say the word's first
             character, and it stands for the space before.
-
-    Example:
-        >>> finder = SpanFinder("Ann sees Bob", [(0, 3), (4, 8), (9, 11), (11, 12)], "example 0")
-        >>> finder.find(0, (9, 12)), finder.find(1, (0, 8))
-        ((2, 3), (0, 1))
     """
 
     def __init__(
@@ -110,10 +105,6 @@ def put_masks(
 
     Returns:
         n + M ids, and the M spans among them, each with its mask as its last token.
-
-    Example:
-        >>> put_masks([5, 6, 7], [(0, 1), (2, 2), (1, 1)], mask=9)
-        ([5, 6, 9, 9, 7, 9], [(0, 2), (4, 5), (1, 3)])
     """
     order = sorted(range(len(token_spans)), key=lambda index: token_spans[index][1])
     ends = [token_spans[index][1] for index in order]
@@ -143,10 +134,6 @@ def put_markers(
 
     Returns:
         n + 2M ids, and the M spans among them, each from its start marker to its end marker.
-
-    Example:
-        >>> put_markers([5, 6, 7], [(0, 2), (1, 1)], start=8, end=9)
-        ([8, 5, 8, 6, 9, 7, 9], [(0, 6), (2, 4)])
     """
     # Between two tokens, ends come before starts; of two starts the wider span's is first, of two
     # ends the narrower one's. Equal spans nest by their order.

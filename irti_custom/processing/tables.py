@@ -52,12 +52,6 @@ def lay_out(
 
     Returns:
         One part per row.
-
-    Example:
-        >>> lay_out([1], [[2, 3], [4, 5, 6]], 9, size=7, least=1)
-        [Part(ids=[1, 9, 2, 3, 9, 4, 5], reads=[1, 4], ends=[3, 6], spans=[0, 1])]
-        >>> [part.ids for part in lay_out([], [[2, 3], [4]], 9, size=4, least=2)]
-        [[9, 2, 3], [9, 4]]
     """
     if size is None:
         share = max(map(len, columns), default=0)

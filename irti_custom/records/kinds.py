@@ -271,13 +271,7 @@ class Fields(Record):
         return self.values.count(None)
 
     def write(self, with_names: bool) -> tuple[str, list[CharSpan]]:
-        """Return all fields as one text, and the characters of each value there is.
-
-        Example:
-            >>> fields = Fields(names=["city", "fax", None], values=["Rome", None, "7"])
-            >>> fields.write(with_names=True)
-            ('city: Rome | 7', [(6, 10), (13, 14)])
-        """
+        """Return all fields as one text, and the characters of each value there is."""
         text, spans = "", []
         for index in self.present:
             name, value = self.names[index], cast("str", self.values[index])
@@ -496,10 +490,6 @@ def read_table(table: TableInput, name: str, given: Mapping[str, Any] | None = N
 
     Raises:
         ValueError: anything else.
-
-    Example:
-        >>> read_table([{"header": "city", "values": ["Rome"]}, [1, 2]], "table 0").headers
-        ['city', None]
     """
     title, columns, given = "", cast("Any", table), given or {}
     if isinstance(table, Mapping):
@@ -554,10 +544,6 @@ def read_fields(fields: FieldsInput, name: str, given: Mapping[str, Any] | None 
 
     Raises:
         ValueError: anything else, or labels of a missing value.
-
-    Example:
-        >>> read_fields([{"name": "city", "value": "Rome"}, {"value": 7}], "record 0").values
-        ['Rome', '7']
     """
     source, pairs, labels = cast("Any", fields), [], None
     if isinstance(fields, Mapping):
@@ -597,11 +583,6 @@ def frame_fields(frame: Any) -> list[list[dict[str, Any]]]:
 
     Raises:
         ValueError: another value.
-
-    Example:
-        >>> import pandas as pd
-        >>> frame_fields(pd.DataFrame({"city": ["Rome"]}))
-        [[{'name': 'city', 'value': 'Rome'}]]
     """
     if not is_frame(frame):
         raise ValueError(f"`rows=True` takes a DataFrame, got {type(frame).__name__}.")

@@ -61,10 +61,6 @@ def check_record(
 
     Raises:
         ValueError: anything else.
-
-    Example:
-        >>> check_record({"id": 7, "text": "Rome", "spans": [], "topic": "a"}, "record 0")
-        {'id': '7', 'text': 'Rome', 'spans': []}
     """
     kinds = [kind for kind in ("text", "columns", "fields") if record.get(kind) is not None]
     if len(kinds) != 1:
@@ -115,10 +111,6 @@ def other_fields(record: Mapping[str, Any], keep: Iterable[str], where: str) -> 
     Raises:
         ValueError: one name in place of a list, one that the record has not or that means something
             else, or a value that is no string, number, boolean or None.
-
-    Example:
-        >>> other_fields({"text": "Rome", "spans": [], "topic": "a"}, ["topic"], "record 0")
-        {'topic': 'a'}
     """
     if isinstance(keep, str):
         raise ValueError(f"`keep` must be a list of names, got {keep!r}. Write [{keep!r}].")
@@ -153,10 +145,6 @@ def check_id(value: object, where: str, number: int | None = None) -> str:
 
     Raises:
         ValueError: neither a string nor an integer.
-
-    Example:
-        >>> check_id(7, "record 0")
-        '7'
     """
     value = number if value is None else value
     if isinstance(value, bool) or not isinstance(value, (str, int)):
@@ -173,13 +161,6 @@ def check_span(span: Mapping[str, Any], text: str, where: str) -> dict[str, Any]
     Raises:
         ValueError: not a dict, out of range or empty; or labels or scores of another form; or a
             "word" or "text" beside the ends that is not what stands there.
-
-    Example:
-        >>> check_span({"start": 0, "end": 3, "labels": "person"}, "Ann", "record 0")
-        {'start': 0, 'end': 3, 'labels': ['person']}
-        >>> check_span({"start": 2, "end": 9}, "Ann", "line 1")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        irti_custom.records.record.ItemError: line 1: A span must be 0 <= start < end <= 3, got ...
     """
     if not isinstance(span, Mapping):
         raise ItemError(
@@ -215,9 +196,6 @@ def check_surfaces(span: Mapping[Any, Any], text: str, ends: tuple[int, int], wh
 
     Raises:
         ValueError: another text than stands there.
-
-    Example:
-        >>> check_surfaces({"start": 8, "end": 12, "word": "Rome"}, "Ann saw Rome", (8, 12), "")
     """
     for key in _SURFACES:
         surface = span.get(key)
@@ -239,9 +217,6 @@ def check_surface(
 
     Raises:
         ValueError: another text than stands there.
-
-    Example:
-        >>> check_surface("Rome", "Ann saw Rome", (8, 12), "a.ann, line 1")
     """
     start, end = ends
     if text[start:end] != surface:
@@ -259,10 +234,6 @@ def check_range(start: object, end: object, text: Sized, where: str) -> tuple[in
 
     Raises:
         ValueError: other than integers, out of range, or empty.
-
-    Example:
-        >>> check_range(0, 3, "Ann", "record 0")
-        (0, 3)
     """
     ends = (start, end)
     if any(isinstance(one, bool) or not isinstance(one, int) for one in ends):
@@ -286,10 +257,6 @@ def check_labels(position: Mapping[str, Any], where: str) -> list[str] | None:
 
     Raises:
         ValueError: no `labels`, or other than names.
-
-    Example:
-        >>> check_labels({"labels": "person"}, "record 0")
-        ['person']
     """
     if "labels" not in position:
         raise ItemError(
@@ -315,10 +282,6 @@ def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Raises:
         ValueError: not a dict of values and labels, or a value that is no string or number.
-
-    Example:
-        >>> check_column({"header": "age", "values": [7, None], "labels": None}, "record 0")
-        {'header': 'age', 'values': ['7', None], 'labels': None}
     """
     if not isinstance(column, Mapping):
         raise ItemError(
@@ -333,12 +296,7 @@ def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def kind_of(record: Mapping[str, Any]) -> str:
-    """Return the key of a record's positions, one of `KINDS`.
-
-    Example:
-        >>> kind_of({"id": "0", "fields": []})
-        'fields'
-    """
+    """Return the key of a record's positions, one of `KINDS`."""
     return next(kind for kind in KINDS if record.get(kind) is not None)
 
 
@@ -347,10 +305,6 @@ def check_field(field: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Raises:
         ValueError: not a dict of a value, name and labels, or labels of a missing value.
-
-    Example:
-        >>> check_field({"name": "age", "value": 7}, "record 0")
-        {'name': 'age', 'value': '7', 'labels': None}
     """
     if not isinstance(field, Mapping) or "value" not in field or field.keys() - _FIELD:
         raise ItemError(
@@ -377,10 +331,6 @@ def check_string(value: object, where: str, name: str) -> str:
 
     Raises:
         ValueError: something else, or half of a surrogate pair.
-
-    Example:
-        >>> check_string("Ann", "record 0", "text")
-        'Ann'
     """
     if not isinstance(value, str):
         raise ItemError(
@@ -403,10 +353,6 @@ def check_list(value: object, where: str, name: str) -> list[Any]:
 
     Raises:
         ValueError: something else, None among it.
-
-    Example:
-        >>> check_list([], "record 0", "spans")
-        []
     """
     if not isinstance(value, (list, tuple)):
         raise ItemError(
@@ -421,10 +367,6 @@ def check_scores(scores: object, labels: list[str] | None, where: str) -> list[f
 
     Raises:
         ValueError: other than one number per label.
-
-    Example:
-        >>> check_scores([1, None], ["person", "place"], "record 0")
-        [1.0, None]
     """
     listed = check_list(scores, where, "scores")
     numbers = all(

@@ -26,12 +26,7 @@ _LONGEST = 400  # characters of a position
 
 
 def kinds_of(true: np.ndarray, predicted: np.ndarray) -> list[str]:
-    """Name what happened at each position, by a key of `KINDS`.
-
-    Example:
-        >>> kinds_of(np.array([[True, False]] * 2), np.array([[True, False], [False, True]]))
-        ['right', 'confused']
-    """
+    """Name what happened at each position, by a key of `KINDS`."""
     missed, spurious = (true & ~predicted).any(axis=1), (predicted & ~true).any(axis=1)
     names = np.array(["right", "missed", "false", "confused"])
     return names[missed + 2 * spurious].tolist()
@@ -44,10 +39,6 @@ def changes_of(true: np.ndarray, predicted: np.ndarray, other: np.ndarray) -> li
         true: bool ``(P, L)``, as are the others.
         predicted: of the model of the report.
         other: of the other model.
-
-    Example:
-        >>> changes_of(np.array([[True]]), np.array([[True]]), np.array([[False]]))
-        ['fixed']
     """
     right, was_right = (true == predicted).all(axis=1), (true == other).all(axis=1)
     differs = (predicted != other).any(axis=1)

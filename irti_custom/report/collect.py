@@ -165,12 +165,7 @@ def collect(predictions: Predictions) -> Scored:
 
 
 def one_hot(label_sets: Sequence[Iterable[str]], names: Sequence[str]) -> np.ndarray:
-    """Mark the labels of each position, bool ``(P, L)``; those not among the names are left out.
-
-    Example:
-        >>> one_hot([["b"], [], ["a", "c"]], ["a", "b"]).tolist()
-        [[False, True], [False, False], [True, False]]
-    """
+    """Mark the labels of each position, bool ``(P, L)``; those not among the names are left out."""
     ids = {name: index for index, name in enumerate(names)}
     marked = np.zeros((len(label_sets), len(names)), dtype=bool)
     for row, labels in enumerate(label_sets):

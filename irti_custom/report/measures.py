@@ -42,10 +42,6 @@ def count(true: np.ndarray, predicted: np.ndarray, documents: np.ndarray) -> np.
 
     Returns:
         ``(D, 3 L + 2)``, which `tally` reads.
-
-    Example:
-        >>> count(np.array([[True]]), np.array([[True]]), np.array([0])).tolist()
-        [[1.0, 1.0, 1.0, 1.0, 1.0]]
     """
     correct = (true == predicted).all(axis=1, keepdims=True)
     columns = np.hstack([true & predicted, predicted, true, correct, np.ones_like(correct)])
