@@ -77,7 +77,7 @@ def write(records: Iterable[Record], path: Path, report: Report) -> None:
 
 
 def detect_path(path: Path) -> bool:
-    """Return True for a folder with ``.ann`` or ``.a1`` files, one of these, or a text beside one."""
+    """Return True for a folder with ``.ann`` or ``.a1`` files, such a file, or its text."""
     if path.is_dir():
         return any(bare_suffix(one) in _ANNOTATIONS for one in path.rglob("*.a*"))
     if bare_suffix(path) in _ANNOTATIONS:
