@@ -437,6 +437,8 @@ class MaskedSeqProcessor(ProcessorMixin):
         listed = frame_fields(fields) if is_frame(fields) else as_list("`fields`", fields)
         return self.encode([{"fields": one} for one in listed], labels, example_ids)
 
+    encode_records = encode_fields  # its name in version 0.2.0
+
     def decode(
         self,
         rows: decoding.Rows,
