@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import app_html as html
 import pandas as pd
 import regex
-from label_table import names_and_scores, read_table
+from label_table import read_table
 
 from irti_custom import MaskedSeqClassificationPipeline, write_records
 from irti_custom.formats.atomic import writing
 from irti_custom.formats.tables import Bound
+from irti_custom.inference.answers import labels_of
 from irti_custom.inference.predictions import Predictions
 from irti_custom.records.kinds import frame_fields
 
@@ -192,7 +193,7 @@ class Tagger:
     def decide(self, scored: Scored, threshold: float | None) -> list[list[html.Labels]]:
         """List the labels of each position, by one threshold or, for None, by the model's own."""
         answers = scored.predictions.answers(thresholds=threshold)
-        return [[labels_of(answer) for answer in one] for one in answers]
+        return [[_labels(answer) for answer in one] for one in answers]
 
     def show(self, scored: Scored, threshold: float | None) -> tuple[str, str]:
         """Decide; return the HTML of it, and the path of a file with the labels."""
@@ -235,10 +236,9 @@ class Tagger:
         return shown
 
 
-def labels_of(answer: dict[str, Any]) -> html.Labels:
-    """List labels with their scores; None for a position that was not read."""
-    read = answer["labels"] if "labels" in answer else answer["score"]
-    return None if read is None else list(zip(*names_and_scores(answer)))
+def _labels(answer: dict[str, Any]) -> html.Labels:
+    found = labels_of(answer)
+    return None if found is None else [(one["label"], round(one["score"], 4)) for one in found]
 
 
 def write_text(text: str, spans: list[html.Span], folder: Path) -> str:

@@ -138,3 +138,12 @@ class AnswerWriter:
         for row, index, score in found:
             lists[row].append({"label": self.names[index], "score": score})
         return lists
+
+
+def labels_of(answer: Answer) -> list[dict[str, Any]] | None:
+    """Return the labels of an answer with their scores; None for a position without logits."""
+    if "labels" in answer:
+        return answer["labels"]
+    if answer["score"] is None:
+        return None
+    return [] if answer["label"] is None else [{k: answer[k] for k in ("label", "score")}]

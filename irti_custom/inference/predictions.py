@@ -18,7 +18,7 @@ import torch
 from ..evaluation.metrics import make_compute_metrics
 from ..processing.span_labels import LabelIds
 from ..records.kinds import Position, Record
-from .answers import Answer, AnswerWriter
+from .answers import Answer, AnswerWriter, labels_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,7 +165,7 @@ class Predictions:
         """
         made = []
         for record, positions, answers in zip(self.inputs, self.positions, self.answers(**options)):
-            lists = [_labels_of(answer) for answer in answers]
+            lists = [labels_of(answer) for answer in answers]
             labels = [None if one is None else [pair["label"] for pair in one] for one in lists]
             scores = [None if one is None else [pair["score"] for pair in one] for one in lists]
             made.append(record.plain(positions, labels, scores))
@@ -189,7 +189,7 @@ class Predictions:
         for number, (record, answers) in enumerate(zip(self.inputs, self.answers(**options))):
             record_id = record.given.get("id")
             for position, answer in enumerate(answers):
-                for pair in _labels_of(answer) or [{"label": None, "score": None}]:
+                for pair in labels_of(answer) or [{"label": None, "score": None}]:
                     where = {"record": number if record_id is None else record_id}
                     where.update(position=position, **{name: answer.get(name) for name in names})
                     rows.append({**where, **pair})
@@ -237,12 +237,3 @@ class Predictions:
             per_label=per_label,
         )
         return compute((self.logits[None].numpy(), self.labels[None].numpy()))
-
-
-def _labels_of(answer: Answer) -> list[dict[str, Any]] | None:
-    """Return the labels of an answer with their scores; None for a position without logits."""
-    if "labels" in answer:
-        return answer["labels"]
-    if answer["score"] is None:
-        return None
-    return [] if answer["label"] is None else [{k: answer[k] for k in ("label", "score")}]
