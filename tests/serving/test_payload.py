@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from irti_custom import MaskedSeqClassificationPipeline
-from irti_custom.inference.endpoint import EndpointHandler
-from irti_custom.inference.payload import (
+from irti_custom.inference.pipeline import OPTIONS
+from irti_custom.serving.endpoint import EndpointHandler
+from irti_custom.serving.payload import (
     PAYLOAD_SCHEMA,
     NotJsonError,
     describe_operation,
@@ -14,7 +15,6 @@ from irti_custom.inference.payload import (
     parse_json,
     read_payload,
 )
-from irti_custom.inference.pipeline import OPTIONS
 from tests.scoring import save_trained
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .pipeline import OPTIONS
+from ..inference.pipeline import OPTIONS
 
 _TEXT = {"type": "string"}
 _INTEGER = {"type": "integer"}
