@@ -9,7 +9,6 @@ and never written twice. The folder belongs to one job: a lock is held while the
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from ..formats.atomic import check_apart, remove_abandoned, writing
-from .identity import digest, model_digest
+from .identity import file_digest, model_digest
 from .shards import ERROR, SUFFIXES, read_table, write_shards, write_table
 from .table_scorer import TableScorer
 
@@ -36,13 +35,7 @@ _LAYOUT = 2
 
 @dataclass(frozen=True)
 class Job:
-    """Rows to score, and which of them are scored.
-
-    Attributes:
-        paths: the input files.
-        output: the folder of the parts.
-        facts: the content of the job's file.
-    """
+    """The input `paths`, the folder of the parts, and the `facts` in the job's file."""
 
     paths: list[str]
     output: str
@@ -74,12 +67,10 @@ class Job:
             return None
         remove_abandoned(self.output)
         _write_facts(self.output, {**self.facts, "complete": True})
+        done = f"{self.count()} rows in {len(self.parts)} parts lie in {self.output}"
         skipped = self.facts["skipped"]
-        return f"{self.count()} rows in {len(self.parts)} parts lie in {self.output}" + (
-            f"; {skipped} of them could not be scored and say why in the column {ERROR!r}"
-            if skipped
-            else ""
-        )
+        why = f"; {skipped} of them could not be scored and say why in the column {ERROR!r}"
+        return done + why * (skipped > 0)
 
 
 def open_job(
@@ -126,7 +117,7 @@ def open_job(
     if on_error not in ON_ERROR:
         raise ValueError(f"--on_error must be one of {ON_ERROR}, got {on_error!r}.")
     identity = {
-        "input": [[os.path.basename(path), _digest(path)] for path in paths],
+        "input": [[os.path.basename(path), file_digest(path)] for path in paths],
         "model": model_digest(model),
         "chunk_size": chunk_size,
         "on_error": on_error,
@@ -153,11 +144,7 @@ def open_job(
 
 
 def read_rows(output: str, name: str) -> pa.Table:
-    """Return the rows of a part; with ``on_error="skip"`` they have a column `error`.
-
-    Raises:
-        ValueError: their shard is damaged.
-    """
+    """Return the rows of a part; with ``on_error="skip"`` they have a column `error`."""
     with _reading(os.path.join(output, SHARDS, name)) as path:
         return read_table(path)
 
@@ -166,7 +153,7 @@ def score_part(output: str, name: str, scorer: TableScorer) -> int:
     """Score the rows of a part, and write it; return their number.
 
     Raises:
-        ValueError: see `read_rows`.
+        ValueError: the shard of these rows is damaged.
     """
     table = scorer(read_rows(output, name))
     write_table(os.path.join(output, name), table)
@@ -223,20 +210,11 @@ def _shards_in(output: str) -> list[str]:
 
 
 def _remove_shards(output: str) -> None:
-    folder = os.path.join(output, SHARDS)
     for path in _shards_in(output):
         os.remove(path)
-    remove_abandoned(folder)
+    remove_abandoned(os.path.join(output, SHARDS))
     with suppress(OSError):  # it holds something else, or there is none
-        os.rmdir(folder)
-
-
-def _digest(path: str) -> str:
-    if os.path.isdir(path):  # of a format that is a folder
-        files = sorted(glob.glob(os.path.join(glob.escape(path), "**", "*"), recursive=True))
-        names = [(os.path.relpath(one, path), _digest(one)) for one in files if os.path.isfile(one)]
-        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
-    return digest(path)
+        os.rmdir(os.path.join(output, SHARDS))
 
 
 def _write_facts(output: str, facts: dict[str, Any]) -> None:

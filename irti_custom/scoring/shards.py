@@ -113,11 +113,7 @@ def write_shards(
 
 
 def read_table(path: str) -> pa.Table:
-    """Return the rows of a shard.
-
-    Raises:
-        ArrowException, OSError: it is damaged or missing.
-    """
+    """Return a table that `write_table` wrote; a damaged one raises."""
     with pq.ParquetFile(path, page_checksum_verification=True) as shard:
         return shard.read()
 

@@ -5,8 +5,7 @@
                                                                                               │
     its answers, once its last row is scored  ◀───────────────────────────────────────────────┘
 
-The pipeline prepares, scores and describes; whose turn it is, and what a batch holds, is decided
-here.
+The pipeline prepares, scores and answers; the queue decides whose turn it is, and fills batches.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import threading
 import time
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,8 +24,8 @@ from typing import Any, NamedTuple, Union
 
 import torch
 
+from ..inference.answers import Answer, AnswerWriter
 from ..inference.pipeline import MaskedSeqClassificationPipeline, is_one_input
-from ..inference.predictions import Answer, AnswerWriter
 from ..labels import check_count
 from ..processing.processor import Encoded
 from ..processing.rows import rows_of
@@ -41,7 +40,7 @@ class QueueFullError(RuntimeError):
     """There is no room for another request.
 
     Attributes:
-        seconds: when there should be some, as far as the last batch can tell.
+        seconds: when there should be room, judging by the last batch.
     """
 
     def __init__(self, message: str, seconds: float) -> None:
@@ -53,12 +52,12 @@ class QueueFullError(RuntimeError):
 
 
 class QueueClosedError(QueueFullError):
-    """There will be no room: the queue is closed."""
+    """The queue is closed, and will have no room."""
 
 
 @dataclass
 class BatchLimits:
-    """How large batches, requests and the queue may become, in tokens.
+    """Maximum sizes of batches, requests and the queue, in tokens.
 
     A row costs its tokens, or its positions where there are more.
 
@@ -92,36 +91,27 @@ class BatchLimits:
 
 
 @dataclass(eq=False)
-class _Part:
-    """Some consecutive inputs of a request, and the logits of their rows."""
-
-    encoded: Encoded
-    logits: list[torch.Tensor]
-
-
-@dataclass(eq=False)
 class _Request:
     """What one caller waits for.
 
     Attributes:
+        parts: some consecutive inputs, and the logits of their rows, as far as there are any.
         waiting: by their number, the rows that are in no batch yet, the longest first.
         unscored: how many rows are not scored yet.
     """
 
     writer: AnswerWriter
     is_one: bool
-    parts: list[_Part] = field(default_factory=list)
+    parts: list[tuple[Encoded, list[torch.Tensor]]] = field(default_factory=list)
     waiting: dict[int, _Row] = field(default_factory=dict)
     unscored: int = 0
     future: Future[Answers] = field(default_factory=Future)
 
 
 class _Row(NamedTuple):
-    """A row to score; rows sort by what they cost, then by their number, which is unique.
+    """A row to score; rows sort by cost, then by number, which is unique.
 
-    Attributes:
-        cost: its tokens, or its positions where there are more.
-        logits: of the rows of its part; those of this one go to `place`.
+    Its logits go to their `place` among the `logits` of its part.
     """
 
     cost: int
@@ -133,16 +123,16 @@ class _Row(NamedTuple):
 
 
 class BatchingQueue:
-    """Score the requests of many threads in batches of at most so many tokens.
+    """Score the requests of many threads in batches of limited size.
 
-    A batch is begun by the longest row of the request whose turn it is, and filled with the rows of
-    all requests that are nearest to it in length. The turn goes round: of a request with a thousand
-    rows, another one waits for a batch, not for all. Nothing waits for a batch to fill up.
+    A batch begins with the longest row of the request whose turn it is, and is filled with the rows
+    of all requests that are nearest in length. Turns go round, so that a request waits for one
+    batch of another with a thousand rows, not for all of them. No batch waits to be filled up.
 
-    What cannot be prepared is refused before it is in the queue, so that it fails no other request.
+    Inputs are prepared before they are queued, so that a bad one fails no other request.
 
     Args:
-        pipe: what answers; it belongs to the queue until that is closed.
+        pipe: the pipeline; it belongs to the queue until that is closed.
         limits: of batches, requests and the queue.
         workers: threads that score; more than one for OpenVINO with as many `streams`.
         on_batch: is called with the number of rows and of tokens of each batch before it is scored.
@@ -189,13 +179,13 @@ class BatchingQueue:
             **options: `thresholds`, `top_k` and `return_all_scores` of the pipeline.
 
         Returns:
-            The answers to come, as the pipeline returns them. Cancelling takes the request out of
+            The future answers, as the pipeline returns them. Cancelling takes the request out of
             the queue.
 
         Raises:
             QueueFullError: no room for them.
             QueueClosedError: after `close`.
-            TypeError: an option that there is not.
+            TypeError: an unknown option.
             ValueError: options out of range; too many inputs or tokens; an input that cannot be
                 prepared, by its number in the request.
         """
@@ -226,7 +216,7 @@ class BatchingQueue:
         return request.future
 
     def close(self) -> None:
-        """Take no more requests, answer those that were taken, and wait for that."""
+        """Take no more requests, and wait until those in the queue are answered."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -240,7 +230,6 @@ class BatchingQueue:
         self.close()
 
     def _check_room(self, tokens: int) -> None:
-        """Raise if there is no room for so many tokens."""
         if self._is_closed:
             raise QueueClosedError("The queue is closed, and takes no more requests.", seconds=1)
         if self.waiting_tokens + tokens > self.limits.max_waiting_tokens:
@@ -252,28 +241,25 @@ class BatchingQueue:
 
     def _prepare(self, request: _Request, inputs: list[Any]) -> list[_Row]:
         """Turn inputs into rows, a few at a time, so that other threads get their turn."""
-        rows: list[_Row] = []
+        made: list[_Row] = []
         total, limit = 0, self.limits.max_request_tokens
         for first in range(0, len(inputs), _INPUTS_AT_ONCE):
             with self._preparing:
                 encoded = self.pipe.preprocess(inputs[first : first + _INPUTS_AT_ONCE], first=first)
-            prepared = rows_of(encoded.rows)
-            nothing = torch.zeros(0, len(request.writer.names))
-            part = _Part(encoded, [nothing] * len(prepared))
-            request.parts.append(part)
-            for place, values in enumerate(prepared):
+            rows = rows_of(encoded.rows)
+            logits = [torch.zeros(0, len(request.writer.names))] * len(rows)
+            request.parts.append((encoded, logits))
+            for place, values in enumerate(rows):
                 if positions := len(values["mask_indices"]):
                     cost = max(values["length"], positions)
-                    rows.append(
-                        _Row(cost, next(self._numbers), request, values, part.logits, place)
-                    )
+                    made.append(_Row(cost, next(self._numbers), request, values, logits, place))
                     total += cost
             if total > limit:
                 raise ValueError(
                     f"A request must have at most {limit} tokens, got {total} in its first "
                     f"{first + len(encoded.positions)} inputs. Send several, or shorter texts."
                 )
-        return rows
+        return made
 
     def _work(self) -> None:
         while batch := self._take():
@@ -282,10 +268,9 @@ class BatchingQueue:
             self._seconds_per_token = (time.perf_counter() - begun) / _size(batch)
 
     def _take(self) -> list[_Row]:
-        """Wait for rows, and take those of a batch; none where the queue is closed and empty."""
+        """Wait for rows, and take a batch of them; none if the queue is closed and empty."""
         with self._changed:
-            while not (self._rows or self._is_closed):
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._rows or self._is_closed)
             if not self._rows:
                 return []
             request = self._turns.popleft()
@@ -305,7 +290,7 @@ class BatchingQueue:
             return batch
 
     def _around(self, place: int) -> slice:
-        """Choose a batch: the row at `place` and, as long as they fit, those nearest in length."""
+        """Choose a batch: the row at `place`, and those nearest in length as long as they fit."""
         rows, cost, limit = self._rows, self._rows[place].cost, self.limits.batch_tokens
         start, stop = place, place + 1
         while True:
@@ -317,61 +302,53 @@ class BatchingQueue:
             start, stop = wider
 
     def _answer(self, batch: list[_Row]) -> None:
-        """Score a batch, and finish the requests of which it has the last rows.
+        """Score a batch, and finish the requests whose last rows it has.
 
         Where that fails, each request is scored by itself, so that the others get their answers.
         """
         requests = list(dict.fromkeys(row.request for row in batch))
         try:
-            self._score(batch)
+            self.on_batch(len(batch), _size(batch))
+            logits = self.pipe.score([row.values for row in batch])
         except Exception as error:  # of whatever kind: who waits for an answer must get it
             if len(requests) == 1:
-                self._fail(requests[0], error)
+                self._finish(requests[0], error)
                 return
             for request in requests:
                 self._answer([row for row in batch if row.request is request])
             return
+        pieces = logits.split([len(row.values["mask_indices"]) for row in batch])
         with self._changed:
-            for row in batch:
+            for row, piece in zip(batch, pieces):
+                row.logits[row.place] = piece
                 row.request.unscored -= 1
-            finished = [one for one in requests if not one.unscored]
+            finished = [request for request in requests if not request.unscored]
         for request in finished:
             self._finish(request)
 
-    def _score(self, batch: list[_Row]) -> None:
-        self.on_batch(len(batch), _size(batch))
-        logits = self.pipe.score([row.values for row in batch])
-        pieces = logits.split([len(row.values["mask_indices"]) for row in batch])
-        for row, piece in zip(batch, pieces):
-            row.logits[row.place] = piece
-
-    def _finish(self, request: _Request) -> None:
+    def _finish(self, request: _Request, error: Exception | None = None) -> None:
+        """Set the answers of a request whose rows are scored, or why there are none."""
+        answers: list[list[Answer]] = []
         try:
-            answers = list(self._regroup(request))
-        except Exception as error:  # as in `_answer`
-            self._fail(request, error)
-            return
+            for encoded, logits in request.parts if error is None else ():
+                answers += self.pipe.predictions(encoded, logits).answers(request.writer)
+        except Exception as raised:  # as in `_answer`
+            error = raised
         with suppress(InvalidStateError):  # cancelled, or failed with other rows
-            request.future.set_result(answers[0] if request.is_one else answers)
-
-    def _regroup(self, request: _Request) -> Iterator[list[Answer]]:
-        for part in request.parts:
-            yield from self.pipe.predictions(part.encoded, part.logits).answers(request.writer)
-
-    def _fail(self, request: _Request, error: Exception) -> None:
-        with suppress(InvalidStateError):  # as in `_finish`
-            request.future.set_exception(error)
+            if error is None:
+                request.future.set_result(answers[0] if request.is_one else answers)
+            else:
+                request.future.set_exception(error)
 
     def _remove(self, request: _Request) -> None:
-        """Take the rows of a request that has ended, in whatever way, out of the queue."""
+        """Take the rows of a request that has ended out of the queue."""
         if request.future.cancelled():
             request.future.set_running_or_notify_cancel()  # wakes `concurrent.futures.wait`
         with self._changed:
-            if not request.waiting:
-                return
-            self.waiting_tokens -= sum(row.cost for row in request.waiting.values())
-            request.waiting.clear()
-            self._rows = [row for row in self._rows if row.request is not request]
+            if request.waiting:
+                self.waiting_tokens -= sum(row.cost for row in request.waiting.values())
+                request.waiting.clear()
+                self._rows = [row for row in self._rows if row.request is not request]
 
 
 def _size(batch: list[_Row]) -> int:

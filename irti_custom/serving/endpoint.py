@@ -2,7 +2,7 @@
 
     folder: handler.py ──▶ EndpointHandler(folder) ──▶ handler({"inputs": ...}) ──▶ answers
 
-`irti_custom.hub.handler` writes the `handler.py` that imports this.
+`hub.handler` writes the `handler.py` that imports this. It needs no extra.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from .payload import read_payload
 
 
 class EndpointHandler:
-    """Load a folder once, and answer requests of any kind of input.
+    """Load a folder once, and answer requests with any kind of input.
 
     Args:
         path: the folder, with model and processor.
 
     Raises:
         OSError: files are missing.
-        ValueError: what is there does not fit together.
+        ValueError: model and processor do not fit together.
 
     Example:
         >>> handler = EndpointHandler("trained")  # doctest: +SKIP
@@ -41,7 +41,7 @@ class EndpointHandler:
 
         Raises:
             ValueError: another payload, or an input that cannot be prepared, by its number. The
-                endpoint answers 400 with the sentence.
+                endpoint answers 400 with the message.
         """
         inputs, options = read_payload(data)
         return self.pipe(inputs, **options)
