@@ -14,8 +14,8 @@ from irti_custom import (
     write_report,
 )
 from irti_custom.decisions import decide
-from irti_custom.inference.batching import BatchingQueue
-from irti_custom.inference.table_scorer import TableScorer
+from irti_custom.scoring.table_scorer import TableScorer
+from irti_custom.serving.batching import BatchingQueue
 from tests.tiny import tiny_batch, tiny_model, word_tokenizer
 
 TASKS = ("multilabel", "multiclass")

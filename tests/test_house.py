@@ -26,11 +26,20 @@ FOLDERS = (
     "export",
     "hub",
     "inference",
+    "scoring",
+    "serving",
     "report",
     "integrations",
 )
-# The one way from a flat file into a folder.
-UPWARD = {("loading", "lora.peft_model")}
+# The one way from a flat file into a folder, and the paths of version 0.3.0.
+UPWARD = {
+    ("loading", "lora.peft_model"),
+    ("inference.batching", "serving.batching"),
+    ("inference.endpoint", "serving.endpoint"),
+    ("inference.jobs", "scoring.jobs"),
+    ("inference.jobs", "scoring.shards"),
+    ("inference.table_scorer", "scoring.table_scorer"),
+}
 TRAVELS = {
     "configuration_custom",
     "decisions",

@@ -17,7 +17,7 @@ from ..processing.settings import has_processor
 HANDLER_NAME, REQUIREMENTS_NAME = "handler.py", "requirements.txt"
 _HANDLER = '''"""Serve this model on a Hugging Face endpoint, which looks for this class."""
 
-from irti_custom.inference.endpoint import EndpointHandler
+from irti_custom.serving.endpoint import EndpointHandler
 
 __all__ = ["EndpointHandler"]
 '''

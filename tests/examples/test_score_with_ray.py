@@ -94,7 +94,7 @@ def test_two_actors_of_which_one_is_killed_give_what_one_process_gives(monkeypat
 
 @pytest.mark.usefixtures("_cluster")
 def test_the_scorer_serves_in_a_ray_pipeline_of_your_own(tmp_path):
-    from irti_custom.inference.table_scorer import TableScorer
+    from irti_custom.scoring.table_scorer import TableScorer
 
     model, rows = save_trained(tmp_path / "model"), make_rows(40)
     texts = ray.data.read_parquet(write_rows(tmp_path / "rows.parquet", rows))

@@ -25,7 +25,7 @@ import torch
 
 from irti_custom import MaskedSeqClassificationPipeline, export_onnx
 from irti_custom.export.engines import installed
-from irti_custom.inference.batching import BatchingQueue, BatchLimits
+from irti_custom.serving.batching import BatchingQueue, BatchLimits
 from tests.scoring import EXAMPLES, assert_close_answers, make_rows, save_trained
 
 MISSING = [

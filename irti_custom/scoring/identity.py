@@ -5,6 +5,7 @@ folder or Hub id  ->  digests of its files, or its commit; those of its base  ->
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -20,18 +21,27 @@ from ..processing.settings import PROCESSOR_FILES
 
 
 def model_digest(model: str | os.PathLike) -> str:
-    """Return a digest of what a folder or Hub id holds now: where it is equal, answers are.
+    """Return a digest of a folder or Hub id as it is now; models with equal ones answer equally.
 
     It covers weights, config, processor and code, an adapter's base, and commits of the Hub.
 
     Raises:
         OSError: no such folder or repository; or the base of an adapter cannot be found.
-
-    Example:
-        >>> model_digest("trained") == model_digest("copy of trained")  # doctest: +SKIP
-        True
     """
-    facts = load_one_version(model, lambda: _facts_of(resolve(model)))
+    return _digest_of(load_one_version(model, lambda: _facts_of(resolve(model))))
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """Return a digest of a file, or of the files in a folder."""
+    if os.path.isdir(path):
+        found = glob.glob(os.path.join(glob.escape(os.fspath(path)), "**"), recursive=True)
+        files = sorted(one for one in found if os.path.isfile(one))
+        return _digest_of([[os.path.relpath(one, path), file_digest(one)] for one in files])
+    with open(path, "rb") as file:
+        return sha_fileobj(file).hex()
+
+
+def _digest_of(facts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -51,14 +61,8 @@ def _digests(source: Source) -> list[list[str | None]]:
     hidden = whole_folder(folder, CONFIG_NAME, ADAPTER_CONFIG, *PROCESSOR_FILES)
     files = {path.name: path for place in (folder, hidden) for path in Path(place).iterdir()}
     names = sorted(name for name, path in files.items() if path.is_file() and _decides(name))
-    return [[name, digest(files[name])] for name in names]
+    return [[name, file_digest(files[name])] for name in names]
 
 
 def _decides(name: str) -> bool:
     return not name.startswith(".") and not name.endswith(".md") and name != OUTDATED
-
-
-def digest(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return sha_fileobj(file).hex()

@@ -19,8 +19,9 @@ import pytest
 from tokenizers import normalizers
 
 from irti_custom import MaskedSeqProcessor
-from irti_custom.inference import jobs, row_files
-from irti_custom.inference.jobs import Job, PartReader, open_job, write_part
+from irti_custom.scoring import jobs, shards
+from irti_custom.scoring.jobs import Job, open_job, read_rows
+from irti_custom.scoring.shards import write_table
 from tests.scoring import make_rows, save_trained, write_rows
 
 GOOD = {"id": 0, "text": "Ann likes Rome", "spans": [[0, 3]]}
@@ -47,24 +48,24 @@ def begin(model, tmp_path):
 
 
 def read_all(job: Job) -> pa.Table:
-    return pa.concat_tables(map(PartReader(job), job.parts))
+    return pa.concat_tables(read_rows(job.output, name) for name in job.parts)
 
 
-def test_of_jobs_in_one_folder_one_is_begun_its_equal_joins_and_another_is_refused(
+def test_one_of_three_concurrent_jobs_starts_an_equal_one_joins_and_another_raises(
     begin, monkeypatch, caplog, tmp_path
 ):
     ann = write_rows(tmp_path / "ann.jsonl", [GOOD] * 3)
     bob = write_rows(tmp_path / "bob.jsonl", [{**GOOD, "text": "Bob"}] * 2)
     begun, go_on, checks = threading.Event(), threading.Event(), []
-    check_files = jobs.check_files
+    write_shards = jobs.write_shards
 
-    def slow_check(paths: list[str], *arguments: Any) -> Any:
+    def slow_check(paths: list[str], *arguments: Any, **settings: Any) -> Any:
         checks.append(paths)
         begun.set()
         assert go_on.wait(60)
-        return check_files(paths, *arguments)
+        return write_shards(paths, *arguments, **settings)
 
-    monkeypatch.setattr(jobs, "check_files", slow_check)
+    monkeypatch.setattr(jobs, "write_shards", slow_check)
     results: dict[str, Any] = {}
 
     def open_as(name: str, file: str) -> None:
@@ -90,15 +91,22 @@ def test_of_jobs_in_one_folder_one_is_begun_its_equal_joins_and_another_is_refus
     assert "begun with another input" in results["another"]
 
 
-def test_a_job_that_ended_in_its_check_leaves_the_folder_to_any_other(begin, monkeypatch, tmp_path):
-    (ann, bob) = (write_rows(tmp_path / f"{n}.jsonl", [{**GOOD, "id": n}] * 2) for n in (1, 2))
+def test_a_job_that_was_killed_in_its_check_leaves_the_folder_to_any_other(
+    begin, monkeypatch, tmp_path
+):
+    ann = write_rows(tmp_path / "ann.jsonl", [{**GOOD, "id": 1}] * 9)
+    bob = write_rows(tmp_path / "bob.jsonl", [{**GOOD, "id": 2}] * 2)
+    kept = tmp_path / "out" / "_rows" / "mine.txt"
     with monkeypatch.context() as patch:
-        # The reasons of skipped rows are written before the job's file.
         patch.setattr(jobs, "_write_facts", lambda *_: sys.exit())
+        patch.setattr(jobs, "_remove_shards", lambda *_: None)  # as if it were killed
         with pytest.raises(SystemExit):
             begin(ann, on_error="skip")
-    assert (tmp_path / "out" / "_errors.arrow").exists()
-    assert read_all(begin(bob))["id"].to_pylist() == [2, 2]
+    assert len(list(kept.parent.iterdir())) == 3
+    kept.touch()
+    job = begin(bob)
+    assert read_all(job)["id"].to_pylist() == [2, 2]
+    assert {path.name for path in kept.parent.iterdir()} == {kept.name, *job.parts}
 
 
 def test_a_job_removes_what_a_dead_process_left_and_nothing_else(begin, tmp_path):
@@ -111,7 +119,7 @@ def test_a_job_removes_what_a_dead_process_left_and_nothing_else(begin, tmp_path
     for left in (dead, *others):
         (tmp_path / "out" / left).touch()
     assert job.finish() is None
-    write_part(job.output, job.missing()[0], pa.table({"x": [1]}))
+    write_table(os.path.join(job.output, job.missing()[0]), pa.table({"x": [1]}))
     assert job.finish()
     assert {path.name for path in (tmp_path / "out").glob(".*")} == others
 
@@ -119,7 +127,7 @@ def test_a_job_removes_what_a_dead_process_left_and_nothing_else(begin, tmp_path
 def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "part").mkdir()
     with pytest.raises(ValueError, match="must be a file to write, got a folder"):
-        write_part(str(tmp_path), "part", pa.table({"x": [1]}))
+        write_table(str(tmp_path / "part"), pa.table({"x": [1]}))
     assert os.listdir(tmp_path) == ["part"]
 
 
@@ -148,14 +156,14 @@ BAD_LINES = {
 
 @pytest.mark.parametrize(("line", "reason"), BAD_LINES.items(), ids=lambda x: str(x)[:30])
 def test_a_line_that_cannot_be_scored_is_named(line, reason, begin, monkeypatch, tmp_path):
-    monkeypatch.setattr(row_files, "MAX_LINE_BYTES", 4000)
+    monkeypatch.setattr(shards, "MAX_LINE_BYTES", 4000)
     file = write_lines(tmp_path / "rows.jsonl", LINE, LINE, line, LINE)
     with pytest.raises(ValueError, match=f"^Row 3 of {re.escape(file)}: .*{reason}"):
         begin(file)
 
 
 def test_skipped_lines_keep_their_place_and_what_fits(begin, monkeypatch, tmp_path):
-    monkeypatch.setattr(row_files, "MAX_LINE_BYTES", 4000)
+    monkeypatch.setattr(shards, "MAX_LINE_BYTES", 4000)
     lines = [part for line in BAD_LINES for part in (line, LINE)]
     job = begin(write_lines(tmp_path / "rows.jsonl", LINE, *lines), on_error="skip")
     rows = read_all(job).to_pylist()
@@ -197,11 +205,10 @@ def test_an_input_without_a_row_that_can_be_scored_keeps_its_rows(begin, tmp_pat
 
 
 def test_a_long_line_is_not_held_in_memory(monkeypatch, tmp_path):
-    monkeypatch.setattr(row_files, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(shards, "MAX_LINE_BYTES", 100)
     lines = [b"a" * 99, b"b" * 100, b"c" * 1000, b"d"]
     file = write_lines(tmp_path / "rows.jsonl", *lines)
-    (chunk,) = row_files.read_chunks(file, 10)
-    assert chunk.content == [b"a" * 99 + b"\n", None, None, b"d"]
+    assert list(shards._read_lines(file)) == [b"a" * 99 + b"\n", None, None, b"d"]
 
 
 @pytest.mark.parametrize(("large", "late"), [(2**60, 0.5), (0.5, 2**60)])
@@ -231,7 +238,7 @@ def test_a_damaged_end_is_placed_behind_the_rows_before_it(tmp_path):
     file = tmp_path / "rows.jsonl.gz"
     file.write_bytes(gzip.compress((LINE + b"\n") * 100) + b"no gzip")
     with pytest.raises(ValueError, match="beyond row 100: "):
-        list(row_files.read_chunks(str(file), 10))
+        list(shards._read_lines(str(file)))
 
 
 @pytest.mark.parametrize("values", [["Ann", None], pa.array([float("nan")] * 2)])
@@ -247,7 +254,7 @@ def test_a_row_of_parquet_without_text_is_named(values, begin, tmp_path):
 
 
 @pytest.mark.parametrize("columns", [["text"], ["spans"], ["text", "spans", "text"]])
-def test_parquet_without_its_columns_is_refused(columns, begin, tmp_path):
+def test_parquet_without_its_columns_raises(columns, begin, tmp_path):
     data = {"text": pa.array(["Ann"]), "spans": pa.array([[[0, 3]]])}
     file = str(tmp_path / "rows.parquet")
     pq.write_table(pa.table([data[name] for name in columns], names=columns), file)
@@ -255,16 +262,16 @@ def test_parquet_without_its_columns_is_refused(columns, begin, tmp_path):
         begin(file, on_error="skip")
 
 
-def test_parquet_with_a_string_that_is_not_utf_8_is_refused(begin, tmp_path):
+def test_parquet_with_a_string_that_is_not_utf_8_raises(begin, tmp_path):
     file = str(tmp_path / "rows.parquet")
     text = pa.array([b"Ann", b"\xff"]).view(pa.string())
     pq.write_table(pa.table({"text": text, "spans": pa.array([[[0, 3]], []])}), file)
-    with pytest.raises(ValueError, match=r"Row 2 of .*rows.parquet is damaged: 'utf-8'"):
+    with pytest.raises(ValueError, match=r"rows.parquet cannot be read beyond row 0: .*UTF8.* 1"):
         begin(file, on_error="skip")
 
 
-@pytest.mark.parametrize("name", ["_job.json", "_errors.arrow"])
-@pytest.mark.parametrize("damage", ["half", "swapped", "empty"])
+@pytest.mark.parametrize("name", ["_job.json", "_rows/part-00000-00000.parquet"])
+@pytest.mark.parametrize("damage", ["half", "swapped", "flipped", "empty"])
 def test_a_file_of_a_job_that_is_damaged_is_named(name, damage, begin, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", [GOOD, {**GOOD, "spans": [[9, 99]]}] * 2)
     begin(file, on_error="skip")
@@ -272,13 +279,14 @@ def test_a_file_of_a_job_that_is_damaged_is_named(name, damage, begin, tmp_path)
     content = path.read_bytes()
     half, mask = len(content) // 2, bytes([255])
     damaged = {"half": content[:half], "swapped": mask * half + content[half:], "empty": b"{}"}
+    damaged["flipped"] = content[:99] + mask + content[100:]
     path.write_bytes(damaged[damage])
-    with pytest.raises(ValueError, match=f"{name} is damaged: .*Restore it, or begin"):
-        PartReader(begin(file, on_error="skip"))
+    with pytest.raises(ValueError, match=f"(?s){name} is damaged: .*Restore it, or begin"):
+        read_all(begin(file, on_error="skip"))
 
 
 @pytest.mark.parametrize("taken", ["error", "predictions"])
-def test_an_input_with_a_column_of_the_output_is_refused(taken, begin, tmp_path):
+def test_an_input_with_a_column_of_the_output_raises(taken, begin, tmp_path):
     with pytest.raises(ValueError, match=f"column '{taken}' already"):
         begin(write_rows(tmp_path / "rows.jsonl", [{**GOOD, taken: "x"}]))
 
@@ -289,10 +297,10 @@ def test_a_job_is_written_neither_into_its_model_nor_over_its_input(begin, model
     with pytest.raises(ValueError, match="What is read must not be replaced"):
         begin(file, output=model)
     assert sorted(os.listdir(model)) == before
-    (tmp_path / "out").mkdir()
-    inside = write_rows(tmp_path / "out" / "_input-00000.jsonl", [GOOD])
-    with pytest.raises(ValueError, match=r"and .*_input-00000\.jsonl would be"):
-        begin(inside, format="jsonl")
+    (tmp_path / "out" / "_rows").mkdir(parents=True)
+    inside = write_rows(tmp_path / "out" / "_rows" / "part-00000-00000.parquet", [GOOD])
+    with pytest.raises(ValueError, match=r"and .*part-00000-00000\.parquet would be"):
+        begin(inside)
 
 
 def test_on_error_belongs_to_the_job(begin, tmp_path):

@@ -5,16 +5,14 @@ from __future__ import annotations
 import pytest
 
 from irti_custom import MaskedSeqClassificationPipeline
-from irti_custom.inference.endpoint import EndpointHandler
-from irti_custom.inference.payload import (
-    PAYLOAD_SCHEMA,
+from irti_custom.inference.pipeline import OPTIONS
+from irti_custom.serving.endpoint import EndpointHandler
+from irti_custom.serving.payload import (
     NotJsonError,
-    describe_operation,
     example_payloads,
     parse_json,
     read_payload,
 )
-from irti_custom.inference.pipeline import OPTIONS
 from tests.scoring import save_trained
 
 
@@ -25,15 +23,15 @@ from tests.scoring import save_trained
         (b'{"inputs"', "delimiter"),
         (b'{"inputs": "\xff"}', "'utf-8' codec"),
         (b"\xef\xbb\xbf[]", "BOM"),
-        (b'{"inputs": NaN}', "NaN, which is no number of JSON"),
+        (b'{"inputs": NaN}', "NaN, which is not in JSON"),
         (b'{"inputs": -Infinity}', "-Infinity"),
         (b'{"fields": {"a": 1, "a": 2}}', r"a name twice, of \['a', 'a'\]"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"inputs": 1e999}', "1e999, which is beyond"),
+        (b'{"inputs": 1e999}', "1e999, which is .* beyond the numbers of 64 bits"),
         (b"[" + b"1" * 5000 + b"]", "digits"),
     ],
 )
-def test_a_body_that_is_no_json_is_refused(body, message):
+def test_a_body_that_is_not_json_raises(body, message):
     with pytest.raises(NotJsonError, match=f"^The body must be JSON.*{message}"):
         parse_json(body)
 
@@ -51,7 +49,7 @@ def test_a_body_that_is_no_json_is_refused(body, message):
         ({"inputs": "a", "parameters": {"batch_size": 1}}, "'top_k'.*got {'batch_size': 1}"),
     ],
 )
-def test_a_payload_of_another_form_is_refused(payload, message):
+def test_a_payload_of_another_form_raises(payload, message):
     with pytest.raises(ValueError, match=message):
         read_payload(payload)
 
@@ -60,16 +58,19 @@ def test_parameters_may_be_left_out_or_null():
     assert read_payload({"inputs": []}) == read_payload({"inputs": [], "parameters": None})
 
 
-def test_the_schema_names_the_options_that_there_are():
-    assert tuple(PAYLOAD_SCHEMA["properties"]["parameters"]["properties"]) == OPTIONS
+def test_the_schema_names_the_options():
+    schema = pytest.importorskip("irti_custom.serving.schema", reason="needs pydantic")
+    parameters, null = schema.payload_schema()["properties"]["parameters"]["anyOf"]
+    assert (tuple(parameters["properties"]), null) == (OPTIONS, {"type": "null"})
 
 
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])
 def test_each_example_of_the_schema_runs_and_the_handler_answers_as_the_pipeline(task, tmp_path):
     jsonschema = pytest.importorskip("jsonschema", reason="checks the examples")
+    schema = pytest.importorskip("irti_custom.serving.schema", reason="needs pydantic")
     folder = save_trained(tmp_path, task)
     pipe, handler = MaskedSeqClassificationPipeline.from_pretrained(folder), EndpointHandler(folder)
-    operation = describe_operation(pipe.tokenizer.mask_token)
+    operation = schema.describe_operation(pipe.tokenizer.mask_token)
     asked = operation["requestBody"]["content"]["application/json"]
     answered = operation["responses"]["200"]["content"]["application/json"]["schema"]
     assert len(asked["examples"]) == 6
@@ -102,6 +103,11 @@ FORMS = [
     {"words": "Ann", "spans": []},
     {"words": ["Ann", 7], "spans": []},
     "[MASK] sees",
+    {"text": "[MASK] sees", "masks": [{"labels": None}]},
+    {"text": "[MASK] sees", "masks": None, "spans": None},
+    {"text": "Ann", "masks": [], "spans": SPANS},
+    {"text": "[MASK] sees", "masks": "all"},
+    {"words": ["Ann"], "masks": []},
     7,
     None,
     {},
@@ -113,6 +119,7 @@ FORMS = [
     {"fields": {"name": "Ann", "age": 7, "fax": None}},
     {"fields": [{"name": "city", "value": "Rome"}, {"value": 7}]},
     {"fields": []},
+    {"fields": [{"name": "city", "value": "Rome", "labels": ["a"], "scores": [0.5]}]},
     {"fields": [{"name": "city"}]},
     {"fields": [{"value": 7, "kind": "number"}]},
     {"fields": {"name": ["Ann"]}},
@@ -142,10 +149,11 @@ PARAMETERS = [
 ]
 
 
-def test_the_schema_accepts_what_is_answered_and_refuses_what_is_refused(tmp_path):
+def test_the_schema_accepts_what_is_answered_and_nothing_else(tmp_path):
     jsonschema = pytest.importorskip("jsonschema", reason="judges payloads")
+    schema = pytest.importorskip("irti_custom.serving.schema", reason="needs pydantic")
     handler = EndpointHandler(save_trained(tmp_path))
-    judge = jsonschema.Draft202012Validator(PAYLOAD_SCHEMA)
+    judge = jsonschema.Draft202012Validator(schema.payload_schema())
     payloads = [{"inputs": form} for form in FORMS]
     payloads += [{"inputs": [form]} for form in FORMS]
     payloads += [{"inputs": FORMS[0], "parameters": options} for options in PARAMETERS]

@@ -10,7 +10,7 @@ import pytest
 
 from irti_custom import MaskedSeqClassificationPipeline, MaskedSeqProcessor, export_onnx
 from irti_custom.export.engines import installed
-from irti_custom.inference.batching import (
+from irti_custom.serving.batching import (
     BatchingQueue,
     BatchLimits,
     QueueClosedError,

@@ -21,7 +21,7 @@ from irti_custom import (
 )
 from tests.tiny import WORDS, tiny_model, word_tokenizer
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 if str(EXAMPLES) not in sys.path:
     sys.path.insert(0, str(EXAMPLES))
 
