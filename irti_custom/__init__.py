@@ -12,8 +12,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_custom import MaskedSeqModelingConfig
 from .evaluation.metrics import make_compute_metrics
-from .evaluation.sets import fit_set_threshold, predict_sets
-from .evaluation.temperatures import fit_temperature
+from .evaluation.prediction_sets import fit_set_threshold, predict_sets
+from .evaluation.temperature_scaling import fit_temperature
 from .evaluation.thresholds import tune_thresholds
 from .export.export import export_onnx
 from .export.runtime import OnnxMaskedSeqModel

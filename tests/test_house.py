@@ -33,7 +33,7 @@ FOLDERS = (
 UPWARD = {("loading", "lora.peft_model")}
 TRAVELS = {
     "configuration_custom",
-    "decisions",
+    "rule",
     "encoders",
     "folders",
     "input_checks",

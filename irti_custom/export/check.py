@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ..decisions import check_finite
+from ..rule import check_finite
 from ..lora.adapter_checks import base_model_of
 from .runtime import OnnxMaskedSeqModel
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..decisions import Temperature, check_temperature, decide, probabilities, temper
-from ..labels import Thresholds, check_count, check_task, check_thresholds
+from ..evaluation.stat_scores import resolve_rule
+from ..labels import Thresholds, check_count
 
 Answer = dict[str, Any]
 
@@ -50,9 +50,8 @@ class AnswerWriter:
         top_k: int | None = None,
         return_all_scores: bool = False,
         groups: Sequence[Sequence[int]] = (),
-        temperature: Temperature | None = None,
+        temperature: Thresholds | None = None,
     ) -> None:
-        check_task(task)
         top_k = None if top_k is None else check_count("top_k", top_k)
         if not isinstance(return_all_scores, (bool, np.bool_)):
             raise ValueError(
@@ -64,8 +63,8 @@ class AnswerWriter:
                 "return_all_scores=True. Give one of them."
             )
         self.names, self.task, self.groups = list(names), task, groups
-        self.thresholds = check_thresholds(thresholds, task, self.names, len(self.names))
-        self.temperature = check_temperature(temperature, task, self.names, groups)
+        self.rule = resolve_rule(task, self.names, thresholds, groups, temperature)
+        self.thresholds, self.temperature = self.rule.thresholds, self.rule.temperature
         self.count = len(self.names) if return_all_scores else top_k
 
     def write(self, logits: torch.Tensor) -> list[Answer]:
@@ -94,11 +93,11 @@ class AnswerWriter:
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the scores that are answered, ``(N, L)``."""
-        return probabilities(logits, self.task, self.temperature, self.groups)
+        return self.rule.probabilities(logits)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the decisions that are answered, as `decisions.decide` does."""
-        return decide(logits, self.task, self.thresholds, self.groups, self.temperature)
+        """Return the decisions that are answered, as `Rule.decide` does."""
+        return self.rule.decide(logits)
 
     def unknown(self) -> Answer:
         """Describe a position that ``on_overflow="drop"`` left out: all values are None."""
@@ -109,8 +108,7 @@ class AnswerWriter:
     def _lists(self, logits: torch.Tensor) -> list[list[Answer]]:
         """List labels, best first: the first `count`, or those above the thresholds."""
         # Logits are sorted, since probabilities can round to a tie.
-        tempered = temper(logits, self.temperature, self.groups)
-        order = tempered.argsort(dim=-1, descending=True, stable=True)[:, : self.count]
+        order = self.rule.temper(logits).argsort(dim=-1, descending=True, stable=True)[:, : self.count]
         scores = self.probabilities(logits).gather(-1, order)
         if self.count is not None:
             kept = torch.ones_like(order, dtype=torch.bool)

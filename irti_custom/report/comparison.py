@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..evaluation.stat_scores import MEASURES, count, label_f1, measures, tally
 from .bootstrap import interval, resample
 from .cases import CHANGES
 from .collect import ModelInput, Scored, collect, digest_of, open_pipeline
-from .measures import MEASURES, count, label_f1, measures, tally
 
 
 class Other(NamedTuple):

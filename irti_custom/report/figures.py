@@ -12,14 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..evaluation.baselines import look_up, most_frequent
-from ..evaluation.counts import precision_recall_f1
-from ..labels import default_thresholds
+from ..evaluation.stat_scores import (
+    MEASURES,
+    count,
+    label_f1,
+    measures,
+    precision_recall_f1,
+    tally,
+)
 from .bootstrap import interval, resample
 from .cases import choose, describe, kinds_of
 from .collect import Place, Scored, one_hot
 from .confusions import confusions
 from .curves import precision_recall_curve, reliability_figures
-from .measures import MEASURES, count, label_f1, measures, tally
 from .slices import Slice
 
 
@@ -106,12 +111,10 @@ def label_figures(scored: Scored, draws: Draws) -> list[dict[str, Any]]:
 
 def label_thresholds(scored: Scored) -> list[float | None]:
     """Return the probability from which each label holds; None where the top one is taken."""
-    writer = scored.writer
-    size = len(writer.names)
-    if writer.thresholds is None and writer.task == "multilabel":
-        return [threshold or None for threshold in default_thresholds(size, writer.groups)]
-    given = writer.thresholds or None  # for "multiclass" 0 rejects nothing
-    return list(given) if isinstance(given, list) else [given] * size
+    rule = scored.writer.rule
+    limits = np.broadcast_to(rule.limits, len(scored.writer.names)).tolist()
+    is_set = rule.task == "multilabel" and rule.thresholds is not None  # else 0 rejects nothing
+    return [limit if is_set else limit or None for limit in limits]
 
 
 def calibration_figures(scored: Scored) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from irti_custom.report.cases import choose, kinds_of, severities
 from irti_custom.report.comparison import Other, compare_figures
 from irti_custom.report.confusions import confusions
 from irti_custom.report.curves import precision_recall_curve
+from irti_custom.evaluation.stat_scores import count, measures, tally
 from irti_custom.report.figures import (
     Draws,
     baselines,
@@ -19,7 +20,6 @@ from irti_custom.report.figures import (
     overall_figures,
     slice_figures,
 )
-from irti_custom.report.measures import count, measures, tally
 from irti_custom.report.slices import MISSING, OTHER, Slice, all_slices
 from tests.report.scored import LABELS, random_scored
 

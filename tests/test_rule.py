@@ -13,9 +13,9 @@ from irti_custom import (
     predict_sets,
     write_report,
 )
-from irti_custom.decisions import decide
 from irti_custom.inference.batching import BatchingQueue
 from irti_custom.inference.table_scorer import TableScorer
+from irti_custom.rule import Rule
 from tests.tiny import tiny_batch, tiny_model, word_tokenizer
 
 TASKS = ("multilabel", "multiclass")
@@ -36,16 +36,16 @@ def broken(request):
 
 @pytest.mark.parametrize("thresholds", [None, 0.3])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("groups", [(), ([0, 2],)])
+@pytest.mark.parametrize("groups", [None, {"kind": ["a", "c"]}])
 @pytest.mark.parametrize("task", TASKS)
 def test_one_logit_that_is_no_number_is_an_error_that_counts_it(task, groups, value, thresholds):
     logits = torch.zeros(2, 5, 3, dtype=torch.float16)
     logits[1, 2:4, 0] = value
     message = rf"computed {value} at \[1, 2, 0\] of \(2, 5, 3\), in 2 of 10 positions"
-    groups = groups if task == "multilabel" else ()
+    groups = groups if task == "multilabel" else None
     for temperature in (None, 2.0):
         with pytest.raises(FloatingPointError, match=message):
-            decide(logits, task, thresholds, groups, temperature)
+            Rule(task, ["a", "b", "c"], groups, temperature, thresholds).decide(logits)
 
 
 def test_predictions_of_a_broken_model_are_errors(broken):
@@ -81,6 +81,6 @@ def test_a_table_and_a_report_of_a_broken_model_are_errors(broken, tmp_path):
 
 def test_numbers_of_any_size_are_answered():
     logits = torch.tensor([[-1e30, 0.0, 1e30]])
-    assert decide(logits, "multilabel").tolist() == [[False, True, True]]
-    assert decide(logits, "multiclass", 0.9).tolist() == [2]
+    assert Rule("multilabel").decide(logits).tolist() == [[False, True, True]]
+    assert Rule("multiclass", thresholds=0.9).decide(logits).tolist() == [2]
     assert predict_sets(np.array([[-1e30, 0.0]]), 0.5).tolist() == [[False, True]]
