@@ -168,7 +168,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         Assigning one sets them all, together.
         """
         groups = tuple((name, tuple(labels)) for name, labels in (self.groups or {}).items())
-        numbers = (tuple(x) if isinstance(x, list) else x for x in (self.temperature, self.thresholds))
+        numbers = (
+            tuple(x) if isinstance(x, list) else x for x in (self.temperature, self.thresholds)
+        )
         return _cached_rule(self.task, tuple(self.label_names), groups, *numbers)
 
     @rule.setter
@@ -176,9 +178,11 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         names = dict(enumerate(rule.label_names or ()))
         for name in WEIGHT_NAMES.values():
             check_weights(name, vars(self).get(name), rule.task, len(names))
-        numbers = (list(x) if isinstance(x, tuple) else x for x in (rule.temperature, rule.thresholds))
+        numbers = (
+            list(x) if isinstance(x, tuple) else x for x in (rule.temperature, rule.thresholds)
+        )
         temperature, thresholds = numbers
-        vars(self).update(  # past the checks of single settings
+        self.__dict__.update(  # past the checks of single settings
             task=rule.task,
             problem_type=PROBLEM_TYPES[rule.task],
             id2label=names,
@@ -277,12 +281,11 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                     f"`{name}` must be 1, or 2 for the first and last token, got {value!r}."
                 )
             value = count
-        elif name == "base_model_attr_name" and value is not None:
-            if not str(value).isidentifier() or value.startswith("_"):
-                raise ValueError(
-                    f"`{name}` must be a Python identifier without a leading underscore, got "
-                    f"{value!r}. The default is the encoder's model type, such as 'bert'."
-                )
+        elif name == "base_model_attr_name" and not _is_attribute_name(value):
+            raise ValueError(
+                f"`{name}` must be a Python identifier without a leading underscore, got "
+                f"{value!r}. The default is the encoder's model type, such as 'bert'."
+            )
         super().__setattr__(name, value)
 
     @classmethod
@@ -351,14 +354,17 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         """Return the encoder's config: special tokens, widths and the like are its own."""
         return self if self.base_model_config is None else self.base_model_config
 
+    def __eq__(self, other: object) -> bool:
+        """Compare all settings, whether they were read from a file or not."""
+        return isinstance(other, type(self)) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # as in Transformers
+
     def to_dict(self) -> dict[str, Any]:
         """Return all settings as plain data, `num_labels` included."""
         output = super().to_dict()
         output.pop("_read", None)
         output["num_labels"] = self.num_labels
-        if isinstance(output.get("base_model_config"), dict):
-            output["base_model_config"].pop("_name_or_path", None)
-            output["base_model_config"] = with_older_names(output["base_model_config"])
         return output
 
     def to_diff_dict(self) -> dict[str, Any]:
@@ -367,12 +373,18 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         if self.base_model_config is None:  # older Transformers cannot compare a missing sub-config
             return full
         output = super().to_diff_dict()
-        for name in (*_LABEL_KEYS, "problem_type", "base_model_config"):
+        for name in (*_LABEL_KEYS, "problem_type"):
             output[name] = full[name]
-        return output
+        encoder = with_older_names(full["base_model_config"])
+        encoder.pop("_name_or_path", None)  # a folder of this machine
+        return {**output, "base_model_config": encoder}
 
 
 _cached_rule = functools.lru_cache(maxsize=64)(Rule)  # `predict` asks for it with every batch
+
+
+def _is_attribute_name(value: str | None) -> bool:
+    return value is None or (str(value).isidentifier() and not value.startswith("_"))
 
 
 def attr_name_of(model_type: str) -> str:

@@ -1,8 +1,8 @@
 """Tasks, label maps and numbers, in one form.
 
-    num_labels, id2label, label2id  ->  {0: "person", 1: "place"}
-    {"person": 0.4, "place": 0.7}   ->  [0.4, 0.7]
-    3, np.int64(3), 3.0             ->  3, the one rule for ids, counts and positions
+num_labels, id2label, label2id  ->  {0: "person", 1: "place"}
+{"person": 0.4, "place": 0.7}   ->  [0.4, 0.7]
+3, np.int64(3), 3.0             ->  3, the one rule for ids, counts and positions
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROBLEM_TYPES = {
 TASKS = tuple(PROBLEM_TYPES)
 
 Thresholds = Union[float, Sequence[float], Mapping[str, float], np.ndarray]
-"""One number for all labels, one per label, or numbers by name: thresholds, temperatures, priors."""
+"""One number for all labels, one per label, or numbers by name; temperatures and priors, too."""
 
 
 def as_integer(value: object) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 import numpy as np
 import torch
@@ -52,10 +52,10 @@ class Rule:
     """
 
     task: str = "multilabel"
-    label_names: Optional[Sequence[str]] = None
-    groups: Optional[Groups] = None
-    temperature: Optional[Thresholds] = None
-    thresholds: Optional[Thresholds] = None
+    label_names: Sequence[str] | None = None
+    groups: Groups | None = None
+    temperature: Thresholds | None = None
+    thresholds: Thresholds | None = None
 
     def __post_init__(self) -> None:
         """Check the settings; bring them into one form, of tuples."""
@@ -99,7 +99,8 @@ class Rule:
         rule = replace(self, temperature=temperature, thresholds=None)
         if self.thresholds is None:
             return rule
-        old, sizes = as_floats(self.thresholds), np.zeros(np.shape(self.thresholds))
+        old = as_floats(self.thresholds)
+        sizes = np.zeros(old.shape)
         if self.task == "multiclass":
             sizes[...] = self.num_labels or np.inf
         for ids in self.group_ids:
@@ -193,7 +194,9 @@ class Rule:
         chances = self.probabilities(logits) if probabilities is None else probabilities
         if self.task == "multilabel":
             passes = chances >= _like(self.limits, chances)
-            return passes & lead(at_least_float32(logits), self.group_ids) if self.groups else passes
+            return (
+                passes & lead(at_least_float32(logits), self.group_ids) if self.groups else passes
+            )
         ids = logits.argmax(-1)  # of the logits: probabilities can round to a tie
         if self.thresholds is None:
             return ids

@@ -104,8 +104,9 @@ def make_compute_metrics(
         temperature: of the probabilities that thresholds, ``loss``, ``ece`` and ``brier`` look at.
 
     Raises:
-        ValueError: here for settings that contradict each other or the rule; in a call for shapes that
-            disagree, labels that are not 0/1 or not in ``[0, L - 1]``, logits that are not finite.
+        ValueError: here for settings that contradict each other or the rule; in a call for shapes
+            that disagree, labels that are not 0/1 or not in ``[0, L - 1]``, logits that are not
+            finite.
 
     Example:
         >>> compute_metrics = make_compute_metrics("multilabel", per_label=True)

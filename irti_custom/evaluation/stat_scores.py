@@ -1,6 +1,6 @@
 """Count what a rule decides: format arrays, validate them, update the counts, compute measures.
 
-    logits, labels ──▶ positions (P, L), (P, L) or (P,) ──▶ StatScores ──▶ precision, recall, F1, ...
+    logits, labels ──▶ positions (P, L), (P, L) or (P,) ──▶ StatScores ──▶ precision, F1, ...
                format                              update          compute
 
 Elements are decided and counted in PyTorch, in float64, by the same `Rule` as in the model. Counts
@@ -58,6 +58,12 @@ class StatScores(NamedTuple):
     squared_error: np.ndarray = np.array(0.0)  # of the probabilities
 
 
+def task_of(rule: RuleLike) -> str:
+    """Return the task of a rule or a config, or the task itself; raise ValueError otherwise."""
+    task: Any = rule
+    return check_task(getattr(task, "task", task))
+
+
 def resolve_rule(
     task: RuleLike,
     id2label: Mapping[Any, str] | Sequence[str] | None = None,
@@ -81,10 +87,9 @@ def resolve_rule(
     """
     rule = task if isinstance(task, Rule) else getattr(task, "rule", None)
     if rule is None:
-        check_task(task)  # type: ignore[arg-type]
+        name = task_of(task)
         names = list((resolve_labels(num_labels, id2label) or {}).values())
-        by_name = _by_name(groups, names)
-        return Rule(str(task), names or None, by_name, temperature, thresholds)
+        return Rule(name, names or None, _by_name(groups, names), temperature, thresholds)
     names = list((resolve_labels(None, id2label) or {}).values())
     for name, value, known in (
         ("id2label", names, list(rule.label_names or ())),
@@ -215,8 +220,7 @@ def collect_positions(
     Raises:
         ValueError: an unknown task, or shapes that disagree.
     """
-    name = check_task(task if isinstance(task, str) else getattr(task, "task", task))
-    parts = []
+    name, parts = task_of(task), []
     for scores, targets in iterate_batches((logits, labels)):
         if scores.ndim == 2:  # (P, L): one row of P positions
             scores, targets = scores[None], targets[None]
@@ -247,13 +251,15 @@ def validate(task: str, logits: torch.Tensor, labels: torch.Tensor) -> None:
         ValueError: another label, or a logit that is infinite or NaN.
     """
     if task == "multilabel":
-        kept = labels != IGNORE_INDEX
-        wrong = kept & (labels != 0) & (labels != 1)
-        allowed, not_finite = "0 or 1", kept & ~logits.isfinite()
+        allowed, ignored = "0 or 1", labels == IGNORE_INDEX
+        wrong = (labels != 0) & (labels != 1)
     else:
         size = logits.shape[-1]
+        allowed, ignored = f"in [0, {size - 1}]", torch.tensor(False)
         wrong = ~((labels >= 0) & (labels < size) & (labels == labels.floor()))
-        allowed, not_finite = f"in [0, {size - 1}]", ~logits.isfinite()
+    not_finite = ~logits.isfinite()
+    if ignored.any():
+        wrong, not_finite = wrong & ~ignored, not_finite & ~ignored
     if wrong.any():
         first = labels[wrong][0].item()
         raise ValueError(
@@ -268,6 +274,15 @@ def validate(task: str, logits: torch.Tensor, labels: torch.Tensor) -> None:
         )
 
 
+def validated(
+    task: str, logits: np.ndarray, labels: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return valid positions as float64 tensors, with 0 for logits that are not finite."""
+    x, y = to_tensor(logits), to_tensor(labels)
+    validate(task, x, y)
+    return x if x.isfinite().all() else x.nan_to_num_(0.0, 0.0, 0.0), y
+
+
 def probabilities(rule: Rule, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Validate positions, and compute their probabilities in float64 as `update` does.
 
@@ -279,9 +294,7 @@ def probabilities(rule: Rule, logits: np.ndarray, labels: np.ndarray) -> np.ndar
     Raises:
         ValueError: see `validate`.
     """
-    x = to_tensor(logits)
-    validate(rule.task, x, to_tensor(labels))
-    return rule.probabilities(x.nan_to_num_(0.0, 0.0, 0.0)).numpy()
+    return rule.probabilities(validated(rule.task, logits, labels)[0]).numpy()
 
 
 def update(rule: Rule, logits: np.ndarray, labels: np.ndarray) -> StatScores:
@@ -301,33 +314,34 @@ def update(rule: Rule, logits: np.ndarray, labels: np.ndarray) -> StatScores:
     step = max(1, _CHUNK // num_labels)
     count = _update_multilabel if rule.task == "multilabel" else _update_multiclass
     for start in range(0, len(logits), step):
-        x, y = (to_tensor(values[start : start + step]) for values in (logits, labels))
-        validate(rule.task, x, y)
-        total = merge(total, count(rule, x, y))
+        chunk = slice(start, start + step)
+        total = merge(total, count(rule, *validated(rule.task, logits[chunk], labels[chunk])))
     return total
 
 
 def _update_multilabel(rule: Rule, logits: torch.Tensor, labels: torch.Tensor) -> StatScores:
     kept, true = labels != IGNORE_INDEX, labels == 1
-    # A logit without a label may be anything.
-    logits = logits.nan_to_num(0.0, 0.0, 0.0)
     tempered = rule.temper(logits)
-    chances = tempered.sigmoid()
+    chances, targets = tempered.sigmoid(), true.to(logits.dtype)
     predicted = rule.decide(logits, chances) & kept
     hits = predicted & true
-    loss = F.logsigmoid(torch.where(true, tempered, -tempered))
-    error = torch.where(kept, chances - true.to(chances.dtype), 0.0).flatten()
+    by_position = (flags.sum(1).numpy() for flags in (hits, predicted, true))
+    loss = F.binary_cross_entropy_with_logits(tempered, targets, reduction="none")
+    elements = [values.flatten() for values in (chances, targets, loss)]
+    if not kept.all():
+        elements = [values[kept.flatten()] for values in elements]
+    scores, held, losses = elements
     return _as_arrays(
         hits=hits.sum(0),
         predicted=predicted.sum(0),
         support=true.sum(0),
         correct=(predicted == true).all(1).sum(),
         positions=torch.tensor(len(labels)),
-        elements=kept.sum(),
-        loss=-torch.where(kept, loss, 0.0).sum(),
-        examples=_example_sums(*(flags.sum(1).numpy() for flags in (hits, predicted, true))),
-        bins=bin_sums(chances[kept], true[kept]),
-        squared_error=error @ error,
+        elements=torch.tensor(len(scores)),
+        loss=losses.sum(),
+        examples=_example_sums(*by_position),
+        bins=bin_sums(scores, held),
+        squared_error=(scores - held).square_().sum(),
     )
 
 

@@ -153,8 +153,8 @@ def _best(softmaxes: Sequence[_Softmax]) -> float | str:
         total, inverse = 0.0, math.exp(-log_temperature)
         for softmax in softmaxes:
             weights = (softmax.scores * inverse).exp_()
-            means = (weights * softmax.scores).sum(0) / weights.sum(0)
-            total += float((means - softmax.true).sum())
+            whole = weights.sum(0)
+            total += float((weights.mul_(softmax.scores).sum(0) / whole - softmax.true).sum())
         return total
 
     lowest, highest = (math.log(value) for value in TEMPERATURES)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..labels import IGNORE_INDEX, check_task
+from ..labels import IGNORE_INDEX
 from ..rule import Rule, lead
 from .risk_control import (
     PROMISES,
@@ -31,6 +31,7 @@ from .stat_scores import (
     probabilities,
     ratio,
     resolve_rule,
+    task_of,
     to_tensor,
     update,
 )
@@ -134,9 +135,10 @@ def tune_thresholds(
         >>> round(tune_thresholds(logits, np.array([1, 0, 1]), "multiclass", min_positives=2), 3)
         0.967
     """
-    name = task if isinstance(task, str) else task.task
-    check_settings(name, objective, beta, min_positives, default, at_least, over, confidence)
-    promise = check_promise(name, objective, at_least, over, confidence)
+    name = task_of(task)
+    promise = check_settings(
+        name, objective, beta, min_positives, default, at_least, over, confidence
+    )
     scores, targets = collect_positions(task, logits, labels)
     rule = resolve_rule(task, num_labels=scores.shape[-1], **settings)
     check_width(rule, scores.shape)
@@ -282,15 +284,14 @@ def check_settings(
     at_least: float | None = None,
     over: str = "label",
     confidence: float | str | None = None,
-) -> None:
-    """Check the settings of `tune_thresholds` against each other.
+) -> Promise | None:
+    """Check the settings of `tune_thresholds` against each other; return what they promise.
 
     Raises:
         ValueError: an unknown objective, one that `task` or `beta` does not go with, or a value
             out of range.
     """
-    check_task(task)
-    check_promise(task, objective, at_least, over, confidence)
+    promise = check_promise(task, objective, at_least, over, confidence)
     if objective not in (*OBJECTIVES[task], *PROMISES):
         hint = "" if task == "multilabel" else " No other measure gains from a rejection."
         raise ValueError(
@@ -310,3 +311,4 @@ def check_settings(
             f"`default` must be a probability in [0, 1], got {default!r}. For a threshold on "
             "logits pass its sigmoid."
         )
+    return promise

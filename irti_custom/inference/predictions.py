@@ -108,7 +108,9 @@ class AnswerWriter:
     def _lists(self, logits: torch.Tensor) -> list[list[Answer]]:
         """List labels, best first: the first `count`, or those above the thresholds."""
         # Logits are sorted, since probabilities can round to a tie.
-        order = self.rule.temper(logits).argsort(dim=-1, descending=True, stable=True)[:, : self.count]
+        order = self.rule.temper(logits).argsort(dim=-1, descending=True, stable=True)[
+            :, : self.count
+        ]
         scores = self.probabilities(logits).gather(-1, order)
         if self.count is not None:
             kept = torch.ones_like(order, dtype=torch.bool)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from irti_custom.evaluation.stat_scores import count, measures, tally
 from irti_custom.report.bootstrap import interval, resample
 from irti_custom.report.cases import choose, kinds_of, severities
 from irti_custom.report.comparison import Other, compare_figures
 from irti_custom.report.confusions import confusions
 from irti_custom.report.curves import precision_recall_curve
-from irti_custom.evaluation.stat_scores import count, measures, tally
 from irti_custom.report.figures import (
     Draws,
     baselines,
