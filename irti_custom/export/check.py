@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..decisions import check_finite
-from ..lora.adapter_checks import base_model_of
+from ..loading.model import base_model_of
 from .runtime import OnnxMaskedSeqModel
 
 if TYPE_CHECKING:
