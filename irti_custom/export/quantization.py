@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..loading import ONNX_FILE
+from ..loading.sources import ONNX_FILE
 from ..processing.data_collator import DataCollatorForMaskedSeq
 from .changes import COLUMNS
 from .engines import INT8_FILE, import_extra

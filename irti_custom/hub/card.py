@@ -19,9 +19,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
 from ..formats.atomic import writing
-from ..loading import resolve
+from ..loading.saving import carried_code
+from ..loading.sources import resolve
 from ..processing.settings import has_processor, read_settings
-from ..saving import carried_code
 
 CARD_NAME = "README.md"
 TAG = "masked-seq-classification"

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers.processing_utils import ProcessorMixin
 
-from ..folders import load_one_version, replaced_files
 from ..labels import as_integer, check_count, resolve_labels
-from ..loading import hub_arguments, read_place
+from ..loading.folders import load_one_version, replaced_files
+from ..loading.sources import hub_arguments, read_place
 from ..records.kinds import (
     CharSpan,
     Fields,
