@@ -2,9 +2,8 @@
 
     content  ->  .name.HOST.PROCESS.ID.tmp beside the target, on the disk  ->  the target
 
-Each writer has a name of its own, so that threads and processes never write into one file. All that
-the library and its examples write goes through here; only models are saved as folders of several
-files that replace earlier ones, see `folders`.
+Each writer has a name of its own, so that threads and processes never write into one file. Models
+alone are saved otherwise, as folders of files that replace earlier ones: see `folders`.
 """
 
 from __future__ import annotations
@@ -36,14 +35,6 @@ def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes] | gzip.GzipFile]
     Raises:
         ValueError: a folder or a device is in its place.
         PermissionError: a file is in its place that must not be written.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.txt"
-        >>> with writing(path) as file:
-        ...     _ = file.write(b"Rome")
-        >>> path.read_text()
-        'Rome'
     """
     target, mode = Path(os.path.realpath(path)), None
     if target.exists():
@@ -78,14 +69,6 @@ def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         ValueError: a file, or a folder that holds something, is in its place.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "new"
-        >>> with writing_folder(path) as folder:
-        ...     _ = (folder / "a.txt").write_text("Rome")
-        >>> [one.name for one in path.iterdir()]
-        ['a.txt']
     """
     target = Path(os.path.realpath(path))
     is_empty = target.is_dir() and not any(target.iterdir()) and not target.is_mount()
@@ -117,9 +100,6 @@ def check_apart(
 
     Raises:
         ValueError: a path to write that is one of those to read.
-
-    Example:
-        >>> check_apart(["a.json"], ["b.json"])
     """
     sources = [source for source in read if os.path.exists(source)]
     for target in filter(os.path.exists, written):
@@ -146,12 +126,7 @@ def _beside(target: Path) -> Path:
 
 
 def is_alive(process: int) -> bool:
-    """Return whether a process of this machine runs; True where that cannot be asked.
-
-    Example:
-        >>> is_alive(os.getpid())
-        True
-    """
+    """Return whether a process of this machine runs; True where that cannot be asked."""
     if os.name != "posix":  # elsewhere the question itself could end the process
         return True
     try:

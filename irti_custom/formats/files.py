@@ -67,17 +67,7 @@ class Item(NamedTuple):
 
 
 def check_file(path: Path) -> Path:
-    """Return the path of a file.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: a folder.
-
-    Example:
-        >>> check_file(Path("missing.json"))
-        Traceback (most recent call last):
-        FileNotFoundError: There must be a file at missing.json, got nothing.
-    """
+    """Return the path of a file; raise a ValueError for a folder."""
     if path.is_dir():
         raise ValueError(
             f"{path} must be a file, got a folder. A folder is read if it holds .ann files, or .a1 "
@@ -91,19 +81,9 @@ def check_file(path: Path) -> Path:
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
     """Read a file whole, gunzipped if it is gzipped.
 
-    Args:
-        path: the file.
-        limit: how many bytes it may have when it is unpacked; more are not held in memory.
-
     Raises:
-        ValueError: a file that cannot be read to its end, or has more bytes.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.gz"
-        >>> _ = path.write_bytes(gzip.compress(b"Rome"))
-        >>> read_bytes(path)
-        b'Rome'
+        ValueError: a file that cannot be read to its end, or has more than `limit` bytes when it is
+            unpacked, which are not held in memory.
     """
     try:
         with _open(path) as file:
@@ -116,28 +96,14 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
 
 
 def read_text(path: Path, limit: int | None = None) -> str:
-    """Read a text file whole; line ends, and a byte order mark, are kept.
-
-    Raises:
-        ValueError: a file that cannot be read to its end, has more bytes than `limit`, or is not
-            UTF-8.
-    """
+    """Read a text file whole, as `read_bytes`; line ends, and a byte order mark, are kept."""
     content = read_bytes(path, limit)
     check_text(content, path)
     return _decode(content, path, None)
 
 
 def check_text(start: bytes, path: Path) -> None:
-    """Check that a file does not begin as one of another kind does.
-
-    Raises:
-        ValueError: what it is, and the way out.
-
-    Example:
-        >>> check_text(b"%PDF-1.7", Path("a.txt"))
-        Traceback (most recent call last):
-        ValueError: a.txt must be text, got a file that is a PDF. Export its text.
-    """
+    """Raise a ValueError for a file that begins as one of another kind does."""
     kinds = [kind for sign, kind in _OTHERS.items() if start.startswith(sign)]
     if b"\x00" in start[:2]:  # half of a character
         kinds = ["UTF-16 or UTF-32. Save it as UTF-8"]
@@ -149,15 +115,8 @@ def read_lines(path: Path) -> Iterator[Line]:
     r"""Read the lines of a text file, which end with "\n", "\r\n", or "\r" as on old Macs.
 
     Raises:
-        ValueError: a file that cannot be read to its end or is not UTF-8, or a line that is longer
-            than `MAX_LINE_BYTES`.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.txt"
-        >>> _ = path.write_bytes(b"Ann\r\n\nRome")
-        >>> [tuple(line) for line in read_lines(path)]
-        [(1, 'Ann'), (2, ''), (3, 'Rome')]
+        ValueError: a file that cannot be read to its end or is not UTF-8, or a longer line than
+            `MAX_LINE_BYTES`.
     """
     for block in read_blocks(path):
         yield from lines_of(block, path)
@@ -169,13 +128,6 @@ def read_blocks(path: Path) -> Iterator[Block]:
     Raises:
         ValueError: a file that cannot be read to its end, after the lines before; or that begins as
             one of another kind does.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.txt"
-        >>> _ = path.write_bytes(b"Ann\r\n\nRome\n")
-        >>> list(read_blocks(path))
-        [Block(number=1, content=b'Ann\r\n\nRome\n')]
     """
     number, rest, is_first = 1, b"", True
     try:
@@ -206,12 +158,7 @@ def _count_lines(content: bytes) -> int:
 
 
 def lines_of(block: Block, path: Path) -> Iterator[Line]:
-    r"""Decode the lines of a block; see `read_lines`.
-
-    Example:
-        >>> [line.text for line in lines_of(Block(1, b"Ann\r\n\nRome"), Path("a.txt"))]
-        ['Ann', '', 'Rome']
-    """
+    r"""Decode the lines of a block; see `read_lines`."""
     number, content = block
     content = content[:-1] if content.endswith(b"\n") else content
     try:
@@ -240,13 +187,6 @@ def read_objects(path: Path) -> Iterator[Item]:
 
     Raises:
         ValueError: a file that is no JSON, with the line.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> _ = path.write_text('[{"text": "Rome"}]')
-        >>> next(read_objects(path)).value
-        {'text': 'Rome'}
     """
     start = _start(path)
     if not start:
@@ -263,15 +203,7 @@ def read_objects(path: Path) -> Iterator[Item]:
 
 
 def objects_of(lines: Iterator[Line], path: Path) -> Iterator[Item]:
-    """Read JSON values one after the other, most often one a line; see `read_objects`.
-
-    Raises:
-        ValueError: lines that are no JSON.
-
-    Example:
-        >>> [item.value for item in objects_of(iter([Line(1, '{"a": 1}')]), Path("a.jsonl"))]
-        [{'a': 1}]
-    """
+    """Read JSON values one after the other, most often one a line; see `read_objects`."""
     for number, text in lines:
         if not text.strip():
             continue
@@ -288,12 +220,7 @@ def objects_of(lines: Iterator[Line], path: Path) -> Iterator[Item]:
 
 
 def is_json(path: Path) -> bool:
-    """Return True for the name of a JSON file, or a content that begins as JSON does.
-
-    Example:
-        >>> is_json(Path("a.jsonl.gz"))
-        True
-    """
+    """Return True for the name of a JSON file, or a content that begins as JSON does."""
     if bare_suffix(path) in (".json", ".jsonl", ".ndjson"):
         return True
     return _JSON.match(_start(path)) is not None
@@ -353,15 +280,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_with_names_once)
 
 
 def write_array(path: Path, items: Iterable[Any]) -> None:
-    r"""Write a JSON array, an item a line.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.json"
-        >>> write_array(path, [{"text": "Ulm"}, {"text": "Rome"}])
-        >>> path.read_text()
-        '[\n{"text": "Ulm"},\n{"text": "Rome"}\n]\n'
-    """
+    """Write a JSON array, an item a line."""
     with writing(path) as file:
         file.write(b"[")
         for number, item in enumerate(items):
@@ -370,23 +289,19 @@ def write_array(path: Path, items: Iterable[Any]) -> None:
         file.write(b"\n]\n")
 
 
-def as_line(value: Any) -> bytes:
-    r"""Return a line of JSON.
+def write_lines(path: Path, items: Iterable[Any]) -> None:
+    """Write JSON lines."""
+    with writing(path) as file:
+        file.writelines(map(as_line, items))
 
-    Example:
-        >>> as_line({"text": "Ulm"})
-        b'{"text": "Ulm"}\n'
-    """
+
+def as_line(value: Any) -> bytes:
+    """Return a line of JSON."""
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
 
 
 def bare_suffix(path: Path) -> str:
-    """Return the last suffix in lower case, the one before ``.gz``.
-
-    Example:
-        >>> bare_suffix(Path("a.JSONL.gz"))
-        '.jsonl'
-    """
+    """Return the last suffix in lower case, the one before ``.gz``."""
     name = path.name.lower()
     return Path(name[:-3] if name.endswith(".gz") else name).suffix
 

@@ -12,9 +12,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from .files import MAX_LINE_BYTES
+from . import files
+from .read_report import Report, may_hold_labels
 from .record_streams import texts_schema
-from .report import Report, may_hold_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,12 +27,7 @@ _NULL_LABELS = re.compile(rb'"labels"\s*:\s*null')
 
 
 def schema_of(content: bytes) -> pa.Schema | None:
-    r"""Return the schema of the lines that begin a file; None if they are no texts with spans.
-
-    Example:
-        >>> schema_of(b'{"text": "Ann", "spans": [], "topic": "a"}\n').names
-        ['text', 'spans', 'topic']
-    """
+    r"""Return the schema of the lines that begin a file; None if they are no texts with spans."""
     import pyarrow as pa
 
     try:
@@ -71,12 +66,6 @@ def read_block(content: bytes, schema: pa.Schema, first: int, report: Report) ->
         schema: of the lines that began the file.
         first: the number of the first line, which is its id if it has none.
         report: counts fields that are not kept.
-
-    Example:
-        >>> content = b'{"text": "Ann", "spans": []}\n'
-        >>> schema = schema_of(content)
-        >>> read_block(content, schema, 7, Report("jsonl")).to_pylist()
-        [{'id': '7', 'text': 'Ann', 'spans': []}]
     """
     import pyarrow as pa
     import pyarrow.json as pj
@@ -89,7 +78,7 @@ def read_block(content: bytes, schema: pa.Schema, first: int, report: Report) ->
         and content.count(b"\n{") == lines - 1
         and content.count(b"}\n") == lines
     )
-    if not each_line_is_an_object or len(content) > MAX_LINE_BYTES:
+    if not each_line_is_an_object or len(content) > files.MAX_LINE_BYTES:
         return None
     if (b"Inf" in content or b"-NaN" in content) and _NO_JSON.search(content):
         return None
