@@ -67,12 +67,7 @@ class Item(NamedTuple):
 
 
 def check_file(path: Path) -> Path:
-    """Return the path of a file.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: a folder.
-    """
+    """Return the path of a file; raise a ValueError for a folder."""
     if path.is_dir():
         raise ValueError(
             f"{path} must be a file, got a folder. A folder is read if it holds .ann files, or .a1 "
@@ -86,12 +81,9 @@ def check_file(path: Path) -> Path:
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
     """Read a file whole, gunzipped if it is gzipped.
 
-    Args:
-        path: the file.
-        limit: how many bytes it may have when it is unpacked; more are not held in memory.
-
     Raises:
-        ValueError: a file that cannot be read to its end, or has more bytes.
+        ValueError: a file that cannot be read to its end, or has more than `limit` bytes when it is
+            unpacked, which are not held in memory.
     """
     try:
         with _open(path) as file:
@@ -104,23 +96,14 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
 
 
 def read_text(path: Path, limit: int | None = None) -> str:
-    """Read a text file whole; line ends, and a byte order mark, are kept.
-
-    Raises:
-        ValueError: a file that cannot be read to its end, has more bytes than `limit`, or is not
-            UTF-8.
-    """
+    """Read a text file whole, as `read_bytes`; line ends, and a byte order mark, are kept."""
     content = read_bytes(path, limit)
     check_text(content, path)
     return _decode(content, path, None)
 
 
 def check_text(start: bytes, path: Path) -> None:
-    """Check that a file does not begin as one of another kind does.
-
-    Raises:
-        ValueError: what it is, and the way out.
-    """
+    """Raise a ValueError for a file that begins as one of another kind does."""
     kinds = [kind for sign, kind in _OTHERS.items() if start.startswith(sign)]
     if b"\x00" in start[:2]:  # half of a character
         kinds = ["UTF-16 or UTF-32. Save it as UTF-8"]
@@ -132,8 +115,8 @@ def read_lines(path: Path) -> Iterator[Line]:
     r"""Read the lines of a text file, which end with "\n", "\r\n", or "\r" as on old Macs.
 
     Raises:
-        ValueError: a file that cannot be read to its end or is not UTF-8, or a line that is longer
-            than `MAX_LINE_BYTES`.
+        ValueError: a file that cannot be read to its end or is not UTF-8, or a longer line than
+            `MAX_LINE_BYTES`.
     """
     for block in read_blocks(path):
         yield from lines_of(block, path)
@@ -220,11 +203,7 @@ def read_objects(path: Path) -> Iterator[Item]:
 
 
 def objects_of(lines: Iterator[Line], path: Path) -> Iterator[Item]:
-    """Read JSON values one after the other, most often one a line; see `read_objects`.
-
-    Raises:
-        ValueError: lines that are no JSON.
-    """
+    """Read JSON values one after the other, most often one a line; see `read_objects`."""
     for number, text in lines:
         if not text.strip():
             continue
@@ -301,7 +280,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_with_names_once)
 
 
 def write_array(path: Path, items: Iterable[Any]) -> None:
-    r"""Write a JSON array, an item a line."""
+    """Write a JSON array, an item a line."""
     with writing(path) as file:
         file.write(b"[")
         for number, item in enumerate(items):
@@ -310,8 +289,14 @@ def write_array(path: Path, items: Iterable[Any]) -> None:
         file.write(b"\n]\n")
 
 
+def write_lines(path: Path, items: Iterable[Any]) -> None:
+    """Write JSON lines."""
+    with writing(path) as file:
+        file.writelines(map(as_line, items))
+
+
 def as_line(value: Any) -> bytes:
-    r"""Return a line of JSON."""
+    """Return a line of JSON."""
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
 
 
