@@ -37,11 +37,10 @@ def multilabel_loss(
         labels: ``(B, M, L)`` in ``[0, 1]``. `IGNORE_INDEX` in channel 0 drops the position,
             elsewhere the element.
         pos_weight: ``(L,)`` factors on the positive part, as in `torch.nn.BCEWithLogitsLoss`.
-        focal_gamma: the focal loss of Lin et al. 2017 multiplies each element by
-            ``(1 - p_t) ** gamma``; 0 leaves it out.
+        focal_gamma: each element counts ``(1 - p_t) ** gamma`` times (Lin et al. 2017).
         groups: ids of labels that exclude each other: the cross-entropy of a softmax over them and
-            "none", whose score is 0, in place of theirs. Its weight is that of the label that
-            holds. Where none holds and some are not known, it may be any of these.
+            "none", whose score is 0, in place of theirs, with the weight of the label that holds.
+            Where none holds and some are not known, it may be any of these.
 
     Returns:
         The sum, a scalar that has a gradient graph even when nothing is kept, and the number of
@@ -152,11 +151,7 @@ def mean_loss(
 def check_weights(
     name: str, weights: Thresholds | None, task: str, num_labels: int
 ) -> list[float] | None:
-    """Check one factor per label; None passes.
-
-    Raises:
-        ValueError: another task than theirs, another number of factors, or a negative one.
-    """
+    """Check factors of at least 0, one per label, against the task; None passes."""
     if weights is None:
         return None
     if name != WEIGHT_NAMES[task]:
@@ -174,14 +169,11 @@ def check_weights(
 
 
 def check_prior(prior: Thresholds, rule: Rule) -> list[float]:
-    """Check how probable each label is before anything is known of a position.
+    """Check how probable labels are beforehand; a head could never leave a 0 or 1.
 
     Args:
         prior: L probabilities, or a dict of all label names; for "multilabel" also one for all.
         rule: gives the task and the names.
-
-    Raises:
-        ValueError: not one per label, or 0 or 1, which a head could never leave.
     """
     names, multilabel = rule.label_names or (), rule.task == "multilabel"
     if isinstance(prior, Mapping) and set(prior) == set(names):
