@@ -77,14 +77,13 @@ def main() -> None:
     model.set_label_prior(label_frequencies(rows["labels"], "multilabel", len(LABELS)))
 
     # 4. Train.
-    names_and_groups = {"id2label": model.config.id2label, "groups": model.config.group_ids}
     trainer = Trainer(
         model=model,
         args=training,
         train_dataset=rows,
         eval_dataset=encode(validation, processor),
         data_collator=DataCollatorForMaskedSeq(processor),
-        compute_metrics=make_compute_metrics("multilabel", **names_and_groups),
+        compute_metrics=make_compute_metrics(model.config),
         processing_class=processor,
     )
     trainer.train()
@@ -92,7 +91,7 @@ def main() -> None:
 
     # 5. Test score, saved beside the model.
     logits, labels, _ = trainer.predict(encode(test, processor))
-    measure = make_compute_metrics("multilabel", **names_and_groups, per_label=True)
+    measure = make_compute_metrics(model.config, per_label=True)
     metrics = measure((logits, labels))
     trainer.save_metrics("test", metrics, combined=False)
     print(f"\n{score_table(metrics, LABELS, train, test)}")

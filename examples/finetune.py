@@ -92,14 +92,13 @@ def main() -> None:
 
     # 4. Train.
     config = model.config
-    names_and_groups = {"id2label": config.id2label, "groups": config.group_ids}
     trainer = Trainer(
         model=model,
         args=training,
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         data_collator=DataCollatorForMaskedSeq(processor),
-        compute_metrics=make_compute_metrics(script.task, **names_and_groups),
+        compute_metrics=make_compute_metrics(config),
         processing_class=processor,
     )
     # On validation data, at the end; both are saved with the model.
@@ -109,8 +108,7 @@ def main() -> None:
 
     # 5. Test score beside two baselines, saved with the model.
     logits, labels, results = trainer.predict(rows["test"])
-    tuned = {"thresholds": config.thresholds, "temperature": config.temperature}
-    measure = make_compute_metrics(script.task, **names_and_groups, **tuned)
+    measure = make_compute_metrics(config)  # tuned
     results.update({f"test_tuned_{k}": v for k, v in measure((logits, labels)).items()})
     results.update(baseline_scores(data["train"], data["test"]))
     results.update({f"test_{name}": n for name, n in processor.stats(rows["test"]).items()})

@@ -7,13 +7,16 @@ Importing this package registers the model with Transformers' Auto classes and t
 `pipeline`, and does nothing else.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from transformers import AutoConfig, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_custom import MaskedSeqModelingConfig
 from .evaluation.metrics import make_compute_metrics
-from .evaluation.sets import fit_set_threshold, predict_sets
-from .evaluation.temperatures import fit_temperature
+from .evaluation.prediction_sets import fit_set_threshold, predict_sets
+from .evaluation.temperature_scaling import fit_temperature
 from .evaluation.thresholds import tune_thresholds
 from .export.export import export_onnx
 from .export.runtime import OnnxMaskedSeqModel
@@ -30,6 +33,16 @@ from .processing.data_collator import DataCollatorForMaskedSeq
 from .processing.processor import MaskedSeqProcessor
 from .report.report import write_report
 
+if TYPE_CHECKING:
+    from .evaluation.callbacks import ThresholdTuningCallback
+    from .records.splits import split_records
+
+# What is loaded when it is asked for: Transformers' callbacks load PEFT, the splits scikit-learn.
+_LAZY = {
+    "ThresholdTuningCallback": "evaluation.callbacks",
+    "split_records": "records.splits",
+}
+
 __version__ = "0.2.0"
 
 __all__ = [
@@ -40,6 +53,7 @@ __all__ = [
     "MaskedSeqModelingConfig",
     "MaskedSeqProcessor",
     "OnnxMaskedSeqModel",
+    "ThresholdTuningCallback",
     "balanced_weights",
     "export_onnx",
     "fit_set_threshold",
@@ -50,6 +64,7 @@ __all__ = [
     "predict_sets",
     "push_to_hub",
     "read_records",
+    "split_records",
     "tune_thresholds",
     "write_model_card",
     "write_records",
@@ -64,3 +79,15 @@ PIPELINE_REGISTRY.register_pipeline(
     pt_model=MaskedSeqModelLoader,
     type="text",
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -10,25 +10,17 @@ A config is data. Nothing in it grants permission to run code: that comes from t
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from .decisions import Temperature, check_temperature, check_unmoved, move_thresholds
-from .labels import (
-    PROBLEM_TYPES,
-    Thresholds,
-    as_integer,
-    check_groups,
-    check_task,
-    check_thresholds,
-    check_weights,
-    resolve_labels,
-)
+from .labels import PROBLEM_TYPES, Thresholds, as_integer, check_task, resolve_labels
+from .losses import WEIGHT_NAMES, check_weights
+from .rule import Rule, check_unmoved
 from .versions import for_this_version, with_older_names
 
 # Version 0.1.0 stored the first two. The others choose a kernel, which may be code from a hub.
@@ -53,8 +45,7 @@ _OWN_KEYS = (
     "tokens_per_position",
     *LOSS_SETTINGS,
 )
-# Settings that are checked against task and labels, whenever they or these are assigned.
-_PER_LABEL = ("pos_weight", "class_weight", "groups", "temperature", "thresholds")
+_OF_RULE = ("task", "groups", "temperature", "thresholds")  # and the labels
 _NEUTRAL = {"thresholds": "0.5 for 'multilabel', 0.0 for 'multiclass'", "temperature": "1"}
 
 
@@ -129,7 +120,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         class_weight: Sequence[float] | None = None,
         focal_gamma: float = 0.0,
         thresholds: Thresholds | None = None,
-        temperature: Temperature | None = None,
+        temperature: Thresholds | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         tokens_per_position: int = 1,
         base_model_config: PretrainedConfig | dict[str, Any] | None = None,
@@ -145,7 +136,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                 f"{problem_type!r}. Leave it out: it follows from `task`."
             )
         id2label = resolve_labels(num_labels, id2label, label2id) or {0: "LABEL_0", 1: "LABEL_1"}
-        self._check_settings(task, id2label)
+        rule = Rule(task, list(id2label.values()), groups, temperature, thresholds)
         # Set first: Transformers spreads dtype and attention settings over the sub-configs.
         self.base_model_config = _as_config(base_model_config)
         self.base_model_name_or_path = base_model_name_or_path
@@ -165,13 +156,41 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             problem_type=PROBLEM_TYPES[task],
             **kwargs,
         )
-        self.task = task
+        self.rule = rule
         self.pos_weight, self.class_weight = pos_weight, class_weight
         self.focal_gamma = focal_gamma
         self.tokens_per_position = tokens_per_position
-        self.groups = groups
-        self.temperature = check_temperature(temperature, task, self.label_names, self.group_ids)
-        self.thresholds = check_thresholds(thresholds, task, self.label_names, self.num_labels)
+
+    @property
+    def rule(self) -> Rule:
+        """Task, labels, groups, temperature and thresholds as one value that decides.
+
+        Assigning one sets them all, together.
+        """
+        groups = tuple((name, tuple(labels)) for name, labels in (self.groups or {}).items())
+        numbers = (
+            tuple(x) if isinstance(x, list) else x for x in (self.temperature, self.thresholds)
+        )
+        return _cached_rule(self.task, tuple(self.label_names), groups, *numbers)
+
+    @rule.setter
+    def rule(self, rule: Rule) -> None:
+        names = dict(enumerate(rule.label_names or ()))
+        for name in WEIGHT_NAMES.values():
+            check_weights(name, vars(self).get(name), rule.task, len(names))
+        numbers = (
+            list(x) if isinstance(x, tuple) else x for x in (rule.temperature, rule.thresholds)
+        )
+        temperature, thresholds = numbers
+        self.__dict__.update(  # past the checks of single settings
+            task=rule.task,
+            problem_type=PROBLEM_TYPES[rule.task],
+            id2label=names,
+            label2id={name: index for index, name in names.items()},
+            groups={name: list(labels) for name, labels in dict(rule.groups or ()).items()} or None,
+            temperature=temperature,
+            thresholds=thresholds,
+        )
 
     @property
     def group_ids(self) -> list[list[int]]:
@@ -183,7 +202,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         """The L names, in the order of their ids."""
         return [self.id2label[index] for index in range(self.num_labels)]
 
-    def set_temperature(self, temperature: Temperature | None) -> None:
+    def set_temperature(self, temperature: Thresholds | None) -> None:
         """Set the temperature, and move the thresholds along, so that no decision changes.
 
         Args:
@@ -199,23 +218,18 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             >>> config.temperature, config.thresholds
             (2.0, [0.75..., 0.5])
         """
-        changed = {"temperature": temperature}
-        value = self._check_settings(self.task, self.id2label, changed)["temperature"]
-        moved = move_thresholds(
-            self.thresholds,
-            self.task,
-            before=self.temperature,
-            after=value,
-            groups=self.group_ids,
-            num_labels=self.num_labels,
-        )
-        self.thresholds = None
-        self.temperature, self.thresholds = value, moved
+        self.rule = self.rule.at_temperature(temperature)
 
     @property
     def vocab_size(self) -> int | None:
-        """How many token ids the encoder knows; None where it counts none."""
+        """How many token ids the encoder knows; None where it counts none. It is the encoder's."""
         return getattr(self.base_model_config, "vocab_size", None)
+
+    @vocab_size.setter
+    def vocab_size(self, value: int) -> None:
+        if self.base_model_config is None:
+            raise AttributeError("`vocab_size` is the encoder's, and `base_model_config` is None.")
+        self.base_model_config.vocab_size = value
 
     @property
     def hidden_size(self) -> int:
@@ -241,17 +255,21 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         Raises:
             ValueError: a value that contradicts the other settings.
         """
+        is_built = "task" in vars(self)  # Transformers sets some while it is being built
         if name in ("id2label", "label2id"):
             names = resolve_labels(None, **{"id2label": None, "label2id": None, name: value})
             if names is None:
                 raise ValueError(f"`{name}` must name the labels, got None.")
-            if "task" in vars(self):  # else the config is being built
-                self._check_settings(self.task, names)
+            if is_built:
+                self.rule = self.rule.with_(label_names=list(names.values()))
+                return
             super().__setattr__("id2label", names)
             name, value = "label2id", {name: index for index, name in names.items()}
-        elif name == "task":
-            self._check_settings(check_task(value), self.id2label)
-            super().__setattr__("problem_type", PROBLEM_TYPES[value])
+        elif name in _OF_RULE and is_built:
+            self.rule = self.rule.with_(**{name: value})
+            return
+        elif name in WEIGHT_NAMES.values() and is_built:
+            value = check_weights(name, value, self.task, self.num_labels)
         elif name == "focal_gamma":
             if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ValueError(f"`focal_gamma` must be at least 0, got {value!r}.")
@@ -263,29 +281,12 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                     f"`{name}` must be 1, or 2 for the first and last token, got {value!r}."
                 )
             value = count
-        elif name == "base_model_attr_name" and value is not None:
-            if not str(value).isidentifier() or value.startswith("_"):
-                raise ValueError(
-                    f"`{name}` must be a Python identifier without a leading underscore, got "
-                    f"{value!r}. The default is the encoder's model type, such as 'bert'."
-                )
-        elif name in _PER_LABEL and "task" in vars(self):  # else Transformers 4 sets its own
-            value = self._check_settings(self.task, self.id2label, {name: value})[name]
-            if name == "temperature":
-                check_unmoved(vars(self).get("thresholds"), vars(self).get(name), value)
-        super().__setattr__(name, value)
-
-    def _check_settings(
-        self, task: str, id2label: dict[int, str], changed: Mapping[str, Any] = MappingProxyType({})
-    ) -> dict[str, Any]:
-        """Check that what is set per label goes with a task and labels; return normal forms."""
-        if task == "multiclass" and len(id2label) < 2:
+        elif name == "base_model_attr_name" and not _is_attribute_name(value):
             raise ValueError(
-                f"task='multiclass' needs at least 2 labels, got {list(id2label.values())}. A "
-                "single yes-or-no label is task='multilabel'."
+                f"`{name}` must be a Python identifier without a leading underscore, got "
+                f"{value!r}. The default is the encoder's model type, such as 'bert'."
             )
-        settings = {**vars(self), **changed}
-        return {name: _check_per_label(name, settings, task, id2label) for name in _PER_LABEL}
+        super().__setattr__(name, value)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -353,14 +354,17 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         """Return the encoder's config: special tokens, widths and the like are its own."""
         return self if self.base_model_config is None else self.base_model_config
 
+    def __eq__(self, other: object) -> bool:
+        """Compare all settings, whether they were read from a file or not."""
+        return isinstance(other, type(self)) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # as in Transformers
+
     def to_dict(self) -> dict[str, Any]:
         """Return all settings as plain data, `num_labels` included."""
         output = super().to_dict()
         output.pop("_read", None)
         output["num_labels"] = self.num_labels
-        if isinstance(output.get("base_model_config"), dict):
-            output["base_model_config"].pop("_name_or_path", None)
-            output["base_model_config"] = with_older_names(output["base_model_config"])
         return output
 
     def to_diff_dict(self) -> dict[str, Any]:
@@ -369,26 +373,18 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         if self.base_model_config is None:  # older Transformers cannot compare a missing sub-config
             return full
         output = super().to_diff_dict()
-        for name in (*_LABEL_KEYS, "problem_type", "base_model_config"):
+        for name in (*_LABEL_KEYS, "problem_type"):
             output[name] = full[name]
-        return output
+        encoder = with_older_names(full["base_model_config"])
+        encoder.pop("_name_or_path", None)  # a folder of this machine
+        return {**output, "base_model_config": encoder}
 
 
-def _check_per_label(
-    name: str, settings: Mapping[str, Any], task: str, id2label: dict[int, str]
-) -> Any:
-    """Return one setting of `_PER_LABEL` in its normal form."""
-    value, size = settings.get(name), len(id2label)
-    names = [id2label[index] for index in range(size)]
-    if name == "groups":
-        return check_groups(value, task, names)
-    if name == "thresholds":
-        return check_thresholds(value, task, names, size)
-    if name == "temperature":
-        groups = (settings.get("groups") or {}).values()
-        ids = [[names.index(label) for label in group] for group in groups]
-        return check_temperature(value, task, names, ids)
-    return check_weights(name, value, task, size)
+_cached_rule = functools.lru_cache(maxsize=64)(Rule)  # `predict` asks for it with every batch
+
+
+def _is_attribute_name(value: str | None) -> bool:
+    return value is None or (str(value).isidentifier() and not value.startswith("_"))
 
 
 def attr_name_of(model_type: str) -> str:

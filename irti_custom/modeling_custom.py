@@ -22,7 +22,6 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 
 from .configuration_custom import LOSS_SETTINGS, MaskedSeqModelingConfig, attr_name_of
-from .decisions import decide, group_logits, probabilities
 from .encoders import (
     accepted_arguments,
     build_encoder,
@@ -45,9 +44,17 @@ from .input_checks import (
     check_positions,
     is_readable,
 )
-from .labels import IGNORE_INDEX, WEIGHT_NAMES, Thresholds, check_prior
+from .labels import IGNORE_INDEX, Thresholds
 from .loading import MaskedSeqPreTrainedModel
-from .losses import best_constant, mean_loss, multiclass_loss, multilabel_loss
+from .losses import (
+    WEIGHT_NAMES,
+    best_constant,
+    check_prior,
+    mean_loss,
+    multiclass_loss,
+    multilabel_loss,
+)
+from .rule import group_logits
 from .saving import prepared_folder
 from .self_test import run
 from .versions import with_older_names  # noqa: F401
@@ -226,7 +233,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         if prior is None:
             start = torch.zeros(config.num_labels)
         else:
-            prior = check_prior(prior, config.task, config.label_names, config.num_labels)
+            prior = check_prior(prior, config.rule)
             weight = getattr(config, WEIGHT_NAMES[config.task])
             start = best_constant(prior, config.task, weight, config.group_ids)
         with torch.no_grad():
@@ -428,8 +435,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         labels of a group; for "multiclass" they sum to 1 over the last axis (softmax). Logits are
         divided by ``config.temperature`` first. Raises FloatingPointError where they are NaN.
         """
-        config = self.config
-        return probabilities(logits, config.task, config.temperature, config.group_ids)
+        return self.config.rule.probabilities(logits)
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
         """Decide by ``config.thresholds``, or without them by 0.5, or by the most probable one.
@@ -442,8 +448,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             group. "multiclass": class ids ``(B, M)`` long, `IGNORE_INDEX` where the top class is
             rejected.
         """
-        config = self.config
-        return decide(logits, config.task, config.thresholds, config.group_ids, config.temperature)
+        return self.config.rule.decide(logits)
 
     def save_pretrained(
         self,

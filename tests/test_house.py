@@ -42,7 +42,7 @@ UPWARD = {
 }
 TRAVELS = {
     "configuration_custom",
-    "decisions",
+    "rule",
     "encoders",
     "folders",
     "input_checks",

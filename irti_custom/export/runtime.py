@@ -17,7 +17,6 @@ import torch
 from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig
-from ..decisions import decide, probabilities
 from ..encoders import split_by_length
 from ..folders import load_one_version, whole_folder
 from ..input_checks import check_ends, check_inputs, check_length, check_positions
@@ -216,15 +215,11 @@ class OnnxMaskedSeqModel:
         Independent ones per label for "multilabel" (sigmoid); for "multiclass" they sum to 1 over
         the last axis (softmax). Arrays for arrays, tensors for tensors.
         """
-        config = self.config
-        settings = (config.task, config.temperature, config.group_ids)
-        return _apply(logits, lambda tensor: probabilities(tensor, *settings))
+        return _apply(logits, self.config.rule.probabilities)
 
     def predict(self, logits: ArrayT) -> ArrayT:
-        """Decide by `config.thresholds`, as the PyTorch model does; see `decisions.decide`."""
-        config = self.config
-        settings = (config.task, config.thresholds, config.group_ids, config.temperature)
-        return _apply(logits, lambda tensor: decide(tensor, *settings))
+        """Decide by `config.thresholds`, as the PyTorch model does; see `Rule.decide`."""
+        return _apply(logits, self.config.rule.decide)
 
 
 def _apply(values: ArrayT, function: Callable[[torch.Tensor], torch.Tensor]) -> ArrayT:

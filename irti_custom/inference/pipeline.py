@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
+from ..evaluation.stat_scores import resolve_rule
 from ..export.runtime import OnnxMaskedSeqModel
 from ..hub.card import hub_id_of
 from ..labels import check_count
@@ -225,13 +226,12 @@ class MaskedSeqClassificationPipeline(Pipeline):
             TypeError: an unknown option.
             ValueError: options out of range.
         """
-        _, _, given = self._sanitize_parameters(**options)
-        settings = {**self._postprocess_params, **given}
-        if settings.get("thresholds") is None:
-            settings["thresholds"] = self.model.config.thresholds
         config = self.model.config
-        settings.update(groups=config.group_ids, temperature=config.temperature)
-        return AnswerWriter(self._names, config.task, **settings)
+        rule = resolve_rule(
+            config.task, self._names, config.thresholds, config.group_ids, config.temperature
+        )
+        _, _, given = self._sanitize_parameters(**options)
+        return AnswerWriter(rule).changed(**{**self._postprocess_params, **given})
 
     def _windows(self, records: Iterable[RecordInput], batch_size: int) -> Iterator[Predictions]:
         """Predict window by window, so that memory does not depend on how many there are."""

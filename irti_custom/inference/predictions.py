@@ -18,6 +18,7 @@ import torch
 from ..evaluation.metrics import make_compute_metrics
 from ..processing.span_labels import LabelIds
 from ..records.kinds import Position, Record
+from ..rule import Rule
 from .answers import Answer, AnswerWriter, labels_of
 
 if TYPE_CHECKING:
@@ -125,6 +126,11 @@ class Predictions:
             parts[0].model,
         )
 
+    @property
+    def rule(self) -> Rule:
+        """How the logits are decided."""
+        return self.writer.rule
+
     def __len__(self) -> int:
         """Return N, the number of records."""
         return len(self.inputs)
@@ -205,7 +211,8 @@ class Predictions:
         Raises:
             ValueError: an unknown label, or other than one class per position.
         """
-        ids = LabelIds(self.writer.task, {name: i for i, name in enumerate(self.writer.names)})
+        names = {name: index for index, name in enumerate(self.rule.label_names or ())}
+        ids = LabelIds(self.rule.task, names)
         by_record = []
         for number, (record, positions) in enumerate(zip(self.inputs, self.positions)):
             name = f"record {record.given.get('id', number)!r}"
@@ -227,13 +234,5 @@ class Predictions:
                 "`metrics` needs records with labels, and no position has any. None as `labels` "
                 "means that they are not known; [] that none holds."
             )
-        writer = self.writer
-        compute = make_compute_metrics(
-            writer.task,
-            id2label=dict(enumerate(writer.names)),
-            thresholds=writer.thresholds,
-            groups=writer.groups,
-            temperature=writer.temperature,
-            per_label=per_label,
-        )
+        compute = make_compute_metrics(self.rule, per_label=per_label)
         return compute((self.logits[None].numpy(), self.labels[None].numpy()))

@@ -19,12 +19,11 @@ import numpy as np
 import torch
 
 from ..export.runtime import OnnxMaskedSeqModel
-from ..inference.answers import AnswerWriter
 from ..inference.components import LoadedModel, ProcessorOrPath
 from ..inference.pipeline import MaskedSeqClassificationPipeline
 from ..inference.predictions import Predictions
-from ..labels import IGNORE_INDEX
 from ..records.kinds import Position, Record, RecordInput
+from ..rule import Rule
 
 Records = Iterable[RecordInput]
 ModelInput = Union[
@@ -68,7 +67,7 @@ class Scored(NamedTuple):
 
     Attributes:
         name: of the model.
-        writer: holds its labels, task, thresholds and groups.
+        rule: decides; it holds the labels.
         places: P of them.
         true: bool ``(P, L)``.
         predicted: bool ``(P, L)``; for "multiclass" no label where the threshold rejects the top.
@@ -78,13 +77,18 @@ class Scored(NamedTuple):
     """
 
     name: str
-    writer: AnswerWriter
+    rule: Rule
     places: list[Place]
     true: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray
     in_windows: np.ndarray
     counts: dict[str, int]
+
+    @property
+    def names(self) -> list[str]:
+        """The L labels, in the order of their ids."""
+        return list(self.rule.label_names or ())
 
 
 def predictions_of(
@@ -128,13 +132,14 @@ def collect(predictions: Predictions) -> Scored:
         ValueError: a label that the model does not have, for "multiclass" other than one label, or
             no position with labels.
     """
-    writer = predictions.writer
+    rule = predictions.rule
+    names = list(rule.label_names or ())
     all_places = {
         (place.record, place.number): place
         for number, (record, positions) in enumerate(zip(predictions.inputs, predictions.positions))
         for place in places_of(number, record, positions)
     }
-    _check_labels(list(all_places.values()), writer, predictions)
+    _check_labels(list(all_places.values()), rule, predictions)
     scored = [tuple(pair) for pair in predictions.index.tolist()]
     known = [row for row, key in enumerate(scored) if all_places[key].labels is not None]
     places = [all_places[scored[row]] for row in known]
@@ -154,11 +159,11 @@ def collect(predictions: Predictions) -> Scored:
     logits = predictions.logits[known]
     return Scored(
         predictions.model.name,
-        writer,
+        rule,
         places,
-        one_hot([place.labels or () for place in places], writer.names),
-        _decisions(logits, writer),
-        writer.probabilities(logits).double().numpy(),
+        one_hot([place.labels or () for place in places], names),
+        _decisions(rule, logits),
+        rule.probabilities(logits).double().numpy(),
         rows[predictions.index[known, 0]] > 1,
         counts,
     )
@@ -191,16 +196,17 @@ def id_of(predictions: Predictions, number: int) -> str:
     return str(number if record_id is None else record_id)
 
 
-def _check_labels(places: Sequence[Place], writer: AnswerWriter, predictions: Predictions) -> None:
-    known = set(writer.names)
+def _check_labels(places: Sequence[Place], rule: Rule, predictions: Predictions) -> None:
+    names = list(rule.label_names or ())
+    known = set(names)
     unknown = Counter(label for place in places for label in set(place.labels or ()) - known)
     if unknown:
         raise ValueError(
-            f"`records` must have labels of the model, which are {writer.names}, got "
+            f"`records` must have labels of the model, which are {names}, got "
             f"{dict(unknown.most_common(8))}, with the number of their positions. Rename these "
             "labels, or leave such positions out with None as their `labels`."
         )
-    if writer.task == "multilabel":
+    if rule.task == "multilabel":
         return
     for place in places:
         if place.labels is not None and len(set(place.labels)) != 1:
@@ -211,10 +217,9 @@ def _check_labels(places: Sequence[Place], writer: AnswerWriter, predictions: Pr
             )
 
 
-def _decisions(logits: torch.Tensor, writer: AnswerWriter) -> np.ndarray:
-    decided = writer.decide(logits)
-    if writer.task == "multilabel":
-        return decided.numpy()
-    return (decided[:, None] == torch.arange(logits.shape[1])).numpy() & (
-        decided != IGNORE_INDEX
-    ).numpy()[:, None]
+def _decisions(rule: Rule, logits: torch.Tensor) -> np.ndarray:
+    """Decide which labels hold, bool ``(P, L)``; none where the top class is rejected."""
+    decided = rule.decide(logits)
+    if rule.task == "multiclass":
+        decided = decided[:, None] == torch.arange(logits.shape[1])
+    return decided.numpy()

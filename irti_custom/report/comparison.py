@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..evaluation.stat_scores import MEASURES, count, label_f1, measures, tally
 from ..inference.predictions import Predictions
 from .bootstrap import interval, resample
 from .cases import CHANGES
 from .collect import ModelInput, Records, Scored, collect, digest_of, predictions_of
-from .measures import MEASURES, count, label_f1, measures, tally
 
 
 class Other(NamedTuple):
@@ -60,7 +60,7 @@ def other_decisions(
             predicted[row, ids] = True
     else:
         others = predictions_of(compare, records)
-        order = _order_of_labels(others.writer.task, others.writer.names, scored)
+        order = _order_of_labels(others.rule.task, list(others.rule.label_names or ()), scored)
         if digest_of(others) != digest_of(predictions):
             raise ValueError("`compare` must be predictions of the same records, got others.")
         other = collect(others)
@@ -76,13 +76,13 @@ def other_decisions(
 
 def _order_of_labels(task: str, labels: Sequence[str], scored: Scored) -> list[int]:
     """Return where the other model has each label of this one."""
-    writer = scored.writer
-    if task != writer.task or sorted(labels) != sorted(writer.names):
+    names = scored.names
+    if task != scored.rule.task or sorted(labels) != sorted(names):
         raise ValueError(
-            f"`compare` must have the task and the labels of the model, {writer.task!r} and "
-            f"{writer.names}, got {task!r} and {labels}."
+            f"`compare` must have the task and the labels of the model, {scored.rule.task!r} and "
+            f"{names}, got {task!r} and {labels}."
         )
-    return [list(labels).index(label) for label in writer.names]
+    return [list(labels).index(label) for label in names]
 
 
 def compare_figures(
@@ -103,7 +103,7 @@ def compare_figures(
         resamples: how many.
         seed: of the draws.
     """
-    task = scored.writer.task
+    task = scored.rule.task
     both = [count(scored.true, one, documents) for one in (scored.predicted, other.predicted)]
     values = [measures(tally(counts.sum(axis=0)), task) for counts in both]
     drawn = [tally(resample(counts, resamples, seed)) for counts in both]
@@ -123,7 +123,7 @@ def compare_figures(
     f1, f1_drawn = [label_f1(tally(c.sum(axis=0))) for c in both], list(map(label_f1, drawn))
     labels = [
         {"label": name, **_difference(f1[0][i], f1[1][i], f1_drawn[0][:, i] - f1_drawn[1][:, i])}
-        for i, name in enumerate(scored.writer.names)
+        for i, name in enumerate(scored.names)
     ]
     counted = Counter(changes)
     return {

@@ -184,12 +184,13 @@ def write_report(
 
 def model_facts(predictions: Predictions, scored: Scored) -> dict[str, Any]:
     """Return facts about a model for people; no folder of this machine."""
-    writer, model = scored.writer, predictions.model
+    rule, model = scored.rule, predictions.model
+    names = scored.names
     return {
         "name": scored.name,
-        "task": writer.task,
-        "labels": writer.names,
-        "groups": [[writer.names[index] for index in group] for group in writer.groups],
+        "task": rule.task,
+        "labels": names,
+        "groups": [[names[index] for index in group] for group in rule.group_ids],
         "encoder": model.encoder,
         "read": model.read,
         "max_length": model.max_length,

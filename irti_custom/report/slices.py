@@ -66,7 +66,7 @@ def all_slices(
         slices.append(_named("Place in the text", [_third(place) for place in places]))
     in_windows = ["cut into windows" if cut else "in one row" for cut in scored.in_windows]
     slices.append(_named("Long texts", in_windows))
-    if scored.writer.task == "multilabel":
+    if scored.rule.task == "multilabel":
         sizes = scored.true.sum(axis=1)
         slices.append(_named("True labels", ["3 or more" if n > 2 else str(n) for n in sizes]))
     return slices + [_column(name, places, records) for name in columns]

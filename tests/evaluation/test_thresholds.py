@@ -16,8 +16,8 @@ from irti_custom import (
     make_compute_metrics,
     tune_thresholds,
 )
-from irti_custom.decisions import decide
 from irti_custom.evaluation.thresholds import OBJECTIVES
+from irti_custom.rule import Rule
 from tests.tiny import save_base, tiny_batch, tiny_config, tiny_model
 
 TASKS = ("multilabel", "multiclass")
@@ -174,7 +174,7 @@ def test_never_worse_than_the_default_and_the_same_in_single_precision(task, obj
             assert after[measures[objective]] >= before[measures[objective]]
         stored = json.loads(json.dumps(tuned))
         assert stored == tuned
-        decided = decide(torch.tensor(x), task, stored).numpy()
+        decided = Rule(task, thresholds=stored).decide(torch.tensor(x)).numpy()
         if task == "multilabel":
             p = sigmoid_of(x)
             if objective not in measures:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from irti_custom.evaluation.stat_scores import count, measures, tally
 from irti_custom.records.kinds import read_record
 from irti_custom.report.bootstrap import interval, resample
 from irti_custom.report.cases import choose, kinds_of, severities
@@ -20,7 +21,6 @@ from irti_custom.report.figures import (
     overall_figures,
     slice_figures,
 )
-from irti_custom.report.measures import count, measures, tally
 from irti_custom.report.slices import MISSING, OTHER, Slice, all_slices
 from tests.report.scored import LABELS, random_scored
 

@@ -1,4 +1,4 @@
-"""Fit the temperature at which a model's probabilities suit validation data best.
+"""Temperature scaling: fit the temperature whose probabilities suit validation data best.
 
     logits (N, M, L), labels  ->  argmin over T of the negative log-likelihood of logits / T
 
@@ -12,16 +12,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 
-from ..decisions import TEMPERATURES, scores_of_group
-from ..labels import IGNORE_INDEX, check_group_ids, check_task, resolve_labels
-from .counts import check_values
-from .metrics import collect_positions
+from ..labels import IGNORE_INDEX
+from ..rule import TEMPERATURES, Rule, columns, scores_of_group, with_none
+from .stat_scores import check_width, collect_positions, resolve_rule, to_tensor, validate
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from .stat_scores import RuleLike
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def fit_temperature(
     logits: ArrayLike,
     labels: ArrayLike,
-    task: str = "multilabel",
+    task: RuleLike = "multilabel",
     per_label: bool = False,
     groups: Sequence[Sequence[int]] = (),
     min_positives: int = 5,
@@ -47,7 +47,8 @@ def fit_temperature(
     Args:
         logits: ``(N, M, L)`` or ``(P, L)``, arrays or tensors; or a list with one array per batch.
         labels: as for `tune_thresholds`; `IGNORE_INDEX` drops a position or an element.
-        task: "multilabel" or "multiclass".
+        task: "multilabel" or "multiclass"; or ``model.config``, or its ``rule``, and then `groups`
+            and `id2label` are known. Their temperature and thresholds change nothing.
         per_label: one temperature per label, for "multilabel". The labels of a group share one.
         groups: ``model.config.group_ids``. In a group, what is divided are the scores of its labels
             in the softmax with "none". A position where none is known to hold, and some are not
@@ -64,36 +65,37 @@ def fit_temperature(
             0/1 or not in ``[0, L - 1]``, or several of a group; logits that are not finite.
 
     Example:
-        >>> logits = np.array([[4.0], [4.0], [4.0], [4.0], [-4.0], [-4.0], [-4.0], [-4.0]])
-        >>> labels = np.array([[1], [1], [1], [0], [0], [0], [0], [1]])
+        >>> logits = torch.tensor([[4.0], [4.0], [4.0], [4.0], [-4.0], [-4.0], [-4.0], [-4.0]])
+        >>> labels = torch.tensor([[1], [1], [1], [0], [0], [0], [0], [1]])
         >>> temperature = fit_temperature(logits, labels)  # three in four are right
         >>> round(1 / (1 + math.exp(-4.0 / temperature)), 6)
         0.75
     """
-    check_task(task)
-    if per_label and task == "multiclass":
+    scores, targets = collect_positions(task, logits, labels)
+    rule = resolve_rule(task, id2label, groups=groups, num_labels=scores.shape[-1])
+    check_width(rule, scores.shape)
+    if per_label and rule.task == "multiclass":
         raise ValueError(
             "`per_label` is for task='multilabel', got task='multiclass', whose labels share a "
             "softmax, and so a temperature."
         )
     if min_positives < 0:
         raise ValueError(f"`min_positives` must be at least 0, got {min_positives!r}.")
-    scores, targets = collect_positions(task, logits, labels)
-    names = resolve_labels(scores.shape[-1], id2label, None) or {}
-    softmaxes = _softmaxes(task, scores, targets, check_group_ids(groups, task, len(names)))
+    softmaxes = _softmaxes(rule, to_tensor(scores), to_tensor(targets))
     shared = _best(softmaxes)
     if isinstance(shared, str):
         logger.warning("The temperature stays 1: %s.", shared)
         shared = 1.0
     if not per_label:
         return shared
-    values, kept = [shared] * len(names), []
+    names, values = rule.label_names or (), [shared] * scores.shape[-1]
+    kept = []
     for softmax in softmaxes:
         rare = min(softmax.positives, len(softmax.true) - softmax.positives) < min_positives
         value = "too few positives or negatives" if rare else _best([softmax])
         for index in softmax.ids:
             if isinstance(value, str):
-                kept.append(f"{names[index]!r} ({value})" if id2label else f"{index} ({value})")
+                kept.append(f"{names[index]!r} ({value})")
             else:
                 values[index] = value
     if kept:
@@ -107,45 +109,38 @@ class _Softmax(NamedTuple):
     """Labels that share a softmax, "none" among them for "multilabel"."""
 
     ids: Sequence[int]
-    scores: np.ndarray  # (P, K), the largest of a position is 0
-    true: np.ndarray  # (P,), the score of what holds
+    scores: torch.Tensor  # (K, P), the largest of a position is 0
+    true: torch.Tensor  # (P,), the score of what holds
     positives: int
 
 
-def _softmaxes(
-    task: str, logits: np.ndarray, targets: np.ndarray, groups: Sequence[Sequence[int]]
-) -> list[_Softmax]:
-    num_labels = logits.shape[1]
-    if task == "multiclass":
-        check_values(logits, targets, np.arange(num_labels), f"in [0, {num_labels - 1}]")
-        return [_softmax(range(num_labels), logits, targets.astype(np.int64))]
-    known = targets != IGNORE_INDEX
-    check_values(logits[known], targets[known], [0, 1], "0 or 1")
-    grouped = {index for ids in groups for index in ids}
-    alone = [[index] for index in range(num_labels) if index not in grouped]
+def _softmaxes(rule: Rule, logits: torch.Tensor, labels: torch.Tensor) -> list[_Softmax]:
+    validate(rule.task, logits, labels)
+    size = logits.shape[1]
+    if rule.task == "multiclass":
+        return [_softmax(range(size), logits, labels.long())]
+    known = labels != IGNORE_INDEX
+    grouped = {index for ids in rule.group_ids for index in ids}
+    alone = [[index] for index in range(size) if index not in grouped]
     found = []
-    for ids in [*alone, *groups]:
-        held = targets[:, ids] == 1
-        if (held.sum(axis=1) > 1).any():
+    for ids in [*alone, *rule.group_ids]:
+        held = columns(labels, ids) == 1
+        if (held.sum(1) > 1).any():
             raise ValueError(
                 f"At most one label of a group can hold at a position, got several of {list(ids)}."
             )
-        rows = held.any(axis=1) | known[:, ids].all(axis=1)
-        scores = logits[np.ix_(rows, ids)].astype(np.float64)
-        check_values(scores, targets[np.ix_(rows, ids)], [0, 1, IGNORE_INDEX], "0 or 1")
-        with_none = np.pad(_group_scores(scores) if len(ids) > 1 else scores, [(0, 0), (0, 1)])
-        place = np.where(held.any(axis=1), held.argmax(axis=1), len(ids))[rows]
-        found.append(_softmax(ids, with_none, place))
+        place = torch.where(held.any(1), held.long().argmax(1), len(ids))
+        rows = held.any(1) | columns(known, ids).all(1)
+        scores = columns(logits, ids)[rows]
+        validate(rule.task, scores, torch.zeros_like(scores))  # those of unknown labels, too
+        scores = with_none(scores_of_group(scores) if len(ids) > 1 else scores)
+        found.append(_softmax(ids, scores, place[rows]))
     return found
 
 
-def _group_scores(logits: np.ndarray) -> np.ndarray:
-    return scores_of_group(torch.from_numpy(logits)).numpy()
-
-
-def _softmax(ids: Sequence[int], scores: np.ndarray, place: np.ndarray) -> _Softmax:
-    shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
-    true = shifted[np.arange(len(place)), place]
+def _softmax(ids: Sequence[int], scores: torch.Tensor, place: torch.Tensor) -> _Softmax:
+    shifted = (scores - scores.amax(1, keepdim=True)).T.contiguous()
+    true = shifted.gather(0, place[None])[0]
     return _Softmax(ids, shifted, true, int((place < len(ids)).sum()))
 
 
@@ -157,9 +152,9 @@ def _best(softmaxes: Sequence[_Softmax]) -> float | str:
         """Differentiate the negative log-likelihood by 1 / T: it only grows with 1 / T."""
         total, inverse = 0.0, math.exp(-log_temperature)
         for softmax in softmaxes:
-            weights = np.exp(softmax.scores * inverse)
-            means = (weights * softmax.scores).sum(axis=1) / weights.sum(axis=1)
-            total += float((means - softmax.true).sum())
+            weights = (softmax.scores * inverse).exp_()
+            whole = weights.sum(0)
+            total += float((weights.mul_(softmax.scores).sum(0) / whole - softmax.true).sum())
         return total
 
     lowest, highest = (math.log(value) for value in TEMPERATURES)

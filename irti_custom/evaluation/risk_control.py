@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..labels import IGNORE_INDEX
-from .counts import ratio
-from .cuts import RESOLUTION, Cuts, rank_cuts
+from .stat_scores import ratio
+from .threshold_sweep import RESOLUTION, Cuts, rank_cuts
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _STARTS = np.searchsorted(-_GRID, [-4, -2, -1, 0, 1])
 
 
 class Promise(NamedTuple):
-    """What thresholds have to keep; see `tune_thresholds`."""
+    """A recall or precision to keep, with its confidence; see `tune_thresholds`."""
 
     measure: str  # "recall" or "precision"
     at_least: float
@@ -56,10 +56,6 @@ def check_promise(
 
     Raises:
         ValueError: see `tune_thresholds`.
-
-    Example:
-        >>> print(check_promise("multilabel", "recall", 0.95, over="label", confidence=0.9))
-        recall 0.95 with confidence 0.9
     """
     if over not in ("label", "all"):
         raise ValueError(f"`over` must be 'label' or 'all', got {over!r}.")
@@ -102,17 +98,12 @@ def check_promise(
 
 
 def is_share(value: object) -> bool:
-    """Return True for a number above 0 and below 1.
-
-    Example:
-        >>> is_share(0.9), is_share(1), is_share("0.9")
-        (True, False, False)
-    """
+    """Return True for a number above 0 and below 1."""
     return isinstance(value, Real) and 0 < float(value) < 1
 
 
 def allowed_misses(count: int, risk: float, confidence: float | str) -> int:
-    """How many of `count` may be missed, so that at most `risk` of new ones are.
+    """Return how many of `count` may be missed, so that at most `risk` of new ones are.
 
     Args:
         count: exchangeable trials.
@@ -123,10 +114,6 @@ def allowed_misses(count: int, risk: float, confidence: float | str) -> int:
 
     Returns:
         -1 where even none is too many, as there are too few.
-
-    Example:
-        >>> allowed_misses(100, 0.05, "marginal"), allowed_misses(100, 0.05, 0.9)
-        (4, 1)
     """
     from scipy.special import bdtr  # here: slow to import
 

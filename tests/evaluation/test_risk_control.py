@@ -13,9 +13,9 @@ import torch
 from scipy import stats
 
 from irti_custom import fit_set_threshold, make_compute_metrics, predict_sets, tune_thresholds
-from irti_custom.decisions import decide
-from irti_custom.evaluation.promises import allowed_misses
+from irti_custom.evaluation.risk_control import allowed_misses
 from irti_custom.evaluation.thresholds import check_settings
+from irti_custom.rule import Rule
 
 SPLITS = 1000
 
@@ -152,9 +152,10 @@ def test_what_cannot_keep_its_promise_is_named_with_the_best_it_can(caplog):
 def test_in_a_group_only_its_answer_can_be_found(caplog):
     rng = np.random.default_rng(0)
     x, y = rng.normal(0, 1, (300, 3)), np.eye(3, dtype=int)[rng.integers(0, 3, 300)]
-    from_group = tune_thresholds(x, y, objective="recall", at_least=0.9, groups=[[0, 1, 2]])
-    found = decide(torch.tensor(x), "multilabel", from_group, [[0, 1, 2]]).numpy()
-    every = decide(torch.tensor(x), "multilabel", None, [[0, 1, 2]]).numpy()
+    rule = Rule("multilabel", ["a", "b", "c"], {"kind": ["a", "b", "c"]})
+    from_group = tune_thresholds(x, y, rule, objective="recall", at_least=0.9)
+    found = rule.with_(thresholds=from_group).decide(torch.tensor(x)).numpy()
+    every = rule.decide(torch.tensor(x)).numpy()
     np.testing.assert_array_equal(found & (y == 1), every & (y == 1))  # all that can be found
     assert caplog.text.count("at best") == 3
     for confidence in ("marginal", 0.9):

@@ -1,4 +1,4 @@
-"""Cuts through ranked scores: what each threshold would predict, counted from one sort.
+"""Count what each candidate threshold would predict, from one sort.
 
     scores (P,), true (P,)  ->  Cuts: thresholds (C,), hits (C,), predicted (C,)
 
@@ -47,11 +47,6 @@ def rank_cuts(
         min_positives: with fewer that are true, only the cut at `default` counts.
         default: a threshold.
         every: keep the cuts that add only negatives, which a measure of coverage gains from.
-
-    Example:
-        >>> cuts = rank_cuts(np.array([0.9, 0.7, 0.3]), np.array([True, False, True]), 1, 0.5)
-        >>> cuts.thresholds.tolist(), cuts.hits.tolist(), cuts.predicted.tolist()
-        ([0.5, 0.95, 0.8, 0.15], [1, 0, 1, 2], [2, 0, 1, 3])
     """
     above = scores >= default
     thresholds, hits = np.array([default]), np.array([(above & true).sum()])
@@ -82,11 +77,6 @@ def label_cuts(
         leads: ``(P,)`` bool, see `lead`.
         min_positives: of `rank_cuts`.
         default: of `rank_cuts`.
-
-    Example:
-        >>> leads = np.array([True, False])
-        >>> label_cuts(np.array([0.4, 0.3]), np.array([1, 1]), leads, 1, 0.5).hits.tolist()
-        [0, 0, 1]
     """
     kept = labels != IGNORE_INDEX
     cuts = rank_cuts(scores[kept & leads], labels[kept & leads] == 1, min_positives, default)

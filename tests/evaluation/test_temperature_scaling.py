@@ -19,10 +19,11 @@ from irti_custom import (
     make_compute_metrics,
     tune_thresholds,
 )
-from irti_custom.decisions import TEMPERATURES, decide, group_logits, probabilities, temper
 from irti_custom.evaluation.callbacks import ThresholdTuningCallback
+from irti_custom.evaluation.stat_scores import resolve_rule
 from irti_custom.hub.card import write_model_card
 from irti_custom.inference.answers import AnswerWriter
+from irti_custom.rule import TEMPERATURES, Rule, group_logits
 from tests.test_trainer import make_trainer
 from tests.tiny import save_base, tiny_batch, tiny_config, tiny_model
 
@@ -32,11 +33,16 @@ GROUPS = {"kind": ["b", "d"]}
 IDS = [[1, 3]]
 
 
+def rule_of(task="multilabel", groups=(), temperature=None, num_labels=4):
+    return resolve_rule(task, groups=groups, temperature=temperature, num_labels=num_labels)
+
+
 def drawn(task, temperature=1.0, size=3000, groups=(), seed=0):
     """Logits, and labels drawn from their probabilities at a temperature."""
     rng = np.random.default_rng(seed)
     scores = torch.tensor(rng.normal(-1, 2, (size, 4)))
-    chances = probabilities(group_logits(scores / torch.tensor(temperature), groups), task).numpy()
+    logits = group_logits(scores / torch.tensor(temperature), groups)
+    chances = Rule(task).probabilities(logits).numpy()
     if task == "multiclass":
         labels = (rng.random((size, 1)) > chances.cumsum(axis=1)).sum(axis=1).clip(max=3)
     else:
@@ -50,7 +56,7 @@ def drawn(task, temperature=1.0, size=3000, groups=(), seed=0):
 
 def likelihood(task, logits, labels, temperature, groups=()):
     """The mean negative log-likelihood that the metrics report; of a group, its softmax."""
-    tempered = temper(torch.tensor(logits), temperature, groups).numpy()
+    tempered = rule_of(task, groups, temperature).temper(torch.tensor(logits)).numpy()
     if not groups:
         return make_compute_metrics(task)((tempered[None], labels[None]))["loss"]
     chances = 1 / (1 + np.exp(-tempered))
@@ -172,7 +178,7 @@ def test_a_group_at_a_temperature_is_the_softmax_of_its_divided_scores(temperatu
     groups = [[0, 3, 1], [4, 2]]
     logits = group_logits(scores, groups)
     exact = group_logits(scores.double() / temperature, groups).sigmoid()
-    found = probabilities(logits, "multilabel", temperature, groups)
+    found = rule_of("multilabel", groups, temperature, 5).probabilities(logits)
     assert found.dtype == dtype
     tolerance = 1e-4 if dtype == torch.float32 else 1e-9
     torch.testing.assert_close(found.double(), exact, atol=tolerance, rtol=0)
@@ -185,9 +191,10 @@ def test_no_logit_is_too_large_for_a_temperature(scale):
     for task, groups in (("multilabel", []), ("multilabel", [[0, 1, 2]]), ("multiclass", [])):
         logits = group_logits(scores, groups)
         for temperature in (*TEMPERATURES, 1.5):
-            found = probabilities(logits, task, temperature, groups)
+            rules = [rule_of(task, groups, t, 3) for t in (None, temperature)]
+            found = rules[1].probabilities(logits)
             assert found.isfinite().all()
-            plain, moved = (decide(logits, task, None, groups, t) for t in (None, temperature))
+            plain, moved = (rule.decide(logits) for rule in rules)
             assert torch.equal(plain, moved)
 
 
@@ -201,11 +208,10 @@ def test_setting_a_temperature_moves_thresholds_so_that_no_decision_changes(temp
     logits = random_logits()
     for thresholds in (None, 0.5, [0.0, 0.02, 0.9, 1.0], [0.5, 0.3, 0.7, 0.6]):
         config = MaskedSeqModelingConfig(id2label=NAMES, thresholds=thresholds, temperature=before)
-        settings = (config.task, config.thresholds, [], config.temperature)
-        expected = decide(logits, *settings)
+        expected = config.rule.decide(logits)
         config.set_temperature(temperature)
         assert config.temperature == temperature
-        found = decide(logits, config.task, config.thresholds, [], config.temperature)
+        found = config.rule.decide(logits)
         if thresholds is not None and 1.0 in config.thresholds:  # only a rounded sigmoid reaches it
             expected, found = expected[:, :3], found[:, :3]
         assert torch.equal(found, expected)
@@ -220,12 +226,10 @@ def test_tuned_thresholds_decide_alike_on_their_data_at_every_temperature(seed):
     single = torch.tensor(logits, dtype=torch.float32)
     config = MaskedSeqModelingConfig(id2label=NAMES, base_model_config=tiny_config())
     config.thresholds = tune_thresholds(single, labels)
-    expected = decide(single, "multilabel", config.thresholds)
+    expected = config.rule.decide(single)
     for temperature in (0.5, 0.8, 1.3, 5.0):
         config.set_temperature(temperature)
-        assert torch.equal(
-            decide(single, "multilabel", config.thresholds, [], temperature), expected
-        )
+        assert torch.equal(config.rule.decide(single), expected)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -240,10 +244,9 @@ def test_thresholds_that_reject_from_a_softmax_cannot_follow(task):
     assert (config.thresholds, config.temperature) == (many, None)
     config.thresholds = few  # below 1 / 3 for two labels and "none", below 1 / 4 for four classes
     logits = group_logits(random_logits(), config.group_ids)
-    expected = decide(logits, task, config.thresholds, config.group_ids)
+    expected = config.rule.decide(logits)
     config.set_temperature(2.0)
-    settings = (task, config.thresholds, config.group_ids, config.temperature)
-    assert torch.equal(decide(logits, *settings), expected)
+    assert torch.equal(config.rule.decide(logits), expected)
 
 
 def test_a_threshold_that_would_round_to_another_decision_cannot_follow():
@@ -320,8 +323,8 @@ def test_a_temperature_is_saved_and_used_everywhere_and_leaves_logits_and_loss_a
     assert torch.equal(before.logits, after.logits)
     assert before.loss == after.loss
     logits = after.logits
-    expected = probabilities(logits, task, temperature, model.config.group_ids)
-    assert not torch.allclose(expected, probabilities(logits, task))
+    expected = rule_of(task, model.config.group_ids, temperature).probabilities(logits)
+    assert not torch.allclose(expected, Rule(task).probabilities(logits))
     assert torch.equal(model.predict_proba(logits), expected)
 
     model.save_pretrained(tmp_path)
@@ -330,8 +333,7 @@ def test_a_temperature_is_saved_and_used_everywhere_and_leaves_logits_and_loss_a
     assert again.config.temperature == temperature
     assert torch.equal(again.predict_proba(logits), expected)
 
-    settings = {"groups": again.config.group_ids, "temperature": temperature}
-    answers = AnswerWriter(list("abcd"), task, return_all_scores=True, **settings)
+    answers = AnswerWriter(again.config.rule, return_all_scores=True)
     for answer, chances in zip(answers.write(logits[0]), expected[0].tolist()):
         scores = {label["label"]: label["score"] for label in answer["labels"]}
         assert scores == dict(zip("abcd", chances))
@@ -426,9 +428,9 @@ def test_metrics_of_groups_decide_as_the_model_does_at_a_temperature():
         id2label=NAMES, groups=GROUPS, temperature=1.7, thresholds=[0.5, 0.4, 0.5, 0.3]
     )
     scores = torch.tensor(logits)
-    decided = decide(scores, "multilabel", config.thresholds, config.group_ids, 1.7).numpy()
+    decided = config.rule.decide(scores).numpy()
     assert results["exact_match"] == np.mean((decided == labels).all(axis=1))
-    chances = probabilities(scores, "multilabel", 1.7, config.group_ids).numpy()
+    chances = config.rule.probabilities(scores).numpy()
     assert results["brier"] == pytest.approx(np.mean((chances - labels) ** 2))
 
 

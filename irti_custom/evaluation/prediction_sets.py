@@ -1,4 +1,4 @@
-"""Sets of classes that hold the right one as often as promised: split conformal prediction.
+"""Prediction sets, which hold the right class as often as promised: split conformal prediction.
 
     validation logits, labels  ->  a threshold  ->  predict_sets(logits, threshold): bool (..., L)
 
@@ -11,15 +11,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from ..decisions import check_finite, check_temperature
-from .counts import check_values, temper
-from .metrics import collect_positions, to_numpy
-from .promises import MARGINAL, allowed_misses, is_share
+from ..rule import Rule
+from .risk_control import MARGINAL, allowed_misses, is_share
+from .stat_scores import (
+    check_width,
+    collect_positions,
+    probabilities,
+    resolve_rule,
+    to_numpy,
+    to_tensor,
+)
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import ArrayLike
+
+    from .stat_scores import RuleLike
 
 
 def fit_set_threshold(
@@ -28,6 +36,7 @@ def fit_set_threshold(
     coverage: float = 0.9,
     confidence: float | str = MARGINAL,
     temperature: float | None = None,
+    rule: RuleLike = "multiclass",
 ) -> float:
     """Find the probability from which classes are put into the sets of `predict_sets`.
 
@@ -46,6 +55,7 @@ def fit_set_threshold(
         coverage: how often the right class has to be in the set.
         confidence: see above.
         temperature: of the probabilities, as for `predict_sets`.
+        rule: ``model.config``, or its rule, in place of the temperature.
 
     Returns:
         The threshold, 0 where there are too few positions for the promise: sets hold all classes
@@ -68,17 +78,20 @@ def fit_set_threshold(
         raise ValueError(
             f"`confidence` must be {MARGINAL!r}, or above 0 and below 1, got {confidence!r}."
         )
-    scores, classes = collect_positions("multiclass", logits, labels)
-    num_labels = scores.shape[1]
-    check_values(scores, classes, np.arange(num_labels), f"in [0, {num_labels - 1}]")
-    chances = _probabilities(scores, temperature)
+    one = _rule_of(rule, temperature)
+    scores, classes = collect_positions(one, logits, labels)
+    check_width(one, scores.shape)
+    chances = probabilities(one, scores, classes)
     true = np.sort(chances[np.arange(len(classes)), classes.astype(np.int64)])
     allowed = allowed_misses(len(true), 1 - coverage, confidence)
     return float(true[allowed]) if allowed >= 0 else 0.0
 
 
 def predict_sets(
-    logits: ArrayLike | torch.Tensor, threshold: float, temperature: float | None = None
+    logits: ArrayLike | torch.Tensor,
+    threshold: float,
+    temperature: float | None = None,
+    rule: RuleLike = "multiclass",
 ) -> np.ndarray:
     """Return the set of classes of each position.
 
@@ -89,6 +102,7 @@ def predict_sets(
         logits: ``(..., L)``.
         threshold: of `fit_set_threshold`.
         temperature: the one that it was fitted with.
+        rule: the one that it was fitted with.
 
     Returns:
         bool ``(..., L)``.
@@ -103,15 +117,15 @@ def predict_sets(
     """
     if threshold not in (0, 1) and not is_share(threshold):
         raise ValueError(f"`threshold` must be a probability in [0, 1], got {threshold!r}.")
-    scores = to_numpy(logits)
-    check_finite(torch.from_numpy(scores))
-    chances = _probabilities(scores.reshape(-1, scores.shape[-1]), temperature)
-    return (chances >= threshold).reshape(scores.shape)
+    scores = to_tensor(to_numpy(logits))
+    return (_rule_of(rule, temperature).probabilities(scores) >= threshold).numpy()
 
 
-def _probabilities(logits: np.ndarray, temperature: float | None) -> np.ndarray:
-    """Compute the softmax of ``(P, L)`` in float64."""
-    check_temperature(temperature, "multiclass")
-    tempered = temper(logits.astype(np.float64), temperature)
-    powers = np.exp(tempered - tempered.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+def _rule_of(rule: RuleLike, temperature: float | None) -> Rule:
+    one = resolve_rule(rule, temperature=temperature)
+    if one.task != "multiclass":
+        raise ValueError(
+            f"Prediction sets are for task='multiclass', got task={one.task!r}. For promises about "
+            "single labels, see tune_thresholds(objective='recall')."
+        )
+    return one
