@@ -164,7 +164,7 @@ def test_files_of_other_formats_are_converted_once_and_scored_as_their_json_line
         score(input=tmp_path / name, format="doccano")
 
 
-def test_what_a_format_or_the_job_cannot_hold_is_named(score, tmp_path, caplog):
+def test_records_that_a_format_or_the_job_cannot_hold_are_named(score, tmp_path, caplog):
     (tmp_path / "odd.conll").write_text("Ann B-a\nlikes I-b\nRome B-b\n")
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match=r"Pass --format for other files"):

@@ -22,6 +22,7 @@ from irti_custom import MaskedSeqProcessor
 from irti_custom.scoring import jobs, shards
 from irti_custom.scoring.jobs import Job, open_job, read_rows
 from irti_custom.scoring.shards import write_table
+from irti_custom.scoring.table_scorer import TableScorer
 from tests.scoring import make_rows, save_trained, write_rows
 
 GOOD = {"id": 0, "text": "Ann likes Rome", "spans": [[0, 3]]}
@@ -218,6 +219,19 @@ def test_integers_that_no_fraction_holds_are_found_first(large, late, begin, tmp
     number = 1 if large == 2**60 else 1502
     with pytest.raises(ValueError, match=f"Row {number} of .*Integer value 1152921504606846976"):
         begin(file)
+    job = begin(file, on_error="skip", chunk_size=1000)
+    bad = read_all(job).to_pylist()[number - 1]
+    assert (job.facts["skipped"], bad["id"], bad["text"]) == (1, None, GOOD["text"])
+    assert bad["error"].endswith("Not kept: 'id'.")
+
+
+def test_a_parquet_file_whose_columns_do_not_fit_is_named(begin, tmp_path):
+    write_rows(tmp_path / "a.jsonl", [{**GOOD, "id": 0.5}])
+    write_rows(tmp_path / "b.parquet", [{**GOOD, "id": 2**60}])
+    write_rows(tmp_path / "c.parquet", [{**GOOD, "id": "one"}])
+    for name in "bc":
+        with pytest.raises(ValueError, match=f"columns of .*{name}.parquet do not fit into one"):
+            begin(str(tmp_path / f"[a{name}].*"), on_error="skip")
 
 
 def damage(content: bytes) -> bytes:
@@ -271,7 +285,7 @@ def test_parquet_with_a_string_that_is_not_utf_8_raises(begin, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["_job.json", "_rows/part-00000-00000.parquet"])
-@pytest.mark.parametrize("damage", ["half", "swapped", "flipped", "empty"])
+@pytest.mark.parametrize("damage", ["half", "swapped", "flipped", "empty", None])
 def test_a_file_of_a_job_that_is_damaged_is_named(name, damage, begin, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", [GOOD, {**GOOD, "spans": [[9, 99]]}] * 2)
     begin(file, on_error="skip")
@@ -280,7 +294,10 @@ def test_a_file_of_a_job_that_is_damaged_is_named(name, damage, begin, tmp_path)
     half, mask = len(content) // 2, bytes([255])
     damaged = {"half": content[:half], "swapped": mask * half + content[half:], "empty": b"{}"}
     damaged["flipped"] = content[:99] + mask + content[100:]
-    path.write_bytes(damaged[damage])
+    path.unlink() if damage is None else path.write_bytes(damaged[damage])
+    if damage is None and name == "_job.json":
+        assert read_all(begin(file, on_error="skip")).num_rows == 4  # it is begun again
+        return
     with pytest.raises(ValueError, match=f"(?s){name} is damaged: .*Restore it, or begin"):
         read_all(begin(file, on_error="skip"))
 
@@ -303,7 +320,14 @@ def test_a_job_is_written_neither_into_its_model_nor_over_its_input(begin, model
         begin(inside)
 
 
-def test_on_error_belongs_to_the_job(begin, tmp_path):
+def test_a_model_that_is_not_the_one_of_the_job_raises_when_it_is_loaded(begin, model, tmp_path):
+    job = begin(write_rows(tmp_path / "rows.jsonl", [GOOD]))
+    TableScorer(model, digest=job.facts["model"])
+    with pytest.raises(ValueError, match="has changed since the job was begun"):
+        TableScorer(save_trained(tmp_path / "other", "multiclass"), digest=job.facts["model"])
+
+
+def test_a_job_with_another_on_error_raises(begin, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", [GOOD])
     begin(file)
     with pytest.raises(ValueError, match="begun with another on_error"):

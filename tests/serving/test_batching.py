@@ -84,7 +84,7 @@ def test_answers_of_many_threads_are_the_pipelines(pipe):
     assert queue.waiting_tokens == 0
 
 
-def test_options_are_those_of_the_request(pipe, gate):
+def test_requests_with_other_options_share_a_batch(pipe, gate):
     queue = held(pipe, gate)
     options: list[dict] = [{}, {"top_k": 1}, {"thresholds": 0.9}, {"return_all_scores": True}]
     futures = [queue.submit(SHORT, **given) for given in options]
@@ -127,7 +127,7 @@ def test_several_workers_share_a_graph(runtime, exported):
             assert_close_answers(future.result(60), graph(one))
 
 
-def test_what_arrives_together_is_one_batch_of_at_most_so_many_tokens(pipe, gate):
+def test_requests_that_arrive_together_share_batches_up_to_the_limit(pipe, gate):
     queue = held(pipe, gate, batch_tokens=50)
     futures = [queue.submit(SHORT) for _ in range(25)]
     gate.opened.set()
@@ -182,7 +182,7 @@ def test_a_huge_request_is_not_starved_by_small_ones_that_keep_coming(pipe, gate
     queue.close()
 
 
-def test_a_bad_input_is_refused_by_its_number_and_fails_no_other(pipe, gate):
+def test_a_bad_input_raises_with_its_number_and_fails_no_other(pipe, gate):
     queue = held(pipe, gate)
     good = queue.submit(SHORT)
     bad = [SHORT] * 20 + [{"text": "Ann", "spans": [(0, 9)]}]
@@ -240,7 +240,7 @@ def test_a_request_that_is_cancelled_while_it_is_scored_is_dropped(pipe, gate):
     queue.close()
 
 
-def test_a_full_queue_refuses_and_has_room_again(pipe, gate):
+def test_a_full_queue_raises_until_it_has_room_again(pipe, gate):
     queue = held(pipe, gate, max_waiting_tokens=20, max_request_tokens=20)
     futures = [queue.submit([SHORT] * 3)]
     with pytest.raises(QueueFullError, match="The queue is full: 15 tokens are waiting") as caught:
@@ -255,7 +255,7 @@ def test_a_full_queue_refuses_and_has_room_again(pipe, gate):
     queue.close()
 
 
-def test_too_many_inputs_tokens_or_positions_are_refused(pipe):
+def test_too_many_inputs_tokens_or_positions_raise(pipe):
     limits = BatchLimits(max_request_tokens=40, max_inputs=9)
     with BatchingQueue(pipe, limits) as queue:
         with pytest.raises(ValueError, match="at most 9 inputs, got 10"):
@@ -267,7 +267,7 @@ def test_too_many_inputs_tokens_or_positions_are_refused(pipe):
         assert len(queue.submit([SHORT] * 8).result(60)) == 8
 
 
-def test_close_answers_what_was_taken_and_takes_no_more(pipe, gate):
+def test_close_answers_what_is_queued_and_takes_no_more(pipe, gate):
     queue = held(pipe, gate, batch_tokens=10)
     futures = [queue.submit([SHORT] * 5) for _ in range(10)]
     closing = threading.Thread(target=queue.close)
@@ -287,6 +287,6 @@ def test_close_answers_what_was_taken_and_takes_no_more(pipe, gate):
         ({"max_waiting_tokens": 10}, "at least `max_request_tokens`, got 10 and 16384"),
     ],
 )
-def test_limits_that_cannot_be_are_refused(limits, message):
+def test_limits_out_of_range_raise(limits, message):
     with pytest.raises(ValueError, match=message):
         BatchLimits(**limits)
