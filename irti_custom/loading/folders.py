@@ -219,10 +219,6 @@ def whole_folder(folder: str | os.PathLike, *names: str) -> str:
 
     Raises:
         ValueError: what lies there is nothing that a save wrote.
-
-    Example:
-        >>> whole_folder("no/such/folder", "config.json")
-        'no/such/folder'
     """
     whole = os.path.join(folder, WHOLE)
     if _holds_save(folder) and any(os.path.isfile(os.path.join(whole, name)) for name in names):
