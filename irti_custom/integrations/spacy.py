@@ -37,7 +37,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"The component needs spaCy, and the import failed: {error}. Run `pip install spacy`, or "
-        'install this package as "irti_custom[spacy]".',
+        'install this package as "irti_custom[integrations]".',
         name=error.name,
     ) from error
 
