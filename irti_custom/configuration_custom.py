@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself: the task, the labels, and the encoder inside.
+"""The config of a checkpoint: its task, its labels, and the encoder inside.
 
     MaskedSeqModelingConfig
     ├── task, problem_type, num_labels, id2label, label2id
@@ -209,7 +209,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
 
     @property
     def vocab_size(self) -> int | None:
-        """How many token ids the encoder knows; None where it counts none. It is the encoder's."""
+        """The number of token ids in the encoder's own config; None where it has none."""
         return getattr(self.base_model_config, "vocab_size", None)
 
     @vocab_size.setter

@@ -47,7 +47,7 @@ from .input_checks import (
     is_readable,
 )
 from .labels import IGNORE_INDEX
-from .losses import WEIGHT_NAMES, best_constant, mean_loss, multiclass_loss, multilabel_loss
+from .losses import WEIGHT_NAMES, mean_loss, multiclass_loss, multilabel_loss
 from .rule import group_logits
 from .versions import hint_of_version
 
@@ -131,21 +131,6 @@ class AutoModelForMaskedSeqModeling(PreTrainedModel):
         if loaded and weight.device.type != "meta":  # else the loader places both
             self.head.to(weight.device)
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """Initialize a new module; of many labels, a position has about one."""
-        super()._init_weights(module)
-        is_new = not getattr(getattr(module, "bias", None), "_is_hf_initialized", False)
-        if module is self.head[-1] and is_new and self.config.task == "multilabel":
-            self._start_bias([1 / (self.config.num_labels + 1)] * self.config.num_labels)
-
-    def _start_bias(self, prior: list[float]) -> None:
-        """Start the last layer where its labels have these probabilities."""
-        config = self.config
-        weight = getattr(config, WEIGHT_NAMES[config.task])
-        start = best_constant(prior, config.task, weight, config.group_ids)
-        with torch.no_grad():
-            self.head[-1].get_parameter("bias").copy_(start)
-
     @property
     def encoder(self) -> PreTrainedModel:
         """The encoder, whatever its attribute is called."""
@@ -153,12 +138,12 @@ class AutoModelForMaskedSeqModeling(PreTrainedModel):
 
     @property
     def vocab_size(self) -> int | None:
-        """How many token ids the encoder knows; None where it counts none."""
+        """The number of token ids of the encoder; None where it has none."""
         return self.config.vocab_size
 
     @property
     def max_tokens(self) -> int | None:
-        """How many tokens the encoder has positions for; None where nothing limits them."""
+        """The number of tokens that the encoder has positions for; None without a limit."""
         return max_tokens(self.encoder)
 
     def get_input_embeddings(self) -> nn.Module:

@@ -27,7 +27,7 @@ _MAX_DRIFT = 1e-3  # of the logit at which a label is decided, from rounding a m
 
 @dataclass(frozen=True)
 class Rule:
-    """How logits are decided: task, labels, groups, temperature and thresholds, checked together.
+    """Decide logits: task, labels, groups, temperature and thresholds, checked together.
 
     Frozen and hashable. ``model.config.rule`` is that of a model.
 

@@ -30,7 +30,7 @@ _SCORES = {"multilabel": "micro_f1", "multiclass": "accuracy"}
 
 @dataclass(frozen=True)
 class Changes:
-    """How the decisions of two models on the same positions differ.
+    """Differences between the decisions of two models on the same positions.
 
     Attributes:
         num_positions: positions that were compared.

@@ -34,7 +34,7 @@ class Reference(NamedTuple):
 
 
 class PadSettings(NamedTuple):
-    """What the data collator asks a tokenizer for."""
+    """The attributes of a tokenizer that the data collator reads."""
 
     pad_token_id: int
     pad_token_type_id: int = 0

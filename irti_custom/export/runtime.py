@@ -34,7 +34,7 @@ LIMITS = ("max_tokens", "position_limit")  # of the model, in the metadata of a 
 
 @dataclass(frozen=True)
 class OnnxOutput:
-    """What a call returns: ``logits`` ``(B, M, L)`` in float32, of the inputs' kind."""
+    """The result of a call: ``logits`` ``(B, M, L)`` in float32, of the inputs' kind."""
 
     logits: Any
 

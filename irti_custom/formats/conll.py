@@ -34,9 +34,9 @@ from .tagged_words import Places, Sentence, TaggedWords
 _START = "-DOCSTART-"
 _BLANK = re.compile(r"^[^\S\n]+$", re.MULTILINE)
 _FIRST = 100
-"""How many sentences are looked at to see whether their words are numbers."""
+"""The number of sentences that show whether words are numbers."""
 _HEADERS = ("form", "text", "token", "tokens", "word", "words")
-"""How a line of headers begins, in lower case."""
+"""First words of a line of headers, in lower case."""
 _NUMBER = re.compile(r"(\d{1,9})([-.]\d+)?")
 _DOCUMENT_ID = re.compile(r"(\d+)\.(\d+)")
 

@@ -34,7 +34,7 @@ LONGEST = 32767
 MOST_ROWS = 2**20
 """Excel's limit of rows in a sheet."""
 _MARKS = 20
-"""How many "<" there may be for each cell, in all of a workbook; one of text has 10."""
+"""The most "<" per cell in all of a workbook; a cell of text has 10."""
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s")
 _DAMAGE = (

@@ -37,11 +37,11 @@ _OTHERS = {
     b"\xff\xfe": "UTF-16. Save it as UTF-8",
     b"\xfe\xff": "UTF-16. Save it as UTF-8",
 }
-"""What files begin with that are no text in UTF-8, what they are, and the way out."""
+"""First bytes of files other than UTF-8 text, their kind, and the way out."""
 _STRING = rb'"[^"\t\r\n]*("|$)'
 _OBJECT = rb"\{\s*($|\}\s*$|" + _STRING + rb"\s*(:|$))"
 _JSON = re.compile(_OBJECT + rb"|(\[\s*){1,2}($|\]\s*$|" + _STRING + rb"|" + _OBJECT + rb")")
-"""How JSON of objects begins, and no line of words does that begins with a bracket."""
+"""The start of JSON objects; a line of words with a bracket does not match."""
 _NOT_BLANK = re.compile(r"[^ \t\r\n]")
 
 

@@ -41,11 +41,11 @@ _DAMAGE = (
     ValueError,
     pa.ArrowException,
 )
-"""What `datasets` and Arrow raise for a folder that is damaged, in many ways."""
+"""The errors that `datasets` and Arrow raise for damaged folders."""
 _TAGS = ("ner_tags", "ner")
-"""What columns of tags are called, in data sets and in the files of run_ner.py."""
+"""Names of columns of tags, in data sets and in the files of run_ner.py."""
 _FIRST = 100
-"""How many rows of a JSON file are looked at to find its columns."""
+"""The number of rows of a JSON file that show its columns."""
 _JSON = (".json", ".jsonl", ".ndjson")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _FIRST = 100
-"""How many lines show which fields there are."""
+"""The number of lines that show the fields of a file."""
 _TEXT = ("text", "spans")
 _NO_JSON = re.compile(rb"-NaN|Inf[\s,\]}]")  # a number to Arrow
 _NULL_LABELS = re.compile(rb'"labels"\s*:\s*null')

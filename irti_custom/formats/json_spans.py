@@ -31,7 +31,7 @@ from .record_streams import texts
 
 OFFSETS = ("code-points", "utf-16")
 SEVERAL = ("first", "last", "merge")
-"""How to read a text that several people annotated."""
+"""Ways to read a text that several people annotated."""
 
 Annotation = tuple[int, int, Optional[str], Optional[float]]
 """Start, end, label and score; no label, or no score, is None."""

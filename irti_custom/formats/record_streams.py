@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 1000
 _BYTES_IN_MEMORY = 64 * 2**20
-"""What is more goes to disk."""
+"""Beyond this, tables go to disk."""
 _POSITIONS = {"spans": "span", "masks": "mask", "columns": "column", "fields": "field"}
 
 

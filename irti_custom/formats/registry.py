@@ -24,7 +24,7 @@ from .label_studio import LabelStudio
 from .parquet import Parquet
 
 _FIRST = 100
-"""How many objects, or lines, of a file are looked at."""
+"""The number of objects, or lines, that detection reads."""
 
 FORMATS: dict[str, Format] = {
     one.name: one

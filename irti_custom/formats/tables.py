@@ -23,7 +23,7 @@ from .format import Format, check_choice, option
 from .read_report import Report
 
 BETWEEN = ";"
-"""What divides labels; it is written with a space."""
+"""The delimiter of labels; it is written with a space."""
 _LABELS = "_labels"
 
 Cell = Optional[str]
@@ -31,7 +31,7 @@ Rows = Sequence[Sequence[Cell]]
 
 
 class Bound(NamedTuple):
-    """How large a table may be that somebody else chose; a larger one is not read.
+    """The largest table from somebody else that is read.
 
     Attributes:
         cells: how many there may be below the headers; None for any number.

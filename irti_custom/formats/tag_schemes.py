@@ -16,7 +16,7 @@ from typing import NamedTuple
 SCHEMES = ("BIO", "IOB1", "IOBES")
 _TAG = re.compile(r"([BIESLUMW])-(.+)", re.DOTALL)
 _LETTERS = {"L": "E", "U": "S", "M": "I", "W": "S"}
-"""Of other schemes, and what they are called in IOBES."""
+"""Letters of other schemes, and their names in IOBES."""
 
 
 class Entity(NamedTuple):

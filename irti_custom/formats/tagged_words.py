@@ -122,7 +122,7 @@ class TaggedWords(Format):
         for column in sentence.columns if scheme else ():
             entities, misplaced = entities_of(column, scheme)
             for index, message in misplaced:
-                report.unsupported(f"tag that is no {scheme}", sentence.locations[index], message)
+                report.unsupported(f"invalid {scheme} tag", sentence.locations[index], message)
             for start, end, label in entities:
                 annotations.append((starts[start], starts[end] - 1, label, None))
         for index, (start, after) in enumerate(zip(starts, starts[1:])) if not scheme else ():

@@ -1,4 +1,4 @@
-"""What a pipeline is put together from: a model of any kind of folder, and a processor that fits.
+"""Load a model from any kind of folder, and a processor that fits it.
 
 folder ─┬─ model.onnx ───────────▶ ONNX Runtime, as a module
 ├─ checkpoint, adapter ──▶ model
@@ -92,11 +92,11 @@ class OnnxModule(nn.Module):
 
 
 LoadedModel = Union[AutoModelForMaskedSeqModeling, OnnxModule]
-"""What the parts of a pipeline work with; a PEFT model passes for the model inside."""
+"""The model in a pipeline; a PEFT model passes for the model inside."""
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is not a model of this package, such as a base encoder.
+    """Raise unless `model` belongs to this package; a base encoder does not.
 
     Raises:
         ValueError: see above.

@@ -22,10 +22,11 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from ..configuration_custom import LOSS_SETTINGS, MaskedSeqModelingConfig, OpaqueEncoderConfig
 from ..encoders import find_encoder_class, remote_config, without_pooler
 from ..labels import Thresholds
-from ..losses import check_prior
+from ..losses import WEIGHT_NAMES
 from ..modeling_custom import AutoModelForMaskedSeqModeling as TravellingModel
 from .base_encoders import check_encoder
 from .folders import load_one_version
+from .label_prior import best_constant, check_prior
 from .saving import prepared_folder
 from .self_test import run
 from .sources import HUB_ARGUMENTS, Source, check_same_settings, hub_arguments, resolve
@@ -103,6 +104,21 @@ class AutoModelForMaskedSeqModeling(TravellingModel):
         self._head_is_checked = self._loss_is_checked = False
         self._untrained: dict[str, torch.Tensor] = {}  # by name, weights of the head as they began
         self.note_untrained()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialize a new module; of many labels, a position has about one."""
+        super()._init_weights(module)
+        is_new = not getattr(getattr(module, "bias", None), "_is_hf_initialized", False)
+        if module is self.head[-1] and is_new and self.config.task == "multilabel":
+            self._start_bias([1 / (self.config.num_labels + 1)] * self.config.num_labels)
+
+    def _start_bias(self, prior: list[float]) -> None:
+        """Start the last layer where its labels have these probabilities."""
+        config = self.config
+        weight = getattr(config, WEIGHT_NAMES[config.task])
+        start = best_constant(prior, config.task, weight, config.group_ids)
+        with torch.no_grad():
+            self.head[-1].get_parameter("bias").copy_(start)
 
     @classmethod
     def from_pretrained(

@@ -35,7 +35,7 @@ _MAY_BE_MISSING = {
 
 @dataclass(frozen=True)
 class Source:
-    """What a folder or a Hub id holds.
+    """The content of a folder or a Hub id.
 
     Attributes:
         path: the folder or Hub id.

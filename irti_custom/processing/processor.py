@@ -217,7 +217,7 @@ class MaskedSeqProcessor(ProcessorMixin):
 
     @property
     def tokens_per_position(self) -> int:
-        """How many tokens are read for a position, as in the model's config."""
+        """The number of tokens that are read for a position, as in the model's config."""
         return 2 if self.read == "start_end" else 1
 
     def prepare_model(

@@ -33,7 +33,7 @@ MAX_LINE_BYTES = 64 * 2**20
 ERROR, PREDICTIONS = "error", "predictions"
 """Columns of the output: why a row cannot be scored, or null; and what the model says."""
 _MISFITS = (pa.ArrowException, OverflowError, UnicodeEncodeError)
-"""What Arrow raises for values that do not fit into a column."""
+"""The errors that Arrow raises for values that do not fit into a column."""
 _ROWS_AT_ONCE = 1000
 _SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64())]))
 _TEXTS = pa.schema({"text": pa.string(), "spans": _SPANS})
