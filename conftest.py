@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-_NEEDS = {"spacy": "spacy", "presidio": "presidio_analyzer"}
+_NEEDS = {
+    "integrations/spacy": "spacy",
+    "integrations/presidio": "presidio_analyzer",
+    "serving/schema": "pydantic",
+}
 collect_ignore = [
-    f"irti_custom/integrations/{name}.py"
-    for name, extra in _NEEDS.items()
-    if find_spec(extra) is None
+    f"irti_custom/{name}.py" for name, extra in _NEEDS.items() if find_spec(extra) is None
 ]

@@ -29,7 +29,6 @@ from irti_custom import (
     read_records,
     tune_thresholds,
 )
-from irti_custom.decisions import decide, probabilities
 from irti_custom.evaluation.calibration import expected_calibration_error
 from irti_custom.export.changes import score_rows
 
@@ -92,28 +91,23 @@ def calibrated(
 ) -> dict[str, dict[str, float]]:
     """Measure a model as it comes, with one temperature, and with one per label."""
     rows: dict[str, dict[str, float]] = {}
-    task, groups = config.task, config.group_ids
+    task = config.task
     temperatures: dict[str, float | list[float] | None] = {
         "as trained": None,
-        "one": fit_temperature(*validation, task, groups=groups),
+        "one": fit_temperature(*validation, config),
     }
     if task == "multilabel":
-        temperatures["per label"] = fit_temperature(*validation, task, True, groups)
+        temperatures["per label"] = fit_temperature(*validation, config, per_label=True)
     for name, temperature in temperatures.items():
         one = MaskedSeqModelingConfig.from_dict(config.to_dict())
         one.set_temperature(temperature)
-        metrics = make_compute_metrics(
-            task, one.id2label, one.thresholds, groups=groups, temperature=temperature
-        )((test.logits[None], test.labels[None]))
-        chances = probabilities(torch.tensor(test.logits), task, temperature, groups).numpy()
+        metrics = make_compute_metrics(one)((test.logits[None], test.labels[None]))
+        chances = one.rule.probabilities(torch.tensor(test.logits)).numpy()
         row = {key: metrics[key] for key in ("ece", "brier", "loss", *SCORES[task])}
         if task == "multilabel":
             each = [expected_calibration_error(x, y) for x, y in zip(chances.T, test.labels.T)]
             row["ece, mean of labels"] = float(np.mean(each))
-        before, after = (
-            decide(torch.tensor(test.logits), task, c.thresholds, groups, c.temperature)
-            for c in (config, one)
-        )
+        before, after = (c.rule.decide(torch.tensor(test.logits)) for c in (config, one))
         row["decisions changed"] = float((before != after).double().mean())
         row["temperature"] = float(np.median(1.0 if temperature is None else temperature))
         rows[name] = row
@@ -125,23 +119,19 @@ def promised(
 ) -> dict[str, dict[str, float]]:
     """Measure promises that were made on validation data."""
     rows: dict[str, dict[str, float]] = {}
-    task, groups = config.task, config.group_ids
+    task = config.task
     measures = ("recall", "precision") if task == "multilabel" else ("precision",)
     for measure, confidence in itertools.product(measures, (None, "marginal", 0.9)):
         if (measure, confidence) == ("precision", "marginal"):
             continue  # there is no such promise
         thresholds = tune_thresholds(
             *validation,
-            task,
+            config,
             objective=measure,
             at_least=at_least,
             confidence=confidence,
-            groups=groups,
-            temperature=config.temperature,
         )
-        decided = decide(
-            torch.tensor(test.logits), task, thresholds, groups, config.temperature
-        ).numpy()
+        decided = config.rule.with_(thresholds=thresholds).decide(torch.tensor(test.logits)).numpy()
         name = f"{measure} {at_least:g}" + ("" if confidence is None else f", {confidence}")
         if task == "multiclass":
             kept = decided >= 0

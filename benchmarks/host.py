@@ -21,9 +21,9 @@ def report_host(case: Case, timer: Timer) -> None:
     for (runtime, precision), graph in case.graphs.items():
         models[f"ours, {runtime} {precision}"] = graph
     collator = DataCollatorForMaskedSeq(case.processor, model=case.model)
-    rows = by_length(rows_of(case.processor.encode(case.inputs).rows))
+    rows = by_length(rows_of(case.processor.prepare(case.inputs).rows))
     calls: dict[str, Callable[[], object]] = {
-        "processor": lambda: case.processor.encode(case.inputs),
+        "processor": lambda: case.processor.prepare(case.inputs),
         "collator": lambda: [collator(part) for part in in_batches(rows)],
     }
     for name, model in models.items():

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import app_html as html
 import pandas as pd
 import regex
-import torch
-from label_table import names_and_scores, read_table
+from label_table import read_table
 
 from irti_custom import MaskedSeqClassificationPipeline, write_records
 from irti_custom.formats.atomic import writing
 from irti_custom.formats.tables import Bound
-from irti_custom.inference.predictions import AnswerWriter
-from irti_custom.processing.fields import frame_records
+from irti_custom.inference.answers import labels_of
+from irti_custom.inference.predictions import Predictions
+from irti_custom.records.kinds import frame_fields
 
 MAX_CHARACTERS, MAX_CELLS, MAX_DEPTH, ROWS_SHOWN = 20_000, 5_000, 20, 200
 MAX_TABLE, MAX_BYTES = 200_000, 10_000_000  # characters; bytes of the file when it is unpacked
@@ -34,13 +34,11 @@ CharSpans = list[tuple[int, int]]
 
 
 class Scored(NamedTuple):
-    """A text, or a table, with the scores of all labels; kept while the threshold moves."""
+    """A text, or a table, with its predictions; kept while the threshold moves."""
 
     source: str | pd.DataFrame
     unit: str  # of what a position is: "span", "cell" or "column"
-    answers: list[list[dict[str, Any]]]  # per input, one per position
-    is_read: list[bool]  # whether a position has scores, over all inputs
-    logits: torch.Tensor  # (N, L) of those that have
+    predictions: Predictions
 
 
 def example_table() -> str:
@@ -187,36 +185,23 @@ class Tagger:
             raise ValueError(f"The table has the column '{taken[0]}_labels' already. Rename it.")
         if by == "column":
             return self._score(frame, by, [frame])
-        return self._score(frame, by, [{"fields": record} for record in frame_records(frame)])
+        return self._score(frame, by, [{"fields": record} for record in frame_fields(frame)])
 
     def _score(self, source: str | pd.DataFrame, unit: str, inputs: list[Any]) -> Scored:
-        answers: Any = self.pipe(inputs, return_all_scores=True)
-        listed = [answer["labels"] for one in answers for answer in one]
-        by_name = [{one["label"]: one["score"] for one in labels} for labels in listed if labels]
-        scores = torch.tensor(
-            [[one[name] for name in self.names] for one in by_name], dtype=torch.float64
-        ).reshape(-1, len(self.names))
-        logits = scores.logit() if self.config.task == "multilabel" else scores.log()
-        return Scored(source, unit, answers, [bool(labels) for labels in listed], logits)
+        return Scored(source, unit, self.pipe.predict(inputs))
 
     def decide(self, scored: Scored, threshold: float | None) -> list[list[html.Labels]]:
         """List the labels of each position, by one threshold or, for None, by the model's own."""
-        thresholds = self.config.thresholds if threshold is None else threshold
-        # Without the temperature, which the scores have been through.
-        writer = AnswerWriter(
-            self.names, self.config.task, thresholds, groups=self.config.group_ids
-        )
-        found = map(names_and_scores, writer.write(scored.logits))
-        labels = iter(list(zip(*next(found))) if read else None for read in scored.is_read)
-        return [[next(labels) for _ in one] for one in scored.answers]
+        answers = scored.predictions.answers(thresholds=threshold)
+        return [[_labels(answer) for answer in one] for one in answers]
 
     def show(self, scored: Scored, threshold: float | None) -> tuple[str, str]:
         """Decide; return the HTML of it, and the path of a file with the labels."""
         decided = self.decide(scored, threshold)
-        positions = [
+        positions: list[tuple[Any, html.Labels]] = [
             (answer, labels)
-            for answers, found in zip(scored.answers, decided)
-            for answer, labels in zip(answers, found)
+            for listed, found in zip(scored.predictions.positions, decided)
+            for answer, labels in zip(listed, found)
         ]
         every = [labels for answer, labels in positions if answer["word"] is not None]
         title = f"{len(every):,} {scored.unit}{'s' * (len(every) != 1)}"
@@ -249,6 +234,11 @@ class Tagger:
             note = f"{ROWS_SHOWN} of {len(frame):,} rows are shown; the file has all of them."
             shown += html.message_html(note, "note")
         return shown
+
+
+def _labels(answer: dict[str, Any]) -> html.Labels:
+    found = labels_of(answer)
+    return None if found is None else [(one["label"], round(one["score"], 4)) for one in found]
 
 
 def write_text(text: str, spans: list[html.Span], folder: Path) -> str:

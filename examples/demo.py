@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from baselines import score_table
 from datasets import Dataset
-from demo_data import KINDS, LABELS, fields_of, make_rows, print_record
+from demo_data import KINDS, LABELS, make_rows, print_record
 from training_data import default_encoder, parse_arguments
 from transformers import AutoTokenizer, Trainer
 
@@ -39,8 +39,7 @@ class ScriptArguments:
 
 def encode(records: list[dict], processor: MaskedSeqProcessor) -> Dataset:
     """Turn records into rows of tokens, positions and 0/1 labels."""
-    labels = [[one["labels"] for one in record["fields"]] for record in records]
-    return Dataset.from_dict(processor.encode_records(map(fields_of, records), labels))
+    return Dataset.from_dict(processor.encode(records))
 
 
 def main() -> None:
@@ -78,14 +77,13 @@ def main() -> None:
     model.set_label_prior(label_frequencies(rows["labels"], "multilabel", len(LABELS)))
 
     # 4. Train.
-    names_and_groups = {"id2label": model.config.id2label, "groups": model.config.group_ids}
     trainer = Trainer(
         model=model,
         args=training,
         train_dataset=rows,
         eval_dataset=encode(validation, processor),
         data_collator=DataCollatorForMaskedSeq(processor),
-        compute_metrics=make_compute_metrics("multilabel", **names_and_groups),
+        compute_metrics=make_compute_metrics(model.config),
         processing_class=processor,
     )
     trainer.train()
@@ -93,7 +91,7 @@ def main() -> None:
 
     # 5. Test score, saved beside the model.
     logits, labels, _ = trainer.predict(encode(test, processor))
-    measure = make_compute_metrics("multilabel", **names_and_groups, per_label=True)
+    measure = make_compute_metrics(model.config, per_label=True)
     metrics = measure((logits, labels))
     trainer.save_metrics("test", metrics, combined=False)
     print(f"\n{score_table(metrics, LABELS, train, test)}")
@@ -101,7 +99,7 @@ def main() -> None:
     for kind in ("health_condition", "username", "product"):
         of_kind = [row for row in test if any(kind in one["labels"] for one in row["fields"])]
         for record in of_kind[len(of_kind) // 2 :][:1]:  # the one of middle length, right or wrong
-            print_record(record, tagger({"fields": fields_of(record)}))
+            print_record(record, tagger(record))
     report = f"{training.output_dir}/report.html"
     write_report(training.output_dir, test, report, train=train, data="generated records")
     print(f"\nModel, tokenizer and test_results.json lie in {training.output_dir}")

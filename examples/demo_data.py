@@ -339,11 +339,6 @@ def make_rows(split: str, count: int, seed: int = 0) -> list[dict]:
     return [{"id": str(number), **maker.row()} for number in range(count)]
 
 
-def fields_of(record: dict) -> list[dict]:
-    """Return the fields without their labels."""
-    return [{"name": one["name"], "value": one["value"]} for one in record["fields"]]
-
-
 def print_record(record: dict, answers: Iterable[Any]) -> None:
     """Print each field with its labels, and the true ones where these differ."""
     print()

@@ -5,7 +5,7 @@
 
     file ─▶ folds ─▶ a model for each, trained on the others ─▶ cleanlab ─▶ suspects, worst first
 
-Reads what `finetune.py` reads, and needs cleanlab (extra `label-errors`).
+Reads what `finetune.py` reads, and needs cleanlab (`pip install "cleanlab>=2.8"`).
 """
 
 from __future__ import annotations
@@ -74,8 +74,7 @@ def main() -> None:
     )
 
     def encode(batch: dict, ids: list[int]) -> dict:
-        labels = [[span["labels"] for span in spans] for spans in batch["spans"]]
-        return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
+        return processor.encode(batch, example_ids=ids)
 
     rows = data.map(encode, batched=True, with_indices=True, remove_columns=data.column_names)
     print(counts := processor.stats(rows))

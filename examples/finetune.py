@@ -23,12 +23,12 @@ from irti_custom import (
     AutoModelForMaskedSeqModeling,
     DataCollatorForMaskedSeq,
     MaskedSeqProcessor,
+    ThresholdTuningCallback,
     get_lora_model,
     label_frequencies,
     make_compute_metrics,
     write_report,
 )
-from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 
 
 @dataclass
@@ -68,8 +68,7 @@ def main() -> None:
     )
 
     def encode(batch: dict, ids: list[int]) -> dict:
-        labels = [[span["labels"] for span in spans] for spans in batch["spans"]]
-        return processor.encode_spans(batch["text"], batch["spans"], labels, ids)
+        return processor.encode(batch, example_ids=ids)
 
     old = data.column_names["train"]
     rows = data.map(encode, batched=True, with_indices=True, remove_columns=old)
@@ -93,14 +92,13 @@ def main() -> None:
 
     # 4. Train.
     config = model.config
-    names_and_groups = {"id2label": config.id2label, "groups": config.group_ids}
     trainer = Trainer(
         model=model,
         args=training,
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         data_collator=DataCollatorForMaskedSeq(processor),
-        compute_metrics=make_compute_metrics(script.task, **names_and_groups),
+        compute_metrics=make_compute_metrics(config),
         processing_class=processor,
     )
     # On validation data, at the end; both are saved with the model.
@@ -110,8 +108,7 @@ def main() -> None:
 
     # 5. Test score beside two baselines, saved with the model.
     logits, labels, results = trainer.predict(rows["test"])
-    tuned = {"thresholds": config.thresholds, "temperature": config.temperature}
-    measure = make_compute_metrics(script.task, **names_and_groups, **tuned)
+    measure = make_compute_metrics(config)  # tuned
     results.update({f"test_tuned_{k}": v for k, v in measure((logits, labels)).items()})
     results.update(baseline_scores(data["train"], data["test"]))
     results.update({f"test_{name}": n for name, n in processor.stats(rows["test"]).items()})

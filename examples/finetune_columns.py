@@ -61,13 +61,9 @@ def main() -> None:
     )
 
     def encode(batch: dict, ids: list[int]) -> dict:
-        labels = [[one["labels"] for one in columns] for columns in batch["columns"]]
-        parts = ("header", "values") if script.headers else ("values",)
-        tables = [
-            {"title": title, "columns": [{part: one[part] for part in parts} for one in columns]}
-            for title, columns in zip(batch.get("title", [None] * len(ids)), batch["columns"])
-        ]
-        return processor.encode_tables(tables, labels, ids)
+        for column in (one for columns in batch["columns"] for one in columns):
+            column["header"] = column["header"] if script.headers else None
+        return processor.encode(batch, example_ids=ids)
 
     rows = DatasetDict(
         {
@@ -95,7 +91,7 @@ def main() -> None:
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         data_collator=DataCollatorForMaskedSeq(processor),
-        compute_metrics=make_compute_metrics(script.task, id2label=model.config.id2label),
+        compute_metrics=make_compute_metrics(model.config),
         processing_class=processor,
     )
     trainer.train()
@@ -103,8 +99,7 @@ def main() -> None:
 
     # 5. Test score beside two baselines, saved with the model.
     logits, labels, _ = trainer.predict(rows["test"])
-    measure = make_compute_metrics(script.task, id2label=model.config.id2label, per_label=True)
-    metrics = measure((logits, labels))
+    metrics = make_compute_metrics(model.config, per_label=True)((logits, labels))
     trainer.save_metrics("test", metrics, combined=False)
     print(f"\n{score_table(metrics, label2id, data['train'], data['test'])}")
     print(f"\nModel, tokenizer and test_results.json lie in {training.output_dir}")

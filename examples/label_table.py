@@ -26,7 +26,7 @@ from irti_custom.formats.excel import Excel
 from irti_custom.formats.parquet import read_table as read_parquet
 from irti_custom.formats.read_report import Report
 from irti_custom.formats.tables import NO_BOUND, Bound
-from irti_custom.processing.fields import frame_records
+from irti_custom.records.kinds import frame_fields
 
 WRITERS: dict[str, Callable[..., object]] = {
     ".csv": partial(pd.DataFrame.to_csv, index=False),
@@ -111,7 +111,7 @@ def main() -> None:
         raise SystemExit(f"{args.input} has the column {taken[0]!r} already. Rename it.")
 
     tagger = MaskedSeqClassificationPipeline.from_pretrained(args.model, batch_size=args.batch_size)
-    records: list[Any] = [{"fields": record} for record in frame_records(read)]
+    records: list[Any] = [{"fields": record} for record in frame_fields(read)]
     inputs = [read] if args.by == "columns" else records
     answers: Any = tqdm(tagger(iter(inputs)), total=len(inputs), unit="row")
     if args.by == "columns" or args.shape == "long":

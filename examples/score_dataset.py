@@ -1,21 +1,21 @@
-"""Score a million rows: JSON lines or Parquet in, Parquet with a column `predictions` out.
+"""Score a million rows: files in, Parquet with a column `predictions` out.
 
     python examples/score_dataset.py --model out/finetune --input "texts/*.jsonl.gz" \
         --output out/scored --num_workers 4
     accelerate launch --multi_gpu examples/score_dataset.py --model ...     # one process per GPU
 
-A row has `text` and `spans` ({"start", "end"} or [start, end]); its other columns are kept. With
---format auto, or a name, files are read as `read_records` does: CoNLL, brat, Label Studio, ... The
-command resumes: run it again after a kill, and it scores the chunks that are not there yet.
-`_job.json` in the output says "complete": true when all are.
+A row of JSON lines or Parquet has `text` and `spans` ({"start", "end"} or [start, end]); its other
+columns are kept. With --format auto, or a name, files are read as `read_records` does: CoNLL, CSV,
+Label Studio, ... The command resumes: run it again after a kill, and it scores the parts that are
+not there yet. `_job.json` in the output says "complete": true when all are.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,14 +24,13 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-import pyarrow as pa
 import torch
 from accelerate import PartialState
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from irti_custom.inference.jobs import PartReader, open_job, write_part
-from irti_custom.inference.table_scorer import TableScorer
+from irti_custom.scoring.jobs import open_job, score_part
+from irti_custom.scoring.table_scorer import TableScorer
 
 
 @dataclass
@@ -54,11 +53,11 @@ def load(*model: Any) -> TableScorer:
     return TableScorer(*model)
 
 
-def score(model: tuple, output: str, name: str, rows: str, table: pa.Table) -> int:
-    """Write the part of a chunk; return its number of rows."""
+def score(model: tuple, output: str, name: str, rows: str) -> int:
+    """Write a part; return its number of rows."""
     scorer = load(*model)
     try:
-        return write_part(output, name, scorer(table))
+        return score_part(output, name, scorer)
     except ValueError as error:
         raise ValueError(f"Of {rows}, counted from 0: {error}") from error
 
@@ -75,20 +74,18 @@ def end_after(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def score_all(parts: Iterable[tuple], model: tuple, output: str, workers: int) -> Iterator[int]:
-    """Score parts in this process, or as they come in several; yield numbers of rows."""
+def score_all(parts: list[tuple], model: tuple, output: str, workers: int) -> Iterator[int]:
+    """Score parts in this process or in several; yield numbers of rows."""
     if workers <= 1:
         yield from (score(model, output, *part) for part in parts)
         return
     threads = max(1, torch.get_num_threads() // workers)
     with ProcessPoolExecutor(workers, get_context("spawn"), begin_worker, (threads,)) as pool:
-        waiting: set[Future[int]] = set()
-        for part in parts:
-            waiting.add(pool.submit(score, model, output, *part))
-            if len(waiting) > 2 * workers:  # reading stays this far ahead of scoring
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        yield from (future.result() for future in as_completed(waiting))
+        futures = [pool.submit(score, model, output, *part) for part in parts]
+        try:
+            yield from (future.result() for future in as_completed(futures))
+        finally:
+            pool.shutdown(cancel_futures=True)  # the others, where one has failed
 
 
 def main() -> None:
@@ -98,7 +95,7 @@ def main() -> None:
     # Some processes may end long before others.
     state = PartialState(cpu=not gpu, timeout=timedelta(days=30))
 
-    # 2. Data. One process checks all rows; each takes every n-th part, and reads on as it scores.
+    # 2. Data. One process checks all rows; each takes every n-th part.
     with state.main_process_first():
         job = open_job(
             args.input,
@@ -110,10 +107,10 @@ def main() -> None:
             args.precision,
             args.format,
         )
-    missing, reader = set(job.missing()), PartReader(job)
+    missing = set(job.missing())
     mine = list(job.parts)[state.process_index :: state.num_processes]
     todo = [name for name in mine if name in missing]
-    parts = ((name, job.describe(name), reader(name)) for name in todo)
+    parts = [(name, job.describe(name)) for name in todo]
 
     # 3. Model, loaded once per process.  4. Predictions, part by part.
     model = (

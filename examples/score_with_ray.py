@@ -3,10 +3,10 @@
     python examples/score_with_ray.py --model out/finetune --input "texts/*.jsonl.gz" \
         --output out/scored --num_workers 8 --gpus_per_worker 1
 
-It needs the extra `ray`, and folders that all machines see. It joins the cluster that RAY_ADDRESS
-names, or starts one on this machine: `ray job submit --working-dir examples -- python
-score_with_ray.py ...` sends the scripts along. Input, output, resuming and predictions are those of
-`score_dataset.py`: either may finish what the other began.
+It needs Ray Data (`pip install "ray[data]>=2.51"`), and folders that all machines see. It joins the
+cluster that RAY_ADDRESS names, or starts one on this machine: `ray job submit --working-dir
+examples -- python score_with_ray.py ...` sends the scripts along. Input, output, resuming and
+predictions are those of `score_dataset.py`: either may finish what the other began.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import ray
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from irti_custom.inference.jobs import Job, PartReader, open_job, write_part
-from irti_custom.inference.table_scorer import TableScorer
+from irti_custom.scoring.jobs import open_job, score_part
+from irti_custom.scoring.table_scorer import TableScorer
 
 
 @dataclass
@@ -42,14 +42,12 @@ class ScriptArguments:
 class PartScorer:
     """An actor: loads the model once, then reads, scores and writes parts."""
 
-    def __init__(self, job: Job, model: tuple) -> None:
-        self.reader, self.scorer = PartReader(job), TableScorer(*model)
+    def __init__(self, output: str, model: tuple) -> None:
+        self.output, self.scorer = output, TableScorer(*model)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Score the parts that a batch names; return their numbers of rows."""
-        output = self.reader.job.output
-        rows = [write_part(output, n, self.scorer(self.reader(n))) for n in batch["item"]]
-        return {"rows": rows}
+        return {"rows": [score_part(self.output, name, self.scorer) for name in batch["item"]]}
 
 
 def main() -> None:
@@ -81,7 +79,7 @@ def main() -> None:
         parts = ray.data.from_items(missing, override_num_blocks=len(missing))
         scored = parts.map_batches(
             PartScorer,
-            fn_constructor_args=(job, model),
+            fn_constructor_args=(job.output, model),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=args.num_workers),
             num_cpus=args.cpus_per_worker,

@@ -18,7 +18,7 @@ from service import make_app, observe_batch
 from transformers import HfArgumentParser
 
 from irti_custom import MaskedSeqClassificationPipeline
-from irti_custom.inference.batching import BatchingQueue, BatchLimits
+from irti_custom.serving.batching import BatchingQueue, BatchLimits
 
 
 @dataclass

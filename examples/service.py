@@ -21,8 +21,9 @@ from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import ClientDisconnect
 
-from irti_custom.inference.batching import Answers, BatchingQueue, QueueFullError
-from irti_custom.inference.payload import NotJsonError, describe_operation, parse_json, read_payload
+from irti_custom.serving.batching import Answers, BatchingQueue, QueueFullError
+from irti_custom.serving.payload import NotJsonError, parse_json, read_payload
+from irti_custom.serving.schema import describe_operation
 
 SIZES = [2**power for power in range(15)]
 REQUESTS = Counter("classify_requests", "Requests answered", ["status"])

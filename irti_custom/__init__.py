@@ -7,13 +7,17 @@ Importing this package registers the model with Transformers' Auto classes and t
 `pipeline`, and does nothing else.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from transformers import AutoConfig, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from . import modeling_custom
 from .configuration_custom import MaskedSeqModelingConfig
 from .evaluation.metrics import make_compute_metrics
-from .evaluation.sets import fit_set_threshold, predict_sets
-from .evaluation.temperatures import fit_temperature
+from .evaluation.prediction_sets import fit_set_threshold, predict_sets
+from .evaluation.temperature_scaling import fit_temperature
 from .evaluation.thresholds import tune_thresholds
 from .export.export import export_onnx
 from .export.runtime import OnnxMaskedSeqModel
@@ -23,12 +27,22 @@ from .hub.push import push_to_hub
 from .inference.components import MaskedSeqModelLoader
 from .inference.pipeline import TASK, MaskedSeqClassificationPipeline
 from .labels import IGNORE_INDEX
-from .lora.adapt import get_lora_model
-from .modeling_custom import AutoModelForMaskedSeqModeling
+from .loading.model import AutoModelForMaskedSeqModeling
+from .lora.adapt import attach_adapter, get_lora_model
 from .processing.class_weights import balanced_weights, label_frequencies
 from .processing.data_collator import DataCollatorForMaskedSeq
 from .processing.processor import MaskedSeqProcessor
 from .report.report import write_report
+
+if TYPE_CHECKING:
+    from .evaluation.callbacks import ThresholdTuningCallback
+    from .records.splits import split_records
+
+# What is loaded when it is asked for: Transformers' callbacks load PEFT, the splits scikit-learn.
+_LAZY = {
+    "ThresholdTuningCallback": "evaluation.callbacks",
+    "split_records": "records.splits",
+}
 
 __version__ = "0.2.0"
 
@@ -40,6 +54,7 @@ __all__ = [
     "MaskedSeqModelingConfig",
     "MaskedSeqProcessor",
     "OnnxMaskedSeqModel",
+    "ThresholdTuningCallback",
     "balanced_weights",
     "export_onnx",
     "fit_set_threshold",
@@ -50,12 +65,16 @@ __all__ = [
     "predict_sets",
     "push_to_hub",
     "read_records",
+    "split_records",
     "tune_thresholds",
     "write_model_card",
     "write_records",
     "write_report",
 ]
 
+# One class by every name: a checkpoint's code holds the travelling half of it under this one.
+modeling_custom.AutoModelForMaskedSeqModeling = AutoModelForMaskedSeqModeling  # type: ignore[misc]
+AutoModelForMaskedSeqModeling.attach_adapter = attach_adapter
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)
 AutoModel.register(MaskedSeqModelingConfig, AutoModelForMaskedSeqModeling, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(
@@ -64,3 +83,15 @@ PIPELINE_REGISTRY.register_pipeline(
     pt_model=MaskedSeqModelLoader,
     type="text",
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

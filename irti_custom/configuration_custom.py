@@ -10,25 +10,17 @@ A config is data. Nothing in it grants permission to run code: that comes from t
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from .decisions import Temperature, check_temperature, check_unmoved, move_thresholds
-from .labels import (
-    PROBLEM_TYPES,
-    Thresholds,
-    as_integer,
-    check_groups,
-    check_task,
-    check_thresholds,
-    check_weights,
-    resolve_labels,
-)
+from .labels import PROBLEM_TYPES, Thresholds, as_integer, check_task, resolve_labels
+from .losses import WEIGHT_NAMES, check_weights
+from .rule import Rule, check_unmoved
 from .versions import for_this_version, with_older_names
 
 # Version 0.1.0 stored the first two. The others choose a kernel, which may be code from a hub.
@@ -43,18 +35,14 @@ _WIDTH_NAMES = ("hidden_size", "d_model", "dim", "emb_dim")  # of the encoder's 
 _LABEL_KEYS = ("num_labels", "id2label", "label2id")
 DIGEST = "base_digest"  # in the file of an adapter alone
 LOSS_SETTINGS = ("pos_weight", "class_weight", "focal_gamma")
+_OF_RULE = ("task", "groups", "temperature", "thresholds")  # and the labels
 _OWN_KEYS = (
-    "task",
+    *_OF_RULE,
+    *LOSS_SETTINGS,
     "problem_type",
     "base_model_attr_name",
-    "thresholds",
-    "temperature",
-    "groups",
     "tokens_per_position",
-    *LOSS_SETTINGS,
 )
-# Settings that are checked against task and labels, whenever they or these are assigned.
-_PER_LABEL = ("pos_weight", "class_weight", "groups", "temperature", "thresholds")
 _NEUTRAL = {"thresholds": "0.5 for 'multilabel', 0.0 for 'multiclass'", "temperature": "1"}
 
 
@@ -79,8 +67,8 @@ class MaskedSeqModelingConfig(PretrainedConfig):
     Args:
         num_labels: L, the width of the logits. Default: the length of the label maps, else 2.
         task: "multilabel" (sigmoid per label) or "multiclass" (softmax over labels).
-        id2label: label names by id ``0..L-1``; derived from `label2id` where that is given alone.
-        label2id: ids by label name; derived from `id2label` where that is given alone.
+        id2label: label names by id ``0..L-1``; either label map derives the other.
+        label2id: ids by label name.
         problem_type: Transformers' name of the task; follows from `task`.
         pos_weight: L factors on the positive part of the multi-label loss.
         class_weight: L factors on the positions of each class, "multiclass" only.
@@ -88,20 +76,18 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         thresholds: probabilities that `predict` decides by, see `tune_thresholds`. "multilabel":
             one for all labels, L of them, or a dict by label name, kept as a list of L; None is
             0.5. "multiclass": one, under which the top class is rejected; None rejects nothing.
-        temperature: what logits are divided by before they become probabilities, see
-            `fit_temperature`: one, or for "multilabel" L of them, or a dict by label name; None is
-            1. Thresholds are for the temperature they were tuned at: `set_temperature` moves them.
-        groups: label names by name of the group, "multilabel" only. Of a group at most one label
-            holds at a position: a softmax over its labels and "none" takes the place of their
-            sigmoids, and its answer is the most probable of these; thresholds reject it.
+        temperature: divides logits before they become probabilities, see `fit_temperature`; in the
+            forms of `thresholds`. Thresholds are for the temperature they were tuned at:
+            `set_temperature` moves them.
+        groups: label names by name of the group, "multilabel" only. At most one label of a group
+            holds at a position: a softmax over its labels and "none" replaces their sigmoids.
         tokens_per_position: how many hidden states the head reads for a position: 1, or 2 for its
             first and its last token, from `mask_indices` and `end_indices`.
         base_model_config: the encoder's config, or the dict it was saved as.
-        base_model_name_or_path: where the encoder came from. Provenance only: a checkpoint loads
-            without it.
+        base_model_name_or_path: where the encoder came from; a checkpoint loads without it.
         base_model_type: the encoder's `model_type`; follows from `base_model_config`.
-        base_model_attr_name: the model's attribute that holds the encoder, and so the first part
-            of its weights' names. Default: the model type, as an identifier.
+        base_model_attr_name: the model's attribute that holds the encoder, and the first part of
+            its weights' names. Default: the model type, as an identifier.
 
     Raises:
         ValueError: an unknown task, or settings that contradict each other.
@@ -129,7 +115,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         class_weight: Sequence[float] | None = None,
         focal_gamma: float = 0.0,
         thresholds: Thresholds | None = None,
-        temperature: Temperature | None = None,
+        temperature: Thresholds | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         tokens_per_position: int = 1,
         base_model_config: PretrainedConfig | dict[str, Any] | None = None,
@@ -145,7 +131,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
                 f"{problem_type!r}. Leave it out: it follows from `task`."
             )
         id2label = resolve_labels(num_labels, id2label, label2id) or {0: "LABEL_0", 1: "LABEL_1"}
-        self._check_settings(task, id2label)
+        rule = Rule(task, list(id2label.values()), groups, temperature, thresholds)
         # Set first: Transformers spreads dtype and attention settings over the sub-configs.
         self.base_model_config = _as_config(base_model_config)
         self.base_model_name_or_path = base_model_name_or_path
@@ -165,13 +151,36 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             problem_type=PROBLEM_TYPES[task],
             **kwargs,
         )
-        self.task = task
+        self.rule = rule
         self.pos_weight, self.class_weight = pos_weight, class_weight
         self.focal_gamma = focal_gamma
         self.tokens_per_position = tokens_per_position
-        self.groups = groups
-        self.temperature = check_temperature(temperature, task, self.label_names, self.group_ids)
-        self.thresholds = check_thresholds(thresholds, task, self.label_names, self.num_labels)
+
+    @property
+    def rule(self) -> Rule:
+        """Task, labels, groups, temperature and thresholds; assigning one sets all of them."""
+        groups = tuple((name, tuple(labels)) for name, labels in (self.groups or {}).items())
+        given = (self.temperature, self.thresholds)
+        numbers = (tuple(x) if isinstance(x, list) else x for x in given)  # hashable
+        return _cached_rule(self.task, tuple(self.label_names), groups, *numbers)
+
+    @rule.setter
+    def rule(self, rule: Rule) -> None:
+        if rule.label_names is None:
+            raise ValueError("The rule of a config must name its labels, got `label_names` None.")
+        names = dict(enumerate(rule.label_names))
+        for name in WEIGHT_NAMES.values():
+            check_weights(name, vars(self).get(name), rule.task, len(names))
+        self.__dict__.update(  # past the checks of single settings
+            task=rule.task,
+            problem_type=PROBLEM_TYPES[rule.task],
+            id2label=names,
+            label2id={name: index for index, name in names.items()},
+            groups={name: list(labels) for name, labels in dict(rule.groups or ()).items()} or None,
+        )
+        for name in ("temperature", "thresholds"):
+            value = getattr(rule, name)
+            self.__dict__[name] = list(value) if isinstance(value, tuple) else value
 
     @property
     def group_ids(self) -> list[list[int]]:
@@ -183,11 +192,8 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         """The L names, in the order of their ids."""
         return [self.id2label[index] for index in range(self.num_labels)]
 
-    def set_temperature(self, temperature: Temperature | None) -> None:
+    def set_temperature(self, temperature: Thresholds | None) -> None:
         """Set the temperature, and move the thresholds along, so that no decision changes.
-
-        Args:
-            temperature: see the class.
 
         Raises:
             ValueError: an invalid temperature, or thresholds that cannot follow: those that reject
@@ -199,31 +205,22 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             >>> config.temperature, config.thresholds
             (2.0, [0.75..., 0.5])
         """
-        changed = {"temperature": temperature}
-        value = self._check_settings(self.task, self.id2label, changed)["temperature"]
-        moved = move_thresholds(
-            self.thresholds,
-            self.task,
-            before=self.temperature,
-            after=value,
-            groups=self.group_ids,
-            num_labels=self.num_labels,
-        )
-        self.thresholds = None
-        self.temperature, self.thresholds = value, moved
+        self.rule = self.rule.at_temperature(temperature)
 
     @property
     def vocab_size(self) -> int | None:
-        """How many token ids the encoder knows; None where it counts none."""
+        """How many token ids the encoder knows; None where it counts none. It is the encoder's."""
         return getattr(self.base_model_config, "vocab_size", None)
+
+    @vocab_size.setter
+    def vocab_size(self, value: int) -> None:
+        if self.base_model_config is None:
+            raise AttributeError("`vocab_size` is the encoder's, and `base_model_config` is None.")
+        self.base_model_config.vocab_size = value
 
     @property
     def hidden_size(self) -> int:
-        """H, the width of the encoder's hidden states.
-
-        Raises:
-            AttributeError: no attribute of the encoder's config holds it.
-        """
+        """H, the width of the encoder's hidden states; AttributeError where its config has none."""
         widths = (getattr(self.base_model_config, name, None) for name in _WIDTH_NAMES)
         width = next((width for width in widths if isinstance(width, int)), None)
         if width is None:
@@ -241,51 +238,39 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         Raises:
             ValueError: a value that contradicts the other settings.
         """
+        is_built = "task" in vars(self)  # Transformers sets some while it is being built
         if name in ("id2label", "label2id"):
             names = resolve_labels(None, **{"id2label": None, "label2id": None, name: value})
             if names is None:
                 raise ValueError(f"`{name}` must name the labels, got None.")
-            if "task" in vars(self):  # else the config is being built
-                self._check_settings(self.task, names)
+            if is_built:
+                self.rule = self.rule.with_(label_names=list(names.values()))
+                return
             super().__setattr__("id2label", names)
             name, value = "label2id", {name: index for index, name in names.items()}
-        elif name == "task":
-            self._check_settings(check_task(value), self.id2label)
-            super().__setattr__("problem_type", PROBLEM_TYPES[value])
+        elif name in _OF_RULE and is_built:
+            self.rule = self.rule.with_(**{name: value})
+            return
+        elif name in WEIGHT_NAMES.values() and is_built:
+            value = check_weights(name, value, self.task, self.num_labels)
         elif name == "focal_gamma":
             if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ValueError(f"`focal_gamma` must be at least 0, got {value!r}.")
+                raise ValueError(f"`{name}` must be at least 0, got {value!r}.")
             value = float(value)
         elif name == "tokens_per_position":
-            count = as_integer(value)
-            if count not in (1, 2):
+            if as_integer(value) not in (1, 2):
                 raise ValueError(
-                    f"`{name}` must be 1, or 2 for the first and last token, got {value!r}."
+                    f"`{name}` must be 1, or 2 for first and last token, got {value!r}."
                 )
-            value = count
-        elif name == "base_model_attr_name" and value is not None:
-            if not str(value).isidentifier() or value.startswith("_"):
-                raise ValueError(
-                    f"`{name}` must be a Python identifier without a leading underscore, got "
-                    f"{value!r}. The default is the encoder's model type, such as 'bert'."
-                )
-        elif name in _PER_LABEL and "task" in vars(self):  # else Transformers 4 sets its own
-            value = self._check_settings(self.task, self.id2label, {name: value})[name]
-            if name == "temperature":
-                check_unmoved(vars(self).get("thresholds"), vars(self).get(name), value)
-        super().__setattr__(name, value)
-
-    def _check_settings(
-        self, task: str, id2label: dict[int, str], changed: Mapping[str, Any] = MappingProxyType({})
-    ) -> dict[str, Any]:
-        """Check that what is set per label goes with a task and labels; return normal forms."""
-        if task == "multiclass" and len(id2label) < 2:
+            value = as_integer(value)
+        elif name == "base_model_attr_name" and (
+            not str(value).isidentifier() or str(value).startswith("_")
+        ):
             raise ValueError(
-                f"task='multiclass' needs at least 2 labels, got {list(id2label.values())}. A "
-                "single yes-or-no label is task='multilabel'."
+                f"`{name}` must be a Python identifier without a leading underscore, got "
+                f"{value!r}. The default is the encoder's model type, such as 'bert'."
             )
-        settings = {**vars(self), **changed}
-        return {name: _check_per_label(name, settings, task, id2label) for name in _PER_LABEL}
+        super().__setattr__(name, value)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -325,9 +310,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         return made
 
     def up_to_date(self, settings: Mapping[str, Any]) -> MaskedSeqModelingConfig:
-        """Return this config, or one of a folder's current settings if it was read before these.
+        """Return this config, or one of a folder's newer settings if the folder was saved to since.
 
-        The Auto classes and ``pipeline`` read a config and load weights to it later.
+        The Auto classes and ``pipeline`` read a config first and load its weights later.
 
         Raises:
             ValueError: it was changed since it was read.
@@ -353,14 +338,17 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         """Return the encoder's config: special tokens, widths and the like are its own."""
         return self if self.base_model_config is None else self.base_model_config
 
+    def __eq__(self, other: object) -> bool:
+        """Compare all settings, whether they were read from a file or not."""
+        return isinstance(other, type(self)) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # as in Transformers
+
     def to_dict(self) -> dict[str, Any]:
         """Return all settings as plain data, `num_labels` included."""
         output = super().to_dict()
         output.pop("_read", None)
         output["num_labels"] = self.num_labels
-        if isinstance(output.get("base_model_config"), dict):
-            output["base_model_config"].pop("_name_or_path", None)
-            output["base_model_config"] = with_older_names(output["base_model_config"])
         return output
 
     def to_diff_dict(self) -> dict[str, Any]:
@@ -369,26 +357,14 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         if self.base_model_config is None:  # older Transformers cannot compare a missing sub-config
             return full
         output = super().to_diff_dict()
-        for name in (*_LABEL_KEYS, "problem_type", "base_model_config"):
+        for name in (*_LABEL_KEYS, "problem_type"):
             output[name] = full[name]
-        return output
+        encoder = with_older_names(full["base_model_config"])
+        encoder.pop("_name_or_path", None)  # a folder of this machine
+        return {**output, "base_model_config": encoder}
 
 
-def _check_per_label(
-    name: str, settings: Mapping[str, Any], task: str, id2label: dict[int, str]
-) -> Any:
-    """Return one setting of `_PER_LABEL` in its normal form."""
-    value, size = settings.get(name), len(id2label)
-    names = [id2label[index] for index in range(size)]
-    if name == "groups":
-        return check_groups(value, task, names)
-    if name == "thresholds":
-        return check_thresholds(value, task, names, size)
-    if name == "temperature":
-        groups = (settings.get("groups") or {}).values()
-        ids = [[names.index(label) for label in group] for group in groups]
-        return check_temperature(value, task, names, ids)
-    return check_weights(name, value, task, size)
+_cached_rule = functools.lru_cache(maxsize=64)(Rule)  # `predict` asks for it with every batch
 
 
 def attr_name_of(model_type: str) -> str:

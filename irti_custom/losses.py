@@ -8,14 +8,18 @@ into micro-batches and ranks: the gradient is the same. A mean per batch cannot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own convention)
 
-from .decisions import at_least_float32, columns, with_none
-from .labels import IGNORE_INDEX
+from .labels import IGNORE_INDEX, Thresholds, as_floats
+from .rule import Rule, at_least_float32, columns, with_none
 
+WEIGHT_NAMES = {"multilabel": "pos_weight", "multiclass": "class_weight"}
+"""The setting that holds one factor per label, by task."""
 _RAREST = 1e-3  # how often "none of a group" is expected at least
 
 
@@ -33,21 +37,14 @@ def multilabel_loss(
         labels: ``(B, M, L)`` in ``[0, 1]``. `IGNORE_INDEX` in channel 0 drops the position,
             elsewhere the element.
         pos_weight: ``(L,)`` factors on the positive part, as in `torch.nn.BCEWithLogitsLoss`.
-        focal_gamma: the focal loss of Lin et al. 2017 multiplies each element by
-            ``(1 - p_t) ** gamma``; 0 leaves it out.
+        focal_gamma: each element counts ``(1 - p_t) ** gamma`` times (Lin et al. 2017).
         groups: ids of labels that exclude each other: the cross-entropy of a softmax over them and
-            "none", whose score is 0, in place of theirs. Its weight is that of the label that
-            holds. Where none holds and some are not known, it may be any of these.
+            "none", whose score is 0, in place of theirs, with the weight of the label that holds.
+            Where none holds and some are not known, it may be any of these.
 
     Returns:
         The sum, a scalar that has a gradient graph even when nothing is kept, and the number of
         kept elements.
-
-    Example:
-        >>> labels = torch.tensor([[[1, 0, 1], [-100, -100, -100]]])
-        >>> total, count = multilabel_loss(torch.zeros(1, 2, 3), labels)
-        >>> round(float(total / count), 4), int(count)
-        (0.6931, 3)
     """
     keep = (labels != IGNORE_INDEX) & (labels[..., :1] != IGNORE_INDEX)
     logits = at_least_float32(logits)
@@ -121,11 +118,6 @@ def multiclass_loss(
         The sum, a scalar that has a gradient graph even when nothing is kept, and what
         `torch.nn.CrossEntropyLoss` divides it by: the number of kept positions or, with `weight`,
         the sum of their weights.
-
-    Example:
-        >>> total, count = multiclass_loss(torch.zeros(1, 2, 4), torch.tensor([[3, -100]]))
-        >>> round(float(total / count), 4), int(count)
-        (1.3863, 1)
     """
     logits, targets = at_least_float32(logits).flatten(0, 1), labels.flatten().long()
     losses = F.cross_entropy(logits, targets, ignore_index=IGNORE_INDEX, reduction="none")
@@ -148,16 +140,54 @@ def mean_loss(
         count: what to divide by on its own; 0 where nothing is kept.
         num_items_in_batch: kept elements over all micro-batches and ranks, as the `Trainer` counts
             them: a number, a scalar tensor, or one value per device under `DataParallel`.
-
-    Example:
-        >>> float(mean_loss(torch.tensor(6.0), torch.tensor(2), 4))
-        1.5
     """
     if num_items_in_batch is not None:
         if not isinstance(num_items_in_batch, torch.Tensor):
             return total / max(num_items_in_batch, 1)
         count = num_items_in_batch.to(total.device).flatten()[0]
     return total / torch.where(count > 0, count, 1)
+
+
+def check_weights(
+    name: str, weights: Thresholds | None, task: str, num_labels: int
+) -> list[float] | None:
+    """Check factors of at least 0, one per label, against the task; None passes."""
+    if weights is None:
+        return None
+    if name != WEIGHT_NAMES[task]:
+        raise ValueError(
+            f"`{name}` does not fit the task: 'multilabel' takes `pos_weight`, 'multiclass' takes "
+            "`class_weight`."
+        )
+    values = as_floats(weights)
+    if values.shape != (num_labels,) or not all(0 <= value < math.inf for value in values):
+        raise ValueError(
+            f"`{name}` must hold {num_labels} finite factors of at least 0, one per label, got "
+            f"{weights}. `balanced_weights` computes them from labels."
+        )
+    return values.tolist()
+
+
+def check_prior(prior: Thresholds, rule: Rule) -> list[float]:
+    """Check how probable labels are beforehand; a head could never leave a 0 or 1.
+
+    Args:
+        prior: L probabilities, or a dict of all label names; for "multilabel" also one for all.
+        rule: gives the task and the names.
+    """
+    names, multilabel = rule.label_names or (), rule.task == "multilabel"
+    if isinstance(prior, Mapping) and set(prior) == set(names):
+        prior = [prior[name] for name in names]
+    values = as_floats(prior)
+    if multilabel and not values.ndim:
+        values = np.full(len(names), values)
+    if values.shape != (len(names),) or not ((values > 0) & (values < 1)).all():
+        raise ValueError(
+            f"`label_prior` must hold {len(names)} probabilities above 0 and below 1, one per label"
+            f"{' or one for all' * multilabel}, got {prior!r:.200}. `label_frequencies` computes "
+            "them from labels."
+        )
+    return values.tolist()
 
 
 def best_constant(
@@ -179,12 +209,6 @@ def best_constant(
 
     Returns:
         ``(L,)`` float32.
-
-    Example:
-        >>> best_constant([0.5, 0.2], "multilabel").tolist()
-        [0.0, -1.3862943649291992]
-        >>> best_constant([0.5, 0.2], "multilabel", weight=[1.0, 4.0]).tolist()
-        [0.0, 0.0]
     """
     frequent = torch.tensor(prior, dtype=torch.float64)
     logits = torch.logit(frequent) if task == "multilabel" else torch.log(frequent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from transformers import AutoConfig, BertConfig
 
 from irti_custom import MaskedSeqModelingConfig
 from irti_custom.configuration_custom import OpaqueEncoderConfig, attr_name_of
+from irti_custom.rule import Rule
 from tests.tiny import tiny_config
 
 NAMES = {0: "person", 1: "place", 2: "thing"}
@@ -85,6 +87,69 @@ def test_saving_what_was_loaded_writes_the_same_file(tmp_path):
     AutoConfig.from_pretrained(tmp_path / "one").save_pretrained(tmp_path / "two")
     one, two = ((tmp_path / name / "config.json").read_text() for name in ("one", "two"))
     assert one == two
+
+
+@pytest.mark.parametrize("model_type", ["bert", "modernbert", "xlm-roberta"])
+def test_a_config_that_is_saved_read_and_saved_again_is_equal(model_type, tmp_path):
+    """As Transformers' own common tests ask of a config, and of a config in it."""
+    config = MaskedSeqModelingConfig(
+        id2label=NAMES,
+        groups={"kind": ["person", "place"]},
+        temperature=2.0,
+        thresholds=0.3,
+        base_model_config=tiny_config(model_type),
+        base_model_name_or_path="org/base",
+    )
+    config.save_pretrained(tmp_path / "one")
+    again = MaskedSeqModelingConfig.from_pretrained(tmp_path / "one")
+    again.save_pretrained(tmp_path / "two")
+    third = MaskedSeqModelingConfig.from_pretrained(tmp_path / "two")
+    assert config == again == third == copy.deepcopy(config)
+    assert config.to_dict() == again.to_dict() == third.to_dict()
+    assert config.to_dict()["_name_or_path"] == ""
+    assert again != MaskedSeqModelingConfig(id2label=NAMES)
+
+    encoder = again.base_model_config
+    assert type(encoder) is type(config.base_model_config)
+    alone = type(encoder).from_pretrained(tmp_path / "one")  # finds itself in the whole file
+    settings = alone.to_dict()
+    settings.pop("transformers_version")
+    assert settings == config.to_dict()["base_model_config"]
+    alone.save_pretrained(tmp_path / "encoder")
+    assert type(encoder).from_pretrained(tmp_path / "encoder").to_dict() == alone.to_dict()
+
+
+def test_the_size_of_the_vocabulary_is_the_encoders():
+    config = MaskedSeqModelingConfig(base_model_config=tiny_config())
+    config.vocab_size = 123
+    assert config.vocab_size == config.base_model_config.vocab_size == 123
+    assert config.to_dict()["base_model_config"]["vocab_size"] == 123
+    empty = MaskedSeqModelingConfig()
+    assert empty.vocab_size is None
+    with pytest.raises(AttributeError, match="`base_model_config` is None"):
+        empty.vocab_size = 5
+
+
+def test_the_rule_of_a_config_follows_its_settings_and_sets_them():
+    config = MaskedSeqModelingConfig(
+        id2label=NAMES, thresholds=0.3, groups={"a": ["thing", "place"]}
+    )
+    rule = config.rule
+    assert rule == Rule("multilabel", list(NAMES.values()), {"a": ["thing", "place"]}, None, 0.3)
+    assert rule.group_ids == config.group_ids == [[2, 1]]
+    config.thresholds = [0.1, 0.2, 0.3]
+    assert config.rule.thresholds == (0.1, 0.2, 0.3)
+    config.thresholds[0] = 0.7  # in place, past all checks
+    assert config.rule.thresholds == (0.7, 0.2, 0.3)
+    config.rule = Rule("multiclass", ["x", "y"], temperature=2.0, thresholds=0.6)
+    assert (config.task, config.label2id, config.groups) == ("multiclass", {"x": 0, "y": 1}, None)
+    assert (config.temperature, config.thresholds) == (2.0, 0.6)
+    assert config.problem_type == "single_label_classification"
+    assert MaskedSeqModelingConfig.from_dict(config.to_dict()) == config
+    config.class_weight = [1.0, 2.0]
+    with pytest.raises(ValueError, match="must hold 3 finite factors"):
+        config.rule = Rule("multiclass", ["x", "y", "z"])
+    assert config.rule.label_names == ("x", "y")
 
 
 def test_encoder_of_unknown_type_is_kept_as_data(tmp_path):

@@ -13,14 +13,15 @@ from irti_custom import (
     make_compute_metrics,
     tune_thresholds,
 )
-from irti_custom.decisions import decide, group_logits
-from irti_custom.inference.predictions import AnswerWriter
+from irti_custom.inference.answers import AnswerWriter
 from irti_custom.losses import multilabel_loss
+from irti_custom.rule import Rule, group_logits
 from tests.tiny import tiny_config
 
 NAMES = ["old", "person", "place", "big", "thing", "red", "blue"]
 GROUPS = {"kind": ["person", "place", "thing"], "color": ["blue", "red"]}
 IDS = [[1, 2, 4], [6, 5]]
+RULE = Rule("multilabel", NAMES, GROUPS)
 
 
 def new_model(seed=0, **settings):
@@ -132,10 +133,10 @@ def test_logits_are_log_odds_of_the_groups_softmax(size):
 def test_no_decision_breaks_a_group_and_none_is_an_answer():
     logits = group_logits(torch.tensor(np.random.default_rng(3).normal(0, 1, (500, 7))), IDS)
     for thresholds in (None, 0.0, [0.2] * 7, [0.5] * 7):
-        decided = decide(logits, "multilabel", thresholds, IDS)
+        decided = RULE.with_(thresholds=thresholds).decide(logits)
         for ids in IDS:
             assert (decided[:, ids].sum(-1) <= 1).all()
-    chances, decided = logits.sigmoid(), decide(logits, "multilabel", None, IDS)
+    chances, decided = logits.sigmoid(), RULE.decide(logits)
     for ids in IDS:
         every = torch.cat([chances[:, ids], 1 - chances[:, ids].sum(-1, keepdim=True)], -1)
         answer = torch.nn.functional.one_hot(every.argmax(-1), len(ids) + 1)[:, :-1].bool()
@@ -150,7 +151,7 @@ def test_measures_count_what_the_model_decides():
     labels[0, 7, 2] = labels[0, 8] = -100
     for thresholds in (None, [0.3] * 7):
         compute = make_compute_metrics("multilabel", dict(enumerate(NAMES)), thresholds, groups=IDS)
-        decided = decide(logits, "multilabel", thresholds, IDS)
+        decided = RULE.with_(thresholds=thresholds).decide(logits)
         kept = (labels != -100) & (labels[..., :1] != -100)
         hits = float((decided & (labels == 1) & kept).sum())
         expected = 2 * hits / float((decided & kept).sum() + ((labels == 1) & kept).sum())
@@ -169,7 +170,7 @@ def test_tuned_thresholds_are_the_best_for_the_groups_decisions(objective):
         names = dict(enumerate(NAMES))
         compute = make_compute_metrics("multilabel", names, thresholds, groups=IDS)
         if objective == "accuracy":
-            decided = decide(torch.tensor(logits), "multilabel", thresholds, IDS).numpy()
+            decided = RULE.with_(thresholds=thresholds).decide(torch.tensor(logits)).numpy()
             return float((decided == (labels == 1)).mean())
         return compute((logits, labels))["macro_f1" if objective == "f1" else "micro_f1"]
 
@@ -202,7 +203,7 @@ def test_the_model_trains_on_scores_and_answers_by_group(tmp_path):
     again = AutoModelForMaskedSeqModeling.from_pretrained(tmp_path)
     assert again.config.groups == GROUPS
     torch.testing.assert_close(again(**inputs).logits, output.logits)
-    answers = AnswerWriter(NAMES, "multilabel", groups=IDS).write(output.logits[0])
+    answers = AnswerWriter(model.config.rule).write(output.logits[0])
     named = [{label["label"] for label in answer["labels"]} for answer in answers]
     assert named == [{NAMES[i] for i in np.flatnonzero(row)} for row in inputs["labels"][0]]
 

@@ -2,7 +2,8 @@
 
     scores (P,), hits (P,)  ->  Reliability: per bin, the mean score beside the share that is true
 
-Of the positions that a model gives a label with .8, four in five should have it.
+Of the positions that a model gives a label with .8, four in five should have it. With a rule, the
+functions take logits and labels in place of scores and hits.
 """
 
 from __future__ import annotations
@@ -12,11 +13,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..labels import IGNORE_INDEX, check_count
+from .stat_scores import (
+    NUM_BINS,
+    bin_sums,
+    check_width,
+    collect_positions,
+    probabilities,
+    resolve_rule,
+    to_tensor,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-NUM_BINS = 15  # of Guo et al. 2017
+    from .stat_scores import RuleLike
 
 
 class Reliability(NamedTuple):
@@ -28,7 +38,9 @@ class Reliability(NamedTuple):
     share_true: np.ndarray  # (K,), 0 in an empty bin
 
 
-def reliability(scores: ArrayLike, hits: ArrayLike, num_bins: int = NUM_BINS) -> Reliability:
+def reliability(
+    scores: ArrayLike, hits: ArrayLike, num_bins: int = NUM_BINS, rule: RuleLike | None = None
+) -> Reliability:
     """Compare scores with what came true, bin by bin.
 
     The bins that are not empty hold what scikit-learn's ``calibration_curve(strategy="uniform")``
@@ -39,6 +51,8 @@ def reliability(scores: ArrayLike, hits: ArrayLike, num_bins: int = NUM_BINS) ->
         hits: 0/1 of the same shape, whether the label holds, or the top class is the right one;
             `IGNORE_INDEX` drops an element.
         num_bins: K.
+        rule: ``model.config``, or its rule: `scores` are logits then and `hits` labels, both as for
+            `make_compute_metrics`.
 
     Raises:
         ValueError: shapes that disagree, scores outside of ``[0, 1]``, hits that are not 0/1.
@@ -49,11 +63,14 @@ def reliability(scores: ArrayLike, hits: ArrayLike, num_bins: int = NUM_BINS) ->
         ([2, 2], [0.5, 1.0])
     """
     count = check_count("num_bins", num_bins)
-    return reliability_of_sums(bin_sums(*_checked(scores, hits), count))
+    if rule is not None:
+        scores, hits = _of_rule(rule, scores, hits, of_top=True)
+    kept, held = (to_tensor(values) for values in _checked(scores, hits))
+    return reliability_of_sums(bin_sums(kept, held, count))
 
 
 def expected_calibration_error(
-    scores: ArrayLike, hits: ArrayLike, num_bins: int = NUM_BINS
+    scores: ArrayLike, hits: ArrayLike, num_bins: int = NUM_BINS, rule: RuleLike | None = None
 ) -> float:
     """Average the distance between score and truth over the bins (Naeini et al. 2015).
 
@@ -64,10 +81,10 @@ def expected_calibration_error(
         >>> round(expected_calibration_error([0.9, 0.9, 0.9, 0.9], [1, 1, 1, 0]), 4)
         0.15
     """
-    return calibration_error_of(reliability(scores, hits, num_bins))
+    return calibration_error_of(reliability(scores, hits, num_bins, rule))
 
 
-def brier(scores: ArrayLike, hits: ArrayLike) -> float:
+def brier(scores: ArrayLike, hits: ArrayLike, rule: RuleLike | None = None) -> float:
     """Average the squared distance between probabilities and truth (Brier 1950), as scikit-learn.
 
     Args:
@@ -75,14 +92,17 @@ def brier(scores: ArrayLike, hits: ArrayLike) -> float:
         hits: 0/1 of the same shape, for the mean over elements; or class ids ``(P,)``, for the
             mean over positions of the sum over classes, between 0 and 2. `IGNORE_INDEX` drops an
             element, or a position.
+        rule: see `reliability`.
 
     Raises:
-        ValueError: as `reliability`, or ids of classes that there are not.
+        ValueError: as `reliability`, or unknown class ids.
 
     Example:
         >>> round(brier([0.9, 0.2], [1, 0]), 4), round(brier([[0.7, 0.2, 0.1]], [0]), 4)
         (0.025, 0.14)
     """
+    if rule is not None:
+        scores, hits = _of_rule(rule, scores, hits, of_top=False)
     chances, true = np.asarray(scores, dtype=np.float64), np.asarray(hits)
     if true.ndim != 1 or chances.ndim != 2:
         kept, held = _checked(chances, true)
@@ -98,48 +118,30 @@ def brier(scores: ArrayLike, hits: ArrayLike) -> float:
     return float(np.sum((kept - held) ** 2) / max(1, known.sum()))
 
 
-def bin_sums(scores: np.ndarray, hits: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
-    """Add up ``(3, K)`` per bin: how many scores, their sum, and how many came true.
-
-    Such sums of several batches add up.
-
-    Args:
-        scores: ``(P,)`` in ``[0, 1]``.
-        hits: ``(P,)`` of 0/1.
-        num_bins: K.
-
-    Example:
-        >>> bin_sums(np.array([0.1, 0.3, 0.9]), np.array([0, 1, 1]), num_bins=2).tolist()
-        [[2.0, 1.0], [0.4, 0.9], [1.0, 1.0]]
-    """
-    bins = np.searchsorted(np.linspace(0, 1, num_bins + 1)[1:-1], scores)
-    columns = (None, scores, hits)
-    return np.stack(
-        [np.bincount(bins, weights, num_bins).astype(np.float64) for weights in columns]
-    )
-
-
 def reliability_of_sums(sums: np.ndarray) -> Reliability:
-    """Return the diagram that the sums of `bin_sums` ``(3, K)`` describe.
-
-    Example:
-        >>> reliability_of_sums(np.array([[4.0], [3.0], [2.0]])).mean_score.tolist()
-        [0.75]
-    """
+    """Return the diagram that the sums of `bin_sums` ``(3, K)`` describe."""
     counts = sums[0].astype(np.int64)
     mean_score, share_true = sums[1:] / np.maximum(counts, 1)
     return Reliability(np.linspace(0, 1, len(counts) + 1), counts, mean_score, share_true)
 
 
 def calibration_error_of(diagram: Reliability) -> float:
-    """Return the expected calibration error of a diagram.
-
-    Example:
-        >>> calibration_error_of(reliability_of_sums(np.array([[4.0], [3.0], [2.0]])))
-        0.25
-    """
+    """Return the expected calibration error of a diagram."""
     gaps = np.abs(diagram.mean_score - diagram.share_true)
     return float(diagram.counts @ gaps / max(1, diagram.counts.sum()))
+
+
+def _of_rule(
+    task: RuleLike, logits: ArrayLike, labels: ArrayLike, of_top: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities ``(P, L)`` and labels, or with `of_top` those of the top classes."""
+    rule = resolve_rule(task)
+    scores, targets = collect_positions(rule, logits, labels)
+    check_width(rule, scores.shape)
+    chances = probabilities(rule, scores, targets)
+    if rule.task == "multiclass" and of_top:
+        return chances.max(axis=1), scores.argmax(axis=1) == targets
+    return chances, targets
 
 
 def _checked(scores: ArrayLike, hits: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from ..decisions import move_thresholds
 from .metrics import logits_only
-from .temperatures import fit_temperature
+from .temperature_scaling import fit_temperature
 from .thresholds import check_settings, tune_thresholds
 
 if TYPE_CHECKING:
@@ -113,8 +112,7 @@ class ThresholdTuningCallback(TrainerCallback):
         if self.objective is not None:
             check_settings(task=config.task, objective=self.objective, **self.settings)
         else:  # raises for those that cannot follow
-            groups, size = config.group_ids, config.num_labels
-            move_thresholds(config.thresholds, config.task, 1.0, 2.0, groups, size)
+            config.rule.with_(temperature=1.0, thresholds=config.thresholds).at_temperature(2.0)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -127,29 +125,17 @@ class ThresholdTuningCallback(TrainerCallback):
                 "The evaluation set must have labels, to tune thresholds on, got none. Pass a set "
                 "with labels to ThresholdTuningCallback as `eval_dataset`."
             )
-        config = self._config()
+        config, data = self._config(), (output.predictions, output.label_ids)
         temperature = config.temperature
-        shared: dict[str, Any] = {
-            "logits": output.predictions,
-            "labels": output.label_ids,
-            "task": config.task,
-            "groups": config.group_ids,
-            "id2label": config.id2label,
-        }
         if self.fit_temperature:
-            temperature = fit_temperature(
-                per_label=self.fit_temperature == "per_label",
-                min_positives=self.settings["min_positives"],
-                **shared,
-            )
+            per_label, count = self.fit_temperature == "per_label", self.settings["min_positives"]
+            temperature = fit_temperature(*data, config, per_label, min_positives=count)
         if self.objective is None:
             config.set_temperature(temperature)
             return
-        thresholds = tune_thresholds(
-            objective=self.objective, temperature=temperature, **shared, **self.settings
-        )
-        config.thresholds = None  # those before are for another temperature
-        config.temperature, config.thresholds = temperature, thresholds
+        rule = config.rule.with_(temperature=temperature, thresholds=None)
+        thresholds = tune_thresholds(*data, rule, self.objective, **self.settings)
+        config.rule = rule.with_(thresholds=thresholds)
 
     def _config(self) -> MaskedSeqModelingConfig:
         return self.trainer.accelerator.unwrap_model(self.trainer.model).config

@@ -13,23 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..decisions import Temperature
-from ..labels import Thresholds
-from .metrics import ComputeMetrics, make_compute_metrics, to_numpy
+from ..labels import Thresholds, check_count
+from .metrics import ComputeMetrics, make_compute_metrics
+from .stat_scores import to_numpy
 
 if TYPE_CHECKING:
     import evaluate
     from numpy.typing import ArrayLike
 
+    from .stat_scores import RuleLike
+
 
 def load_metric(
-    task: str,
-    num_labels: int,
+    task: RuleLike,
+    num_labels: int | None = None,
     id2label: Mapping[int, str] | Mapping[str, str] | None = None,
     thresholds: Thresholds | None = None,
     per_label: bool = False,
     groups: Sequence[Sequence[int]] = (),
-    temperature: Temperature | None = None,
+    temperature: Thresholds | None = None,
     **kwargs: Any,
 ) -> evaluate.Metric:
     """Build an `evaluate.Metric` that computes the measures of `make_compute_metrics`.
@@ -39,8 +41,8 @@ def load_metric(
     of its own, so ``len(metric)`` counts positions, and ``add`` takes one position.
 
     Args:
-        task: "multilabel" or "multiclass".
-        num_labels: L.
+        task: "multilabel" or "multiclass"; or ``model.config``, or its ``rule``.
+        num_labels: L; not needed with a config or label names.
         id2label: see `make_compute_metrics`.
         thresholds: see `make_compute_metrics`.
         per_label: see `make_compute_metrics`.
@@ -62,7 +64,8 @@ def load_metric(
     compute_metrics = make_compute_metrics(
         task, id2label, thresholds, per_label, groups, temperature
     )
-    return _metric_class()(compute_metrics, num_labels, **kwargs)
+    size = compute_metrics.rule.num_labels if num_labels is None else num_labels
+    return _metric_class()(compute_metrics, check_count("num_labels", size), **kwargs)
 
 
 @functools.cache
@@ -76,7 +79,7 @@ def _metric_class() -> type[evaluate.Metric]:
             super().__init__(**kwargs)
 
         def _info(self) -> evaluate.MetricInfo:
-            multilabel = self.compute_metrics.task == "multilabel"
+            multilabel = self.compute_metrics.rule.task == "multilabel"
             logits = datasets.Sequence(datasets.Value("float64"), length=self.num_labels)
             flags = datasets.Sequence(datasets.Value("int64"), length=self.num_labels)
             labels = flags if multilabel else datasets.Value("int64")
@@ -99,7 +102,7 @@ def _metric_class() -> type[evaluate.Metric]:
             super().add_batch(predictions=logits, references=labels)
 
         def _compute(self, *, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
-            multilabel = self.compute_metrics.task == "multilabel"
+            multilabel = self.compute_metrics.rule.task == "multilabel"
             logits = np.asarray(predictions, dtype=np.float64).reshape(1, -1, self.num_labels)
             labels = np.asarray(references, dtype=np.int64)
             shape = logits.shape if multilabel else logits.shape[:2]

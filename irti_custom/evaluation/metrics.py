@@ -11,32 +11,25 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers.trainer_pt_utils import nested_numpify
 
-from ..decisions import Temperature, check_temperature
-from ..labels import (
-    DEFAULT_THRESHOLDS,
-    IGNORE_INDEX,
-    Thresholds,
-    check_group_ids,
-    check_task,
-    check_thresholds,
-    default_thresholds,
-    resolve_labels,
-)
+from ..labels import IGNORE_INDEX, Thresholds
+from ..rule import Rule
 from .calibration import calibration_error_of, reliability_of_sums
-from .counts import (
-    Counts,
-    compute_ranking,
-    matthews_correlation,
+from .stat_scores import (
+    StatScores,
+    check_width,
+    compute,
+    format_batch,
+    iterate_batches,
     merge,
     precision_recall_f1,
     ratio,
+    resolve_rule,
     update,
 )
 
@@ -44,10 +37,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     import torch
-    from numpy.typing import ArrayLike
-    from transformers import EvalPrediction
 
-    Predictions = Union[EvalPrediction, tuple[ArrayLike, ArrayLike]]
+    from .stat_scores import Predictions, RuleLike
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +49,17 @@ _RESERVED = {prefix + name for prefix in ("", "eval_", "test_") for name in _AVE
 
 
 def make_compute_metrics(
-    task: str,
+    task: RuleLike,
     id2label: Mapping[int, str] | Mapping[str, str] | None = None,
     thresholds: Thresholds | None = None,
     per_label: bool = False,
     groups: Sequence[Sequence[int]] = (),
-    temperature: Temperature | None = None,
+    temperature: Thresholds | None = None,
 ) -> ComputeMetrics:
     """Build the `compute_metrics` of a stock `Trainer`.
+
+    ``make_compute_metrics(model.config)`` scores what the model decides: its rule holds the task,
+    the names, groups, temperature and thresholds. They can also be given one by one.
 
     The returned function takes an `EvalPrediction` or a tuple (logits, labels), numpy or torch:
     logits ``(N, M, L)``; labels ``(N, M, L)`` of 0/1 for "multilabel", ``(N, M)`` class ids for
@@ -96,23 +90,23 @@ def make_compute_metrics(
     has counted is forgotten when the next one begins; in a loop of your own, call ``.reset()``.
 
     Args:
-        task: "multilabel" or "multiclass".
+        task: "multilabel" or "multiclass"; or ``model.config``, or its ``rule``, and then only
+            `per_label` is left to say.
         id2label: names of all labels, keys 0 to L - 1 (or strings of them, as in JSON).
-        thresholds: ``model.config.thresholds`` or others. "multilabel": the probability from which
-            a label counts as predicted, one for all, a sequence of L, or a dict of all label names,
-            which needs `id2label`; None is 0.5. "multiclass": the probability under which the top
-            class is rejected; such a position has no predicted class and counts as wrong. None
-            rejects nothing.
+        thresholds: "multilabel": the probability from which a label counts as predicted, one for
+            all, a sequence of L, or a dict of all label names, which needs `id2label`; None is 0.5.
+            "multiclass": the probability under which the top class is rejected; such a position
+            has no predicted class and counts as wrong. None rejects nothing.
         per_label: adds ``<name>_precision``, ``<name>_recall``, ``<name>_f1`` and
             ``<name>_support`` for each label; without `id2label` the names are "0", "1", ...
-        groups: ``model.config.group_ids``, where the model has groups: of each only the most
-            probable label counts as predicted, as `model.predict` decides. Needs `id2label`.
-        temperature: ``model.config.temperature``, where it has one: of the probabilities that
-            thresholds, ``loss``, ``ece`` and ``brier`` look at.
+        groups: ``model.config.group_ids``: of each group only the most probable label counts as
+            predicted, as `model.predict` decides. Needs `id2label`.
+        temperature: of the probabilities that thresholds, ``loss``, ``ece`` and ``brier`` look at.
 
     Raises:
-        ValueError: here for settings that contradict each other; in a call for shapes that
-            disagree, labels that are not 0/1 or not in ``[0, L - 1]``, logits that are not finite.
+        ValueError: here for settings that contradict each other or the rule; in a call for shapes
+            that disagree, labels that are not 0/1 or not in ``[0, L - 1]``, logits that are not
+            finite.
 
     Example:
         >>> compute_metrics = make_compute_metrics("multilabel", per_label=True)
@@ -122,35 +116,22 @@ def make_compute_metrics(
         >>> results["num_positions"], results["exact_match"], results["0_f1"], results["1_f1"]
         (2.0, 0.5, 1.0, 0.0)
     """
-    check_task(task)
-    names = resolve_labels(None, id2label, None)
-    label_names = None if names is None else list(names.values())
-    if per_label and (clashes := _RESERVED.intersection(label_names or ())):
+    rule = resolve_rule(task, id2label, thresholds, groups, temperature)
+    if per_label and (clashes := _RESERVED.intersection(rule.label_names or ())):
         raise ValueError(
             f"Labels must not be called {sorted(_RESERVED)} with per_label=True, as their measures "
             f"would share a key with an average; got {sorted(clashes)}. Rename them in `id2label`."
         )
-    checked = check_thresholds(thresholds, task, label_names)
-    ids = check_group_ids(groups, task, len(label_names or ()))
-    if checked is None and ids:
-        checked = default_thresholds(len(label_names or ()), ids)
-    elif checked is None:
-        checked = DEFAULT_THRESHOLDS[task]
-    degrees = check_temperature(temperature, task, label_names, ids)
-    return ComputeMetrics(task, label_names, np.array(checked), per_label, ids, degrees)
+    return ComputeMetrics(rule, per_label)
 
 
 @dataclass(eq=False)
 class ComputeMetrics:
     """The function that `make_compute_metrics` returns; see there."""
 
-    task: str
-    label_names: list[str] | None
-    thresholds: np.ndarray  # () or (L,)
-    per_label: bool
-    groups: list[list[int]] = field(default_factory=list)
-    temperature: float | list[float] | None = None
-    _merged: Counts | None = field(default=None, init=False, repr=False)
+    rule: Rule
+    per_label: bool = False
+    _merged: StatScores | None = field(default=None, init=False, repr=False)
     _loop: FrameType | None = field(default=None, init=False, repr=False)  # `_merged` is of it
     _silence_is_said: bool = field(default=False, init=False, repr=False)
 
@@ -172,22 +153,22 @@ class ComputeMetrics:
                 counts.append(self._merged)
             self.reset()  # first, so that an error below leaves nothing for the next evaluation
         batches = [self.format(logits, labels) for logits, labels in iterate_batches(eval_pred)]
-        settings = (self.thresholds, self.groups, self.temperature)
-        counts += [update(self.task, logits, labels, *settings) for logits, labels in batches]
+        counts += [update(self.rule, logits, labels) for logits, labels in batches]
         merged = functools.reduce(merge, counts)
         if compute_result is False:
             self._merged, self._loop = merged, loop
             return {}
         if merged.positions and not merged.predicted.any() and not self._silence_is_said:
             self._silence_is_said = True  # once, as the epochs of a training would repeat it
+            limits = np.unique(self.rule.limits)
             logger.warning(
                 "No score passes its threshold (%s), so nothing is predicted and F1 is 0. Train "
                 "for more steps, start the head from the labels' frequencies "
                 "(model.set_label_prior), or choose thresholds with tune_thresholds.",
-                self.thresholds.tolist() if self.thresholds.size == 1 else "one per label",
+                float(limits[0]) if limits.size == 1 else "one per label",
             )
         results = self._compute(merged)
-        if compute_result is None and self.task == "multilabel":
+        if compute_result is None and self.rule.task == "multilabel":
             logits, labels = (np.concatenate(arrays) for arrays in zip(*batches))
             results.update(compute_ranking(logits, labels))
         return results
@@ -197,67 +178,58 @@ class ComputeMetrics:
         self._merged = self._loop = None
 
     def format(self, logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Check the shapes of a batch and drop its ignored positions.
-
-        Args:
-            logits: ``(N, M, L)``.
-            labels: ``(N, M, L)`` or ``(N, M)``.
-
-        Returns:
-            Logits ``(P, L)`` and labels ``(P, L)`` or ``(P,)`` of the P positions that are kept.
-        """
-        kept = drop_ignored(self.task, logits, labels)
-        sizes = {"id2label": len(self.label_names or ())}
-        for name in ("thresholds", "temperature"):
-            values = getattr(self, name)
-            sizes[name] = np.size(values) if np.ndim(values) else 0
-        for name, size in sizes.items():
-            if size not in (0, logits.shape[-1]):
-                raise ValueError(
-                    f"`{name}` must have one entry per label, got {size} for logits {logits.shape}."
-                    " Take both from the same model."
-                )
+        """Check a batch and drop its ignored positions; see `format_batch`."""
+        kept = format_batch(self.rule.task, logits, labels)
+        check_width(self.rule, logits.shape)
         return kept
 
-    def _compute(self, total: Counts) -> dict[str, float]:
-        scores = precision_recall_f1(total.hits, total.predicted, total.support)
-        correct = ratio(total.correct, total.positions)
-        results: dict[str, Any] = {}
-        if self.task == "multilabel":
-            micro = precision_recall_f1(
-                hits=total.hits.sum(), predicted=total.predicted.sum(), support=total.support.sum()
-            )
-            results.update((f"micro_{key}", x) for key, x in micro.items())
-            results.update((f"macro_{key}", x.mean()) for key, x in scores.items())
-            results["exact_match"] = correct
+    def _compute(self, total: StatScores) -> dict[str, float]:
+        results: dict[str, Any] = dict(compute(total, self.rule.task))
+        if self.rule.task == "multilabel":
             *sums, answered, labelled = total.examples
             means = ratio(sums, total.positions)
             results.update(zip(("samples_precision", "samples_recall", "samples_f1"), means))
             precision, recall = ratio(sums[:2], [answered, labelled])
             results["loose_macro_precision"], results["loose_macro_recall"] = precision, recall
             results["loose_macro_f1"] = ratio(2 * precision * recall, precision + recall)
-        else:
-            present = np.sum(total.predicted + total.support > 0)
-            results.update((f"macro_{key}", ratio(x.sum(), present)) for key, x in scores.items())
-            weighted = (scores["f1"] * total.support).sum()
-            results["weighted_f1"] = ratio(weighted, total.positions)
-            results["accuracy"] = correct
-            results["matthews_correlation"] = matthews_correlation(total)
-            if self.thresholds > 0:
-                micro = precision_recall_f1(
-                    hits=total.correct, predicted=total.predicted.sum(), support=total.positions
-                )
-                results.update((f"micro_{key}", x) for key, x in micro.items())
-                results["coverage"] = ratio(total.predicted.sum(), total.positions)
+        elif not self.rule.thresholds:  # nothing is rejected: all four are the accuracy, or 1
+            for key in ("micro_precision", "micro_recall", "micro_f1", "coverage"):
+                del results[key]
         results["loss"] = ratio(total.loss, total.elements)
         results["ece"] = calibration_error_of(reliability_of_sums(total.bins))
         results["brier"] = ratio(total.squared_error, total.elements)
         results["num_positions"] = total.positions
         if self.per_label:
+            scores = precision_recall_f1(total.hits, total.predicted, total.support)
             scores["support"] = total.support
-            for index, name in enumerate(self.label_names or map(str, range(len(total.support)))):
+            names = self.rule.label_names or map(str, range(len(total.support)))
+            for index, name in enumerate(names):
                 results.update((f"{name}_{key}", x[index]) for key, x in scores.items())
         return {key: float(value) for key, value in results.items()}
+
+
+def compute_ranking(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Compute average precision and ROC-AUC, macro over labels that have both classes.
+
+    Ranked by logits: a sigmoid keeps their order but merges large ones into ties.
+
+    Args:
+        logits: ``(P, L)``.
+        labels: ``(P, L)`` of 0/1; `IGNORE_INDEX` drops an element.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score  # here: slow to import
+
+    precisions, areas = [], []
+    for scores, column in zip(logits.T, labels.T):
+        kept = column != IGNORE_INDEX
+        true = column[kept] == 1
+        if true.any() and not true.all():
+            precisions.append(average_precision_score(true, scores[kept]))
+            areas.append(roc_auc_score(true, scores[kept]))
+    return {
+        "macro_average_precision": float(ratio(sum(precisions), len(precisions))),
+        "macro_roc_auc": float(ratio(sum(areas), len(areas))),
+    }
 
 
 def _evaluation_loop() -> FrameType | None:
@@ -269,103 +241,6 @@ def _evaluation_loop() -> FrameType | None:
     while frame is not None and frame.f_code.co_name not in _LOOPS:
         frame = frame.f_back
     return frame
-
-
-def collect_positions(
-    task: str, logits: ArrayLike, labels: ArrayLike
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gather the positions that are kept, from arrays, tensors, or lists with one per batch.
-
-    Args:
-        task: "multilabel" or "multiclass".
-        logits: ``(N, M, L)`` or ``(P, L)``.
-        labels: as for `make_compute_metrics`; ``(P, L)`` or ``(P,)`` for logits ``(P, L)``.
-
-    Returns:
-        Logits ``(P, L)`` and labels ``(P, L)`` or ``(P,)``.
-
-    Raises:
-        ValueError: shapes that disagree.
-
-    Example:
-        >>> collect_positions("multiclass", np.zeros((2, 3)), np.array([1, -100]))[0].shape
-        (1, 3)
-    """
-    parts = []
-    for scores, targets in iterate_batches((logits, labels)):
-        if scores.ndim == 2:  # (P, L): one row of P positions
-            scores, targets = scores[None], targets[None]
-        parts.append(drop_ignored(task, scores, targets))
-    scores, targets = (np.concatenate(arrays) for arrays in zip(*parts))
-    return scores, targets
-
-
-def drop_ignored(
-    task: str, logits: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Check shapes and drop the ignored positions; see `ComputeMetrics.format`.
-
-    Raises:
-        ValueError: shapes that disagree.
-
-    Example:
-        >>> drop_ignored("multiclass", np.zeros((1, 2, 3)), np.array([[1, -100]]))[0].shape
-        (1, 3)
-    """
-    if logits.ndim != 3 or logits.shape[-1] == 0:
-        raise ValueError(
-            f"Logits must be (N, M, L) with L > 0, got {logits.shape}. Other outputs of the "
-            "model belong in its config's `keys_to_ignore_at_inference`."
-        )
-    for name, values in (("Logits", logits), ("Labels", labels)):
-        if values.size and values.dtype.kind not in "biuf":
-            raise ValueError(
-                f"{name} must be numbers, got dtype {values.dtype}: {values.flat[0]!r}."
-            )
-    multilabel = task == "multilabel"
-    expected = logits.shape if multilabel else logits.shape[:2]
-    if labels.size == 0 and labels.shape == logits.shape[:2]:
-        labels = labels.reshape(expected)  # (N, 0): the collator's for a batch without any position
-    if labels.shape != expected:
-        layout = "(N, M, L)" if multilabel else "(N, M)"
-        way_out = "One class: 'multiclass'" if multilabel else "Several labels: 'multilabel'"
-        raise ValueError(
-            f"Labels must be {layout} = {expected} for task={task!r}, got {labels.shape}. "
-            f"Which task fits? {way_out}."
-        )
-    kept = (labels[..., 0] if multilabel else labels) != IGNORE_INDEX
-    return logits[kept], labels[kept]
-
-
-def iterate_batches(eval_pred: Predictions) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (logits, labels) of each batch of an `EvalPrediction` or a tuple of the two.
-
-    Raises:
-        TypeError: another type.
-        ValueError: lists of different lengths.
-
-    Example:
-        >>> [(x.shape, y.shape) for x, y in iterate_batches((np.zeros((1, 2, 3)), [[0, 1]]))]
-        [((1, 2, 3), (1, 2))]
-    """
-    logits: Any
-    labels: Any
-    if isinstance(eval_pred, tuple) and len(eval_pred) == 2:
-        logits, labels = eval_pred
-    elif hasattr(eval_pred, "predictions") and hasattr(eval_pred, "label_ids"):
-        logits, labels = eval_pred.predictions, eval_pred.label_ids
-    else:
-        kind = type(eval_pred).__name__
-        raise TypeError(f"Metrics take an EvalPrediction or a tuple (logits, labels), got {kind}.")
-    if not isinstance(logits, list) or not logits or isinstance(logits[0], list):
-        logits, labels = [logits], [labels]  # one array, or nested lists that make one
-    if len(logits) != len(labels):
-        raise ValueError(
-            f"Lists hold one array per batch, got {len(logits)} of logits, {len(labels)} of labels."
-        )
-    for scores, targets in zip(logits, labels):
-        # A model that also returns hidden states gives a tuple, logits first.
-        yield to_numpy(scores[0] if isinstance(scores, tuple) else scores), to_numpy(targets)
 
 
 def logits_only(
@@ -382,15 +257,3 @@ def logits_only(
         'logits'
     """
     return logits[0] if isinstance(logits, (tuple, list)) else logits
-
-
-def to_numpy(value: ArrayLike | torch.Tensor) -> np.ndarray:
-    """Convert a tensor, an array or nested lists to an array, bfloat16 to float32.
-
-    Example:
-        >>> to_numpy([[1, 2]]).shape
-        (1, 2)
-    """
-    if hasattr(value, "detach"):  # a tensor, recognised without importing torch
-        return nested_numpify(value.detach())
-    return np.asarray(value)

@@ -9,34 +9,38 @@ costs one sort; a threshold lies midway between the two scores that its cut sepa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..decisions import Temperature, check_temperature
-from ..labels import (
-    DEFAULT_THRESHOLDS,
-    IGNORE_INDEX,
-    check_group_ids,
-    check_task,
-    default_thresholds,
-    resolve_labels,
-)
-from .counts import check_values, decision_scores, lead, ratio, temper, update
-from .cuts import Cuts, label_cuts, rank_cuts
-from .metrics import collect_positions
-from .promises import (
+from ..labels import IGNORE_INDEX
+from ..rule import Rule, lead
+from .risk_control import (
     PROMISES,
+    Promise,
     check_promise,
     keep_by_rejection,
     keep_found_share,
     keep_over_all,
     keep_per_label,
 )
+from .stat_scores import (
+    check_width,
+    collect_positions,
+    probabilities,
+    ratio,
+    resolve_rule,
+    task_of,
+    to_tensor,
+    update,
+)
+from .threshold_sweep import Cuts, label_cuts, rank_cuts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from .stat_scores import RuleLike
 
 OBJECTIVES = {
     "multilabel": ("f1", "micro_f1", "accuracy", "balanced_accuracy"),
@@ -47,17 +51,15 @@ OBJECTIVES = {
 def tune_thresholds(
     logits: ArrayLike,
     labels: ArrayLike,
-    task: str = "multilabel",
+    task: RuleLike = "multilabel",
     objective: str = "f1",
     beta: float = 1.0,
     min_positives: int = 5,
     default: float | None = None,
-    groups: Sequence[Sequence[int]] = (),
-    temperature: Temperature | None = None,
     at_least: float | None = None,
     over: str = "label",
     confidence: float | str | None = None,
-    id2label: Mapping[Any, str] | None = None,
+    **settings: Any,
 ) -> list[float] | float:
     """Find the best thresholds on validation data, by trying every cut.
 
@@ -101,23 +103,22 @@ def tune_thresholds(
         logits: ``(N, M, L)`` or ``(P, L)``, arrays or tensors; or a list with one array per batch.
         labels: as for `make_compute_metrics`, ``(N, M, L)`` or ``(P, L)`` of 0/1 for "multilabel",
             ``(N, M)`` or ``(P,)`` class ids for "multiclass", with the same ignored.
-        task: "multilabel" or "multiclass".
+        task: ``model.config``, or its ``rule``; or "multilabel" or "multiclass" and `settings`. The
+            thresholds of a rule change nothing.
         objective: see above.
         beta: F-beta weighs recall `beta` times as much as precision (van Rijsbergen 1979).
         min_positives: a label with fewer positives keeps `default`; for "multiclass", these are the
             positions whose largest logit is correct.
         default: the threshold to beat; by default 0.5, for "multiclass" and for labels of a group 0
             (nothing is rejected).
-        groups: ``model.config.group_ids``, where the model has groups: of each only the most
-            probable label can pass.
-        temperature: ``model.config.temperature``, where it has one, as the thresholds are for it.
         at_least: the recall or precision that is promised.
         over: "label": each label keeps the promise by itself. "all": the sums over all labels keep
             it, found exactly, in time with the square of the number of positives. With a
             `confidence` all labels get one threshold, and the promise is about the share of its
             labels that a position with labels is found, as their mean over positions.
         confidence: see above; None promises nothing about new data.
-        id2label: names of the labels, for messages.
+        **settings: `id2label`, `groups` and `temperature`, as for `make_compute_metrics`, where
+            there is no rule.
 
     Returns:
         L floats, or one for "multiclass"; for ``config.thresholds`` and `make_compute_metrics`.
@@ -134,27 +135,20 @@ def tune_thresholds(
         >>> round(tune_thresholds(logits, np.array([1, 0, 1]), "multiclass", min_positives=2), 3)
         0.967
     """
-    check_settings(task, objective, beta, min_positives, default, at_least, over, confidence)
-    promise = check_promise(task, objective, at_least, over, confidence)
+    name = task_of(task)
+    promise = check_settings(
+        name, objective, beta, min_positives, default, at_least, over, confidence
+    )
     scores, targets = collect_positions(task, logits, labels)
+    rule = resolve_rule(task, num_labels=scores.shape[-1], **settings)
+    check_width(rule, scores.shape)
+    rule = replace(rule, thresholds=default)
+    if rule.task == "multiclass":
+        return _tune_rejection(rule, scores, targets, promise, objective, beta, min_positives)
     num_labels = scores.shape[-1]
-    ids = check_group_ids(groups, task, num_labels)
-    names = list((resolve_labels(num_labels, id2label, None) or {}).values())
-    degrees = check_temperature(temperature, task, names, ids)
-    if task == "multiclass":
-        default = DEFAULT_THRESHOLDS[task] if default is None else default
-        check_values(scores, targets, np.arange(num_labels), f"in [0, {num_labels - 1}]")
-        if promise is not None:
-            sure = decision_scores(task, temper(scores, degrees))
-            right = scores.argmax(axis=1) == targets
-            return keep_by_rejection(sure, right, promise, min_positives, default)
-        return _tune_rejection(scores, targets, objective, beta, min_positives, default, degrees)
-    defaults = default_thresholds(num_labels, ids) if default is None else [default] * num_labels
-    kept = targets != IGNORE_INDEX
-    check_values(scores[kept], targets[kept], [0, 1], "0 or 1")
-    scores = np.where(np.isfinite(scores), scores, 0)
-    chances = decision_scores(task, temper(scores, degrees, ids))
-    leads = lead(decision_scores(task, scores), ids)
+    defaults = np.broadcast_to(rule.limits, num_labels).tolist()
+    chances, kept = probabilities(rule, scores, targets), targets != IGNORE_INDEX
+    leads = lead(to_tensor(scores).nan_to_num_(0.0, 0.0, 0.0), rule.group_ids).numpy()
     if promise is not None and promise.confidence is not None and over == "all":
         return [keep_found_share(chances, targets, leads, promise)] * num_labels
     if promise is not None and over == "label":
@@ -165,7 +159,7 @@ def tune_thresholds(
             promise,
             min_positives=min_positives,
             defaults=defaults,
-            names=names,
+            names=rule.label_names or (),
         )
     cuts_per_label = [
         label_cuts(chances[:, i], targets[:, i], leads[:, i], min_positives, defaults[i])
@@ -204,17 +198,19 @@ def _tune_micro(cuts_per_label: list[Cuts], beta: float) -> list[float]:
 
 
 def _tune_rejection(
+    rule: Rule,
     logits: np.ndarray,
     labels: np.ndarray,
+    promise: Promise | None,
     objective: str,
     beta: float,
     min_positives: int,
-    default: float,
-    temperature: float | Sequence[float] | None,
 ) -> float:
-    num_labels = logits.shape[1]
-    scores = decision_scores("multiclass", temper(logits, temperature))
-    ids = logits.argmax(axis=1)
+    """Return the threshold under which the top class is rejected; a rule has the default."""
+    num_labels, default = logits.shape[1], float(np.max(rule.limits))
+    scores, ids = probabilities(rule, logits, labels).max(axis=1), logits.argmax(axis=1)
+    if promise is not None:
+        return keep_by_rejection(scores, ids == labels, promise, min_positives, default)
     cuts = rank_cuts(scores, ids == labels, min_positives, default)
     if objective == "micro_f1":
         return float(cuts.thresholds[_best_cut(cuts._replace(support=len(labels)), "f1", beta)])
@@ -223,7 +219,7 @@ def _tune_rejection(
     best = float(cuts.thresholds[_nearest_best(values[cuts.predicted], cuts.thresholds)])
 
     def exact_macro_f(threshold: float) -> float:
-        total = update("multiclass", logits, labels, np.array(threshold), (), temperature)
+        total = update(replace(rule, thresholds=threshold), logits, labels)
         present = np.sum(total.predicted + total.support > 0)
         scores = _f_beta(total.hits, total.predicted, total.support, beta)
         return float(ratio(scores.sum(), present))
@@ -288,18 +284,14 @@ def check_settings(
     at_least: float | None = None,
     over: str = "label",
     confidence: float | str | None = None,
-) -> None:
-    """Check the settings of `tune_thresholds` against each other.
+) -> Promise | None:
+    """Check the settings of `tune_thresholds` against each other; return what they promise.
 
     Raises:
         ValueError: an unknown objective, one that `task` or `beta` does not go with, or a value
             out of range.
-
-    Example:
-        >>> check_settings("multiclass", "micro_f1", beta=0.5, min_positives=5, default=None)
     """
-    check_task(task)
-    check_promise(task, objective, at_least, over, confidence)
+    promise = check_promise(task, objective, at_least, over, confidence)
     if objective not in (*OBJECTIVES[task], *PROMISES):
         hint = "" if task == "multilabel" else " No other measure gains from a rejection."
         raise ValueError(
@@ -319,3 +311,4 @@ def check_settings(
             f"`default` must be a probability in [0, 1], got {default!r}. For a threshold on "
             "logits pass its sigmoid."
         )
+    return promise

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ..configuration_custom import MaskedSeqModelingConfig
-from ..decisions import decide, probabilities
 from ..evaluation.metrics import make_compute_metrics
 from ..processing.data_collator import DataCollatorForMaskedSeq
 from .runtime import OnnxMaskedSeqModel
@@ -81,7 +80,7 @@ class PrecisionReport(Changes):
 def compare_decisions(
     exact: ArrayLike, other: ArrayLike, config: MaskedSeqModelingConfig
 ) -> Changes:
-    """Compare the decisions from two sets of logits; see `decisions.decide`.
+    """Compare the decisions from two sets of logits; see `Rule.decide`.
 
     Args:
         exact: logits ``(N, L)`` of N positions.
@@ -90,21 +89,12 @@ def compare_decisions(
 
     Raises:
         ValueError: there is no position to compare.
-
-    Example:
-        >>> config = MaskedSeqModelingConfig(num_labels=2)
-        >>> exact, other = [[1.0, -1.0], [0.1, 2.0]], [[1.0, -1.0], [-0.1, 2.0]]
-        >>> changes = compare_decisions(exact, other, config)
-        >>> changes.changed_decisions, changes.changed_positions
-        (0.25, 0.5)
     """
     pair = [torch.as_tensor(np.asarray(logits), dtype=torch.float64) for logits in (exact, other)]
     if not len(pair[0]):
         raise ValueError("`rows` must hold a position to compare decisions on, got none.")
-    scale = (config.task, config.temperature, config.group_ids)
-    one, two = (probabilities(logits, *scale) for logits in pair)
-    settings = (config.task, config.thresholds, config.group_ids, config.temperature)
-    decided = [decide(logits, *settings) for logits in pair]
+    one, two = (config.rule.probabilities(logits) for logits in pair)
+    decided = [config.rule.decide(logits) for logits in pair]
     changed = decided[0] != decided[1]
     by_position = changed.any(-1) if config.task == "multilabel" else changed
     return Changes(
@@ -192,11 +182,5 @@ def _score(scored: Scored, config: MaskedSeqModelingConfig) -> float | None:
     """Return micro F1 or accuracy; None without labels."""
     if scored.labels is None:
         return None
-    metrics = make_compute_metrics(
-        config.task,
-        config.id2label,
-        config.thresholds,
-        groups=config.group_ids,
-        temperature=config.temperature,
-    )
+    metrics = make_compute_metrics(config)
     return metrics((scored.logits[:, None], scored.labels[:, None]))[_SCORES[config.task]]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ..decisions import check_finite
-from ..lora.adapter_checks import base_model_of
+from ..loading.model import base_model_of
+from ..rule import check_finite
 from .runtime import OnnxMaskedSeqModel
 
 if TYPE_CHECKING:

@@ -17,11 +17,10 @@ import torch
 from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig
-from ..decisions import decide, probabilities
 from ..encoders import split_by_length
-from ..folders import load_one_version, whole_folder
-from ..input_checks import check_ends, check_inputs, check_length, check_positions
-from ..loading import Source, resolve
+from ..input_checks import check_inputs, check_length, check_positions
+from ..loading.folders import load_one_version, whole_folder
+from ..loading.sources import Source, resolve
 from .engines import GRAPH_FILES, INT8_FILE, Engine, check_runs_here, open_engine
 
 if TYPE_CHECKING:
@@ -199,9 +198,8 @@ class OnnxMaskedSeqModel:
         tensors = {name: _integers(name, v) for name, v in arguments.items() if v is not None}
         ids = check_inputs(tensors.get("input_ids"), None, self.config.vocab_size)
         check_length(ids, self.position_limit)
-        positions = check_positions(tensors.get("mask_indices"), ids)
-        count = self.config.tokens_per_position
-        check_ends(tensors.get("end_indices"), positions, ids.shape[1], count)
+        ends, count = tensors.get("end_indices"), self.config.tokens_per_position
+        check_positions(tensors.get("mask_indices"), ends, ids, count)
         for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
             if tensors.setdefault(name, torch.full_like(ids, value)).shape != ids.shape:
                 raise ValueError(
@@ -216,15 +214,11 @@ class OnnxMaskedSeqModel:
         Independent ones per label for "multilabel" (sigmoid); for "multiclass" they sum to 1 over
         the last axis (softmax). Arrays for arrays, tensors for tensors.
         """
-        config = self.config
-        settings = (config.task, config.temperature, config.group_ids)
-        return _apply(logits, lambda tensor: probabilities(tensor, *settings))
+        return _apply(logits, self.config.rule.probabilities)
 
     def predict(self, logits: ArrayT) -> ArrayT:
-        """Decide by `config.thresholds`, as the PyTorch model does; see `decisions.decide`."""
-        config = self.config
-        settings = (config.task, config.thresholds, config.group_ids, config.temperature)
-        return _apply(logits, lambda tensor: decide(tensor, *settings))
+        """Decide by `config.thresholds`, as the PyTorch model does; see `Rule.decide`."""
+        return _apply(logits, self.config.rule.decide)
 
 
 def _apply(values: ArrayT, function: Callable[[torch.Tensor], torch.Tensor]) -> ArrayT:

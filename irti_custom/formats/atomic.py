@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ..folders import flush
+from ..loading.folders import flush
 
 _HOST = platform.node()
 

@@ -25,13 +25,14 @@ from typing import Callable, NamedTuple
 
 from ..records.record import Record
 from .atomic import writing
-from .files import MARK, Line, bare_suffix, read_lines
+from .files import MARK, MAX_LINE_BYTES, Block, bare_suffix, lines_of, read_blocks
 from .format import option
 from .read_report import Report
 from .tag_schemes import parse
 from .tagged_words import Places, Sentence, TaggedWords
 
 _START = "-DOCSTART-"
+_BLANK = re.compile(r"^[^\S\n]+$", re.MULTILINE)
 _FIRST = 100
 """How many sentences are looked at to see whether their words are numbers."""
 _HEADERS = ("form", "text", "token", "tokens", "word", "words")
@@ -146,15 +147,15 @@ def _sentences(
     """
     document, count, width = -1, 0, 0
     is_first = True
-    for lines in _groups(path, comment, report):
-        plain = None if is_first else _plain([text for _, text in lines], width)
+    for numbers, texts in _groups(path, comment, report):
+        plain = None if is_first else _plain(texts, width)
         if plain is not None:
             words, *tags = [plain[index] for index in columns]
             name = str(count) if document < 0 else f"{document}.{count}"
-            yield Sentence(name, words, tags, Places(path, [number for number, _ in lines]))
+            yield Sentence(name, words, tags, Places(path, numbers))
             count += 1
             continue
-        sentence = [_Row(number, _cells(text), text) for number, text in lines]
+        sentence = [_Row(number, _cells(text), text) for number, text in zip(numbers, texts)]
         if sentence and sentence[0].cells[0] == _START:
             document, count, sentence = document + 1, 0, sentence[1:]
         if not sentence:
@@ -242,25 +243,63 @@ def _are_numbered(sentences: list[Sentence]) -> bool:
     return longest > 1
 
 
-def _groups(path: Path, comment: str | None, report: Report) -> Iterator[list[Line]]:
-    """Read the lines of sentences, without comments before them, and without tabs between tabs."""
-    lines: list[Line] = []
-    for line in read_lines(path):
-        text = line.text
-        if not text or text.isspace():
-            if lines:
-                yield lines
-            lines = []
+def _groups(
+    path: Path, comment: str | None, report: Report
+) -> Iterator[tuple[Sequence[int], list[str]]]:
+    """Read the lines of sentences with their numbers, without comments before and between."""
+    numbers: Sequence[int] = []
+    texts: list[str] = []
+    for block in read_blocks(path):
+        content = _plain_text(block, comment)
+        if content is not None:
+            number = block.number
+            for index, part in enumerate(content.split("\n\n")):
+                lines = part.lstrip("\n")
+                if texts and (index or len(lines) < len(part)):
+                    yield numbers, texts
+                    numbers, texts = [], []
+                number += (index > 0) + len(part) - len(lines)
+                if not lines:
+                    continue
+                listed = lines.split("\n")
+                following = range(number, number + len(listed))
+                number = following.stop
+                numbers, texts = (
+                    ([*numbers, *following], texts + listed) if texts else (following, listed)
+                )
+            if texts and not texts[-1]:  # the block ends with a blank line
+                yield numbers[:-1], texts[:-1]
+                numbers, texts = [], []
             continue
-        if comment and text.startswith(comment):
-            if not lines or ("\t" in lines[-1].text and "\t" not in text):
-                report.note("comment not kept")
+        for number, text in lines_of(block, path):
+            if not text or text.isspace():
+                if texts:
+                    yield numbers, texts
+                numbers, texts = [], []
                 continue
-        elif comment is None and not lines and text[0] == "#":
-            report.note("line with # before a sentence, read as a word; `comment` leaves it out")
-        lines.append(line)
-    if lines:
-        yield lines
+            if comment and text.startswith(comment):
+                if not texts or ("\t" in texts[-1] and "\t" not in text):
+                    report.note("comment not kept")
+                    continue
+            elif comment is None and not texts and text[0] == "#":
+                report.note(
+                    "line with # before a sentence, read as a word; `comment` leaves it out"
+                )
+            numbers, texts = [*numbers, number], [*texts, text]
+    if texts:
+        yield numbers, texts
+
+
+def _plain_text(block: Block, comment: str | None) -> str | None:
+    """Return the text of a block of words, tags and empty lines; None for any other."""
+    if len(block.content) > MAX_LINE_BYTES or b"\r" in block.content:
+        return None
+    try:
+        text = block.content.decode()
+    except UnicodeDecodeError:
+        return None
+    has_comments = (comment or "#") in text
+    return None if has_comments or _BLANK.search(text) else text.removesuffix("\n")
 
 
 def _documents(ids: list[str]) -> list[str] | None:

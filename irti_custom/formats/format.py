@@ -87,7 +87,7 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise ValueError(f"`{name}` must be one of {choices}, got {value!r}.")
 
 
-def need(module: str, format: str, extra: str = "formats") -> None:
+def need(module: str, format: str, extra: str = "integrations") -> None:
     """Import a module of an extra.
 
     Raises:

@@ -51,7 +51,7 @@ class JsonLines(Format):
             return all(isinstance(span, dict) and "labels" in span for span in spans)
         if isinstance(item.get("fields"), (dict, list)):
             return not {"responses", "suggestions"} & item.keys()  # Argilla's
-        return isinstance(item.get("columns"), list)
+        return any(isinstance(item.get(kind), list) for kind in ("columns", "masks"))
 
     def read(self, path: Path, report: Report) -> Iterator[Record | pa.Table]:
         """Yield records, or tables of texts as far as `json_blocks` is certain of what it reads."""

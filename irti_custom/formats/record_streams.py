@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 1000
 _BYTES_IN_MEMORY = 64 * 2**20
 """What is more goes to disk."""
-_POSITIONS = {"spans": "span", "columns": "column", "fields": "field"}
+_POSITIONS = {"spans": "span", "masks": "mask", "columns": "column", "fields": "field"}
 
 
 def as_dataset(records: Iterable[Record | pa.Table], source: object, report: Report) -> Dataset:
@@ -150,12 +150,14 @@ def _schema(kind: str, scores: bool, title: bool = False) -> pa.Schema:
     text, names = pa.string(), pa.list_(pa.string())
     own = {
         "spans": [("start", pa.int64()), ("end", pa.int64())],
+        "masks": [],
         "columns": [("header", text), ("values", names)],
         "fields": [("name", text), ("value", text)],
     }[kind]
     more = [("scores", pa.list_(pa.float64()))] if scores else []
     position = pa.struct([*own, ("labels", names), *more])
-    head = ["id", *{"spans": ["text"], "columns": ["title"] * title}.get(kind, [])]
+    heads = {"spans": ["text"], "masks": ["text"], "columns": ["title"] * title}
+    head = ["id", *heads.get(kind, [])]
     return pa.schema([*((name, text) for name in head), (kind, pa.list_(position))])
 
 
@@ -226,7 +228,7 @@ def texts(records: Iterable[Record], report: Report) -> Iterator[tuple[str, Reco
     """
     for record in records:
         where = f"record {record['id']!r}"
-        if "text" not in record:
+        if "spans" not in record:
             raise ValueError(
                 f"{where}: format={report.format!r} holds texts with spans, got a "
                 f"{KINDS[kind_of(record)]}."

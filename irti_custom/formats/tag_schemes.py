@@ -55,9 +55,15 @@ def detect_scheme(sentences: Iterable[Sequence[str]], skip: bool = False) -> str
         The scheme, or None for tags that are of none.
     """
     starts_with_i = lone_b = is_tagged = has_others = False
+    seen: set[tuple[str, str]] = set()  # only a new pair of neighbours says something new
     for sentence in sentences:
+        pairs = set(zip(("O", *sentence), sentence))
+        if pairs <= seen:
+            continue
+        if all(map(parse, sentence)):
+            seen |= pairs
         before = _Tag("O", "")
-        for tag in map(parse, sentence) if sentence.count("O") < len(sentence) else ():
+        for tag in map(parse, sentence):
             if tag is None:
                 has_others = True
                 if not skip:

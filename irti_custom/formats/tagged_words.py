@@ -116,7 +116,8 @@ class TaggedWords(Format):
     def _record(self, sentence: Sentence, scheme: str, report: Report) -> Record:
         """Make a record; tags that do not fit their scheme, and blank words, are counted."""
         sentence = _without_blanks(sentence, report)
-        starts = [0, *accumulate(len(word) + 1 for word in sentence.words)]
+        lengths = accumulate(map(len, sentence.words), initial=0)
+        starts = [length + index for index, length in enumerate(lengths)]  # a space after each
         annotations: list[Annotation] = []
         for column in sentence.columns if scheme else ():
             entities, misplaced = entities_of(column, scheme)
@@ -153,9 +154,9 @@ class TaggedWords(Format):
 
 def _without_blanks(sentence: Sentence, report: Report) -> Sentence:
     name, words, columns, locations = sentence
-    blank = {index for index, word in enumerate(words) if not word or word.isspace()}
-    if not blank:
+    if all(map(str.strip, words)):
         return sentence
+    blank = {index for index, word in enumerate(words) if not word.strip()}
     for index in sorted(blank):
         message = f"Each word must be more than white space, got {words[index]!r}."
         report.unsupported("word of white space", locations[index], message)

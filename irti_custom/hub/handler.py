@@ -11,13 +11,13 @@ import os
 from pathlib import Path
 
 from ..formats.atomic import writing
-from ..loading import resolve
+from ..loading.sources import resolve
 from ..processing.settings import has_processor
 
 HANDLER_NAME, REQUIREMENTS_NAME = "handler.py", "requirements.txt"
 _HANDLER = '''"""Serve this model on a Hugging Face endpoint, which looks for this class."""
 
-from irti_custom.inference.endpoint import EndpointHandler
+from irti_custom.serving.endpoint import EndpointHandler
 
 __all__ = ["EndpointHandler"]
 '''

@@ -16,10 +16,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from ..configuration_custom import MaskedSeqModelingConfig
 from ..export.runtime import OnnxMaskedSeqModel
-from ..loading import Source, hub_arguments, resolve
-from ..modeling_custom import AutoModelForMaskedSeqModeling
+from ..loading.model import AutoModelForMaskedSeqModeling, base_model_of
+from ..loading.sources import Source, hub_arguments, resolve
 from ..processing.label_names import trained_names
 from ..processing.processor import MaskedSeqProcessor
 from ..processing.settings import read_settings
@@ -42,11 +41,7 @@ TokenizerOrPath = Union[PreTrainedTokenizerFast, str, os.PathLike]
 
 
 class MaskedSeqModelLoader:
-    """What ``pipeline(...)`` loads a model with: any kind of folder, remembered for the processor.
-
-    Example:
-        >>> model = MaskedSeqModelLoader.from_pretrained("trained")  # doctest: +SKIP
-    """
+    """Load a model for ``pipeline(...)``; keep its source, to find the processor."""
 
     @classmethod
     def from_pretrained(
@@ -111,13 +106,7 @@ def check_model(model: Any) -> None:
             f"`model` must be a loaded model, got {str(model)!r}. To load one, call "
             f"MaskedSeqClassificationPipeline.from_pretrained({str(model)!r})."
         )
-    found = getattr(getattr(model, "config", None), "model_type", None)
-    if found != MaskedSeqModelingConfig.model_type:
-        raise ValueError(
-            "`model` must be an AutoModelForMaskedSeqModeling, a PEFT model around one, or an "
-            f"OnnxMaskedSeqModel, got {type(model).__name__}. A base encoder needs a head, and "
-            "training: AutoModelForMaskedSeqModeling.from_pretrained(base, num_labels=...)."
-        )
+    base_model_of(model)
 
 
 def with_graph_options(model: Any, options: dict[str, Any]) -> Any:
@@ -145,10 +134,6 @@ def on_cpu(device: Any) -> Any:
 
     Raises:
         ValueError: another one is asked for.
-
-    Example:
-        >>> on_cpu(None), on_cpu("cpu")
-        (-1, 'cpu')
     """
     if device is None or device == -1:
         return -1

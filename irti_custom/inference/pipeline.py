@@ -10,21 +10,24 @@ The processor prepares inputs, `predictions` describes positions; what is betwee
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import torch
 from transformers import Pipeline
 
+from ..evaluation.stat_scores import resolve_rule
 from ..export.runtime import OnnxMaskedSeqModel
+from ..hub.card import hub_id_of
 from ..labels import check_count
 from ..processing.data_collator import DataCollatorForMaskedSeq
-from ..processing.examples import ExampleError, ExampleInput
-from ..processing.fields import frame_records
 from ..processing.processor import Encoded
 from ..processing.rows import rows_of
+from ..records.kinds import RecordError, RecordInput, frame_fields
 from ..records.sequences import is_frame
+from .answers import OPTIONS, Answer, AnswerWriter
 from .components import (
     GRAPH_OPTIONS,
     LoadedModel,
@@ -39,10 +42,9 @@ from .components import (
     on_cpu,
     with_graph_options,
 )
-from .predictions import Answer, AnswerWriter
+from .predictions import ModelFacts, Predictions
 
 TASK = "masked-seq-classification"
-OPTIONS = ("thresholds", "top_k", "return_all_scores")
 
 
 class MaskedSeqClassificationPipeline(Pipeline):
@@ -151,7 +153,7 @@ class MaskedSeqClassificationPipeline(Pipeline):
                 - ``{"columns": [...]}``, or a DataFrame, each column a position;
                 - ``{"fields": {name: value, ...}}``, each value a position.
 
-                Other keys are not looked at. Many: a list, a generator, a data set or a column of
+                Other keys are ignored. Many: a list, a generator, a data set or a column of
                 one.
             batch_size: rows per forward pass.
             rows: read each row of a DataFrame as a record of fields, and not its columns.
@@ -178,13 +180,35 @@ class MaskedSeqClassificationPipeline(Pipeline):
         size = check_count("batch_size", self._batch_size if batch_size is None else batch_size)
         writer = self.writer(**options)
         if rows:
-            inputs = [{"fields": record} for record in frame_records(inputs)]
+            inputs = [{"fields": record} for record in frame_fields(inputs)]
         if is_one_input(inputs):
-            return next(self._stream([inputs], size, writer))
-        if not isinstance(inputs, Iterable):  # a data set of PyTorch has a length and items only
-            inputs = map(inputs.__getitem__, range(len(inputs)))
-        answers = self._stream(inputs, size, writer)
+            return next(self._windows([inputs], size)).answers(writer)[0]
+        parts = self._windows(_listed(inputs), size)
+        answers = (answer for part in parts for answer in part.answers(writer))
         return list(answers) if isinstance(inputs, (list, tuple)) else answers
+
+    def predict(self, records: Iterable[RecordInput], batch_size: int | None = None) -> Predictions:
+        """Score the positions of records, and keep the logits.
+
+        Args:
+            records: as for a call: a data set as `read_records` returns it, a list, a generator, or
+                one record. Labels in them are kept for comparison.
+            batch_size: rows per forward pass.
+
+        Raises:
+            ValueError: none at all, or one that cannot be prepared, by its number.
+
+        Example:
+            >>> predictions = pipe.predict(read_records("test.jsonl"))  # doctest: +SKIP
+            >>> predictions.metrics()["micro_f1"]  # doctest: +SKIP
+            0.86
+        """
+        size = check_count("batch_size", self._batch_size if batch_size is None else batch_size)
+        listed = [records] if is_one_input(records) else _listed(records)
+        parts = list(self._windows(listed, size))
+        if not parts:
+            raise ValueError("`records` must hold at least one record, got none.")
+        return Predictions.joined(parts)
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
         unknown = sorted(options.keys() - set(OPTIONS))
@@ -196,75 +220,58 @@ class MaskedSeqClassificationPipeline(Pipeline):
         return {}, {}, options
 
     def writer(self, **options: Any) -> AnswerWriter:
-        """Return what describes positions with these options; see `__call__`.
+        """Return the decisions of the model with these options; see `__call__`.
 
         Raises:
-            TypeError: an option that there is not.
+            TypeError: an unknown option.
             ValueError: options out of range.
         """
-        _, _, given = self._sanitize_parameters(**options)
-        settings = {**self._postprocess_params, **given}
-        if settings.get("thresholds") is None:
-            settings["thresholds"] = self.model.config.thresholds
         config = self.model.config
-        settings.update(groups=config.group_ids, temperature=config.temperature)
-        return AnswerWriter(self._names, config.task, **settings)
+        rule = resolve_rule(
+            config.task, self._names, config.thresholds, config.group_ids, config.temperature
+        )
+        _, _, given = self._sanitize_parameters(**options)
+        return AnswerWriter(rule).changed(**{**self._postprocess_params, **given})
 
-    def _stream(
-        self, inputs: Iterable[Any], batch_size: int, writer: AnswerWriter
-    ) -> Iterator[list[Answer]]:
-        """Answer window by window."""
-        iterator, size, first = iter(inputs), batch_size * self.look_ahead, 0
+    def _windows(self, records: Iterable[RecordInput], batch_size: int) -> Iterator[Predictions]:
+        """Predict window by window, so that memory does not depend on how many there are."""
+        iterator, size, first = iter(records), batch_size * self.look_ahead, 0
         while window := list(islice(iterator, size)):
             encoded = self.preprocess(window, first=first)
-            yield from self.answer(encoded, first, batch_size, writer)
+            rows = rows_of(encoded.rows)
+            # The longest come first, so that what does not fit into memory fails at once.
+            order = sorted(range(len(rows)), key=lambda index: -rows[index]["length"])
+            order = [index for index in order if rows[index]["mask_indices"]]
+            logits = [torch.zeros(0, len(self._names)) for _ in rows]
+            for start in range(0, len(order), batch_size):
+                batch = order[start : start + batch_size]
+                counts = [len(rows[index]["mask_indices"]) for index in batch]
+                scored = self.score([rows[index] for index in batch]).split(counts)
+                for index, of_row in zip(batch, scored):
+                    logits[index] = of_row
+            yield self.predictions(encoded, logits)
             first += len(window)
 
-    def answer(
-        self, encoded: Encoded, first: int, batch_size: int, writer: AnswerWriter
-    ) -> list[list[Answer]]:
-        """Answer inputs that are prepared already, all of them at once.
+    def predictions(self, encoded: Encoded, logits: Sequence[torch.Tensor]) -> Predictions:
+        """Put logits of rows in the order of the records.
 
         Args:
             encoded: from `preprocess`.
-            first: the number of the first input, as given there.
-            batch_size: rows per forward pass.
-            writer: says what is answered; from `writer`, or a class derived from it.
-
-        Returns:
-            Per input a list of dicts, one per position; see `__call__`.
+            logits: per row ``(m, L)``, one for each of its positions.
         """
-        rows = rows_of(encoded.rows)
-        by_row: list[list[Answer]] = [[] for _ in rows]
-        # The longest come first, so that what does not fit into memory fails at once.
-        asked = [index for index, row in enumerate(rows) if len(row["mask_indices"])]
-        asked.sort(key=lambda index: -rows[index]["length"])
-        for start in range(0, len(asked), batch_size):
-            indices = asked[start : start + batch_size]
-            logits = self.score([rows[index] for index in indices])
-            counts = [len(rows[index]["mask_indices"]) for index in indices]
-            described = iter(self.postprocess(logits, writer=writer))
-            for index, count in zip(indices, counts):
-                by_row[index] = list(islice(described, count))
-        return self.regroup(encoded, by_row, writer, first)
+        return Predictions.of_rows(encoded, logits, self.writer(), self.facts)
 
-    def regroup(
-        self, encoded: Encoded, by_row: list[list[Answer]], writer: AnswerWriter, first: int = 0
-    ) -> list[list[Answer]]:
-        """Put the answers of rows in the order of the inputs, of which the first is `first`.
-
-        Args:
-            encoded: from `preprocess`.
-            by_row: per row an answer for each of its positions, as `writer` writes them.
-            writer: describes positions that were dropped.
-            first: the number of the first input, as given to `preprocess`.
-        """
-        numbers = range(first, first + len(encoded.positions))
-        answers = self.processor.decode(encoded.rows, by_row, example_ids=numbers, fill=None)
-        return [
-            [{**position, **(answer or writer.unknown())} for position, answer in zip(*pair)]
-            for pair in zip(encoded.positions, answers)
-        ]
+    @cached_property
+    def facts(self) -> ModelFacts:
+        """Facts about the model for people."""
+        source, config = getattr(self.model, "source", None), self.model.config
+        path = source.path if source is not None else config._name_or_path
+        return ModelFacts(
+            os.path.basename(os.path.abspath(path)) if path else "model",
+            hub_id_of(config.base_model_name_or_path) or config.base_model_type,
+            self.processor.read,
+            self.processor.max_length,
+        )
 
     def score(self, rows: list[dict[str, Any]]) -> torch.Tensor:
         """Score the N positions of a batch of rows, row by row: logits ``(N, L)`` on the CPU."""
@@ -278,23 +285,23 @@ class MaskedSeqClassificationPipeline(Pipeline):
         """Return what forward passes run in."""
         return torch.inference_mode
 
-    def preprocess(self, input_: list[ExampleInput], first: int = 0, **options: Any) -> Encoded:
-        """Turn a list of inputs, of which the first has the number `first`, into rows.
+    def preprocess(self, input_: list[RecordInput], first: int = 0, **options: Any) -> Encoded:
+        """Turn a list of records, of which the first has the number `first`, into rows.
 
         Raises:
-            ValueError: an input that cannot be prepared, by its number.
+            ValueError: a record that cannot be prepared, by its number.
         """
         try:
-            return self.processor.encode(input_, example_ids=range(first, first + len(input_)))
-        except ExampleError as error:
-            raise ValueError(f"Input {error.example_id}: {error}") from error
+            return self.processor.prepare(input_, range(first, first + len(input_)))
+        except RecordError as error:
+            raise ValueError(f"Input {error.number}: {error}") from error
 
     def _forward(self, input_tensors: dict[str, torch.Tensor], **options: Any) -> Any:
         """Score a batch of rows: ``logits`` ``(B, M, L)``."""
         return {"logits": self.model(**input_tensors, return_dict=True).logits}
 
     def postprocess(self, model_outputs: Any, writer: AnswerWriter, **options: Any) -> Any:
-        """Describe positions with logits ``(N, L)``; see `AnswerWriter`."""
+        """Return answers for logits ``(N, L)``; see `AnswerWriter`."""
         return writer.write(model_outputs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -317,3 +324,8 @@ def is_one_input(inputs: object) -> bool:
     one = isinstance(inputs, (str, bytes, Mapping)) or is_frame(inputs)
     one = one or getattr(inputs, "ndim", 1) == 0
     return one or not (isinstance(inputs, Iterable) or hasattr(inputs, "__len__"))
+
+
+def _listed(inputs: Any) -> Iterable[Any]:
+    """Return many inputs as an iterable; a data set of PyTorch may have a length and items only."""
+    return inputs if isinstance(inputs, Iterable) else map(inputs.__getitem__, range(len(inputs)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..inference.components import label_names
 from ..inference.pipeline import MaskedSeqClassificationPipeline
-from ..labels import check_thresholds
+from ..rule import Rule
 
 try:
     from presidio_analyzer import RecognizerResult
@@ -25,7 +25,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"The enhancer needs Presidio's analyzer, and the import failed: {error}. Run `pip install "
-        'presidio-analyzer`, or install this package as "irti_custom[presidio]".',
+        'presidio-analyzer`, or install this package as "irti_custom[integrations]".',
         name=error.name,
     ) from error
 
@@ -100,7 +100,7 @@ class MaskedSeqEnhancer(ContextAwareEnhancer):
         if trust is not None and not 0 <= trust <= 1:
             raise ValueError(f"`trust` must be a score between 0 and 1, got {trust!r}.")
         self.tagger, self.trust = model, trust
-        self.threshold = check_thresholds(threshold, config.task)
+        self.threshold = Rule(config.task, thresholds=threshold).thresholds
         self.entities = {**dict(zip(names, names)), NO_ENTITY: None, **(entities or {})}
         self.fallback = LemmaContextAwareEnhancer() if fallback is None else fallback
 

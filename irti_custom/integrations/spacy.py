@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from transformers.utils import CONFIG_NAME
 
-from ..folders import replaced_files
+from ..inference.answers import Answer, labels_of
 from ..inference.components import OnnxModule, label_names
 from ..inference.pipeline import MaskedSeqClassificationPipeline
-from ..inference.predictions import Answer
 from ..labels import Thresholds, check_count
+from ..loading.folders import replaced_files
 
 try:
     import srsly
@@ -37,7 +37,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"The component needs spaCy, and the import failed: {error}. Run `pip install spacy`, or "
-        'install this package as "irti_custom[spacy]".',
+        'install this package as "irti_custom[integrations]".',
         name=error.name,
     ) from error
 
@@ -271,7 +271,7 @@ class MaskedSeqClassifier(Pipe):
         return list({(span.start, span.end): span for span in doc.spans[key]}.values())
 
     def _write(self, doc: Doc, spans: list[Span], answers: list[Answer]) -> None:
-        listed = [_labels_of(answer) for answer in answers]
+        listed = [labels_of(answer) for answer in answers]
         entries = [
             (Span(doc, span.start, span.end, label=one["label"]), one["score"])
             for span, labels in zip(spans, listed)
@@ -358,15 +358,6 @@ class MaskedSeqClassifier(Pipe):
         self._process = os.getpid()
         if is_graph:
             self._of_parent, self._tagger = self._tagger, None  # kept: its end would wait, too
-
-
-def _labels_of(answer: Answer) -> list[Answer] | None:
-    """Return the labels of a span with their scores; None where the processor dropped the span."""
-    if "labels" in answer:
-        return answer["labels"]
-    if answer["score"] is None:
-        return None
-    return [] if answer["label"] is None else [{k: answer[k] for k in ("label", "score")}]
 
 
 def _relabelled(ent: Span, answer: Answer) -> list[Span]:

@@ -244,12 +244,7 @@ def _columns(features: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 def read_rows(
     read: Callable[[Any], Array], values: Iterable[object], source: str = "the batch"
 ) -> Iterator[Array]:
-    """Apply `read` to the value of each row; its errors are raised with the row's index.
-
-    Example:
-        >>> list(read_rows(np.asarray, [[1, 2], [3]]))
-        [array([1, 2]), array([3])]
-    """
+    """Apply `read` to the value of each row; its errors are raised with the row's index."""
     for row, value in enumerate(values):
         try:
             array = read(value)
@@ -263,10 +258,6 @@ def as_array(name: str, value: object) -> Array:
 
     Raises:
         ValueError: it is a single value, or a list that numpy cannot read.
-
-    Example:
-        >>> as_array("labels", [[1, 0], [0, 1]]).shape
-        (2, 2)
     """
     rule = f"`{name}` must be a list or an array"
     try:
@@ -324,10 +315,6 @@ def task_labels(labels: Array, task: str, num_labels: int | None) -> Array:
 
     Raises:
         ValueError: other dimensions, another L, no numbers.
-
-    Example:
-        >>> task_labels(np.array([[0, 1]]), "multilabel", num_labels=2)
-        array([[0., 1.]], dtype=float32)
     """
     if labels.shape == (0,) and task == "multilabel":
         return np.empty((0, num_labels or 0), np.float32)
@@ -356,10 +343,6 @@ def check_label_values(labels: Array, task: str, num_labels: int | None) -> Arra
 
     Raises:
         ValueError: a class id that is not in ``[0, L)``, a multi-label value not in [0, 1].
-
-    Example:
-        >>> check_label_values(np.array([0, -100, 1]), "multiclass", num_labels=2)
-        array([   0, -100,    1])
     """
     if task == "multiclass":
         wrong = (labels < 0) if num_labels is None else (labels < 0) | (labels >= num_labels)

@@ -30,13 +30,6 @@ def trained_names(config: Any, settings: LabelSettings) -> list[str]:
 
     Raises:
         ValueError: another task, other labels, or another order of them.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> config = SimpleNamespace(task="multilabel", label_names=["LABEL_0", "LABEL_1"])
-        >>> rows = SimpleNamespace(task="multilabel", label2id={"place": 1, "person": 0})
-        >>> trained_names(config, rows)
-        ['person', 'place']
     """
     names, label2id = config.label_names, settings.label2id
     if label2id is None:

@@ -11,37 +11,47 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers.processing_utils import ProcessorMixin
 
-from ..folders import load_one_version, replaced_files
 from ..labels import as_integer, check_count, resolve_labels
-from ..loading import hub_arguments, read_place
-from ..records.sequences import as_list
-from . import decoding
-from .examples import (
-    Content,
-    Example,
-    ExampleInput,
+from ..loading.folders import load_one_version, replaced_files
+from ..loading.sources import hub_arguments, read_place
+from ..records.kinds import (
+    CharSpan,
+    Fields,
+    FieldsInput,
     MaskedText,
     Position,
+    Record,
+    RecordInput,
+    Span,
     SpannedText,
+    Table,
+    TableInput,
     check_text,
-    describe,
     errors_of,
-    masked_text,
-    read_example,
-    spanned_text,
-    spanned_words,
+    frame_fields,
+    read_record,
 )
-from .fields import Fields, RecordInput, cut, labels_by_field, read_fields, records_of
+from ..records.sequences import as_list, is_frame
+from . import decoding
 from .preparation import prepare_model
-from .rows import OVERFLOWS, Columns, Part, RowWriter, TextTokens, check_sizes, overlap_of
+from .rows import (
+    OVERFLOWS,
+    Columns,
+    Numbered,
+    Part,
+    RowWriter,
+    TextTokens,
+    check_sizes,
+    overlap_of,
+)
 from .settings import PROCESSOR_FILES, SETTINGS, read_settings
 from .span_labels import LabelIds, SpanLabels
-from .spans import CharSpan, Span, SpanFinder, put_markers, put_masks
+from .spans import SpanFinder, cut, put_markers, put_masks
 from .special_tokens import (
     check_fast,
     digest_of,
@@ -50,7 +60,7 @@ from .special_tokens import (
     tokenize,
     word_marks,
 )
-from .tables import Table, TableInput, column_token, lay_out, read_table
+from .tables import column_token, lay_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,17 +78,19 @@ _NO_LIMIT = 10**9
 
 
 class Encoded(NamedTuple):
-    """Examples as rows, and what their positions are called.
+    """Records as rows, and what their positions are called.
 
     Attributes:
         rows: columns of rows, see `MaskedSeqProcessor`.
-        positions: per example one dict per position: ``start``, ``end`` and ``word`` as the user
-            counts; for a table ``column``, its index, and ``word``, its header; for a record
-            ``field``, its name, and ``word``, its value or None.
+        positions: per record one dict per position: ``start``, ``end`` and ``word`` as the user
+            counts; for a table ``column``, its index, and ``word``, its header; for fields
+            ``field``, the name, and ``word``, the value or None.
+        records: the records, as they were read.
     """
 
     rows: Columns
     positions: list[list[Position]]
+    records: list[Record]
 
 
 class MaskedSeqProcessor(ProcessorMixin):
@@ -250,29 +262,61 @@ class MaskedSeqProcessor(ProcessorMixin):
 
     def encode(
         self,
-        examples: Iterable[ExampleInput],
-        labels: Iterable[Sequence[SpanLabels]] | None = None,
+        records: Iterable[RecordInput] | Mapping[str, Sequence[Any]],
+        labels: Iterable[Any] | None = None,
         example_ids: Iterable[int] | None = None,
-    ) -> Encoded:
-        """Prepare examples of any kinds, and describe their positions.
+    ) -> Columns:
+        """Prepare records of any kinds, as `read_records` returns them, with their labels.
 
         Args:
-            examples: N of them, see `read_example`.
-            labels: see `encode_spans`.
-            example_ids: see `encode_spans`.
+            records: N of them, see `records.kinds.read_record`, or a dict of columns, which
+                `datasets.map` hands over. Labels in them come along; positions without are
+                unknown.
+            labels: in place of those in the records: per record one entry per position, a name or
+                id, for "multilabel" a list of them; None where they are not known. For fields also
+                a dict by field name.
+            example_ids: ids of the records in the rows; default: 0 to N - 1.
+
+        Returns:
+            Columns of N rows, or more where texts are cut into windows. They have ``labels`` if
+            these are given, or if a position of the batch has an entry `labels`, None included.
 
         Raises:
-            ValueError: as in the methods for one kind; an `ExampleError` where it is about one
-                example.
+            ValueError: counts that differ, or a record or label that cannot be prepared; a
+                `RecordError` where it is about one record.
 
         Example:
-            >>> encoded = processor.encode(["A [MASK]", {"columns": [[1, 2]]}])  # doctest: +SKIP
+            >>> processor.encode(read_records("train.jsonl"))["labels"]  # doctest: +SKIP
+            [[[1, 0], [0, 1]], [[0, 0]]]
+        """
+        batch = self._read(records, example_ids)
+        if labels is None:
+            return self._encode(batch, self._own_labels(batch))[0]
+        targets = as_list("`labels`", labels)
+        _check_number("labels", len(targets), len(batch))
+        return self._encode(batch, targets)[0]
+
+    def prepare(
+        self, records: Iterable[RecordInput], example_ids: Iterable[int] | None = None
+    ) -> Encoded:
+        """Prepare records without labels, and describe their positions, for inference.
+
+        Args:
+            records: see `encode`.
+            example_ids: see `encode`.
+
+        Raises:
+            ValueError: as in `encode`.
+
+        Example:
+            >>> encoded = processor.prepare(["A [MASK]", {"columns": [[1, 2]]}])  # doctest: +SKIP
             >>> encoded.positions  # doctest: +SKIP
             [[{'start': 2, 'end': 8, 'word': '[MASK]'}], [{'column': 0, 'word': None}]]
         """
-        batch = self._read(read_example, {"examples": examples}, example_ids)
-        rows, char_spans = self._encode(batch, labels)
-        return Encoded(rows, list(map(describe, batch, char_spans)))
+        batch = self._read(records, example_ids)
+        rows, char_spans = self._encode(batch, None)
+        described = [one.record.describe(spans) for one, spans in zip(batch, char_spans)]
+        return Encoded(rows, described, [one.record for one in batch])
 
     def encode_spans(
         self,
@@ -281,25 +325,20 @@ class MaskedSeqProcessor(ProcessorMixin):
         labels: Iterable[Sequence[SpanLabels]] | None = None,
         example_ids: Iterable[int] | None = None,
     ) -> Columns:
-        """Prepare texts with spans of characters.
+        """Prepare texts with spans of characters, as `encode` does.
 
         Args:
             texts: N texts.
             spans: per text its spans, ``(start, end)`` or dicts with these keys, `end` exclusive;
                 nested and overlapping ones are fine. White space at their ends is ignored.
-            labels: per text one entry per span: a name or id, for "multilabel" a list of them;
-                None for a span whose labels are not known.
-            example_ids: ids of the texts in the rows; default: 0 to N - 1.
-
-        Returns:
-            Columns of N rows, or more where texts are cut into windows.
+            labels: see `encode`.
+            example_ids: see `encode`.
 
         Raises:
             ValueError: counts that differ, a span that is out of range, reversed, empty or of white
-                space only, or a label that is not known; the message names example and span.
+                space only, or an unknown label; the message names example and span.
         """
-        batch = self._read(spanned_text, {"texts": texts, "spans": spans}, example_ids)
-        return self._encode(batch, labels)[0]
+        return self.encode(_zipped("text", texts, spans), labels, example_ids)
 
     def encode_words(
         self,
@@ -308,7 +347,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         labels: Iterable[Sequence[SpanLabels]] | None = None,
         example_ids: Iterable[int] | None = None,
     ) -> Columns:
-        """Prepare texts that are split into words, with spans of words.
+        """Prepare texts that are split into words, with spans of words, as `encode` does.
 
         The words are joined by single spaces and tokenized as text, so that each gets the token it
         has within a text, also from tokenizers that tell a word with a space before it from one
@@ -317,14 +356,13 @@ class MaskedSeqProcessor(ProcessorMixin):
         Args:
             words: N lists of words.
             spans: per list its spans, ``(start, end)`` in words, `end` exclusive.
-            labels: see `encode_spans`.
-            example_ids: see `encode_spans`.
+            labels: see `encode`.
+            example_ids: see `encode`.
 
         Raises:
             ValueError: as in `encode_spans`.
         """
-        batch = self._read(spanned_words, {"words": words, "spans": spans}, example_ids)
-        return self._encode(batch, labels)[0]
+        return self.encode(_zipped("words", words, spans), labels, example_ids)
 
     def encode_masked(
         self,
@@ -336,14 +374,14 @@ class MaskedSeqProcessor(ProcessorMixin):
 
         Args:
             texts: N texts.
-            labels: per text one entry per mask token, see `encode_spans`.
-            example_ids: see `encode_spans`.
+            labels: see `encode`.
+            example_ids: see `encode`.
 
         Raises:
             ValueError: a tokenizer without a mask token, counts that differ, or an unknown label.
         """
-        batch = self._read(masked_text, {"texts": texts}, example_ids)
-        return self._encode(batch, labels)[0]
+        listed = [{"text": text, "masks": None} for text in as_list("`texts`", texts)]
+        return self.encode(listed, labels, example_ids)
 
     def encode_tables(
         self,
@@ -351,7 +389,7 @@ class MaskedSeqProcessor(ProcessorMixin):
         labels: Iterable[Sequence[SpanLabels]] | None = None,
         example_ids: Iterable[int] | None = None,
     ) -> Columns:
-        """Prepare tables; each column is a position.
+        """Prepare tables, as `encode` does; each column is a position.
 
         A column is written as ``header: value, value, ...`` behind a column token, where it is
         read: the classification token (as in Doduo), with ``read="mask"`` the mask token, with
@@ -363,41 +401,43 @@ class MaskedSeqProcessor(ProcessorMixin):
             tables: N tables: lists of columns, pandas DataFrames, or dicts of `columns` (one of
                 these) and an optional `title`, repeated in each row. A column is a list of values,
                 or a dict of `values` and an optional `header`.
-            labels: per table one entry per column, see `encode_spans`.
-            example_ids: see `encode_spans`.
+            labels: see `encode`.
+            example_ids: see `encode`.
 
         Raises:
             ValueError: something else than a table, counts that differ, or an unknown label.
         """
-        batch = self._read(read_table, {"tables": tables}, example_ids)
-        return self._encode(batch, labels)[0]
+        listed = as_list("`tables`", tables)
+        columns = [one if isinstance(one, Mapping) else {"columns": one} for one in listed]
+        return self.encode(columns, labels, example_ids)
 
-    def encode_records(
+    def encode_fields(
         self,
-        records: Iterable[RecordInput] | pd.DataFrame,
+        fields: Iterable[FieldsInput] | pd.DataFrame,
         labels: Iterable[Any] | None = None,
         example_ids: Iterable[int] | None = None,
     ) -> Columns:
-        """Prepare records of fields; each value is a position.
+        """Prepare fields, as `encode` does; each value is a position.
 
-        A record is written as one text, ``name: value | name: value``, or with
-        ``field_names=False`` without the names, and its values are read as the spans of a text
-        are. A missing value is no position: `decode` takes a `fill` for it. Of a value that is
-        longer than half the overlap of two windows, the start is read.
+        The fields of a record are written as one text, ``name: value | name: value``, or with
+        ``field_names=False`` without the names, and the values are read as the spans of a text
+        are. A missing value is no position: `decode` takes a `fill` for it. A value that is longer
+        than half the overlap of two windows is read at its start.
 
         Args:
-            records: N dicts of values by field name, lists of dicts of ``name`` and ``value``, or
+            fields: N dicts of values by field name, lists of dicts of ``name`` and ``value``, or
                 a DataFrame, of which each row is a record.
-            labels: per record one entry per field, see `encode_spans`, or a dict of them by field
-                name; None for a field whose labels are not known, and for a missing value.
-            example_ids: see `encode_spans`.
+            labels: see `encode`; None for a missing value.
+            example_ids: see `encode`.
 
         Raises:
-            ValueError: something else than a record, counts that differ, an unknown field or label,
+            ValueError: something else than fields, counts that differ, an unknown field or label,
                 or the label of a missing value.
         """
-        batch = self._read(read_fields, {"records": records_of(records)}, example_ids)
-        return self._encode(batch, labels)[0]
+        listed = frame_fields(fields) if is_frame(fields) else as_list("`fields`", fields)
+        return self.encode([{"fields": one} for one in listed], labels, example_ids)
+
+    encode_records = encode_fields  # its name in version 0.2.0
 
     def decode(
         self,
@@ -423,81 +463,86 @@ class MaskedSeqProcessor(ProcessorMixin):
 
     def _read(
         self,
-        read: Callable[..., Content],
-        inputs: Mapping[str, Iterable[Any]],
+        records: Iterable[RecordInput] | Mapping[str, Sequence[Any]],
         example_ids: Iterable[int] | None,
-    ) -> list[Example]:
-        """Read a batch of examples, of which each of `inputs` holds a part."""
-        columns = {name: as_list(f"`{name}`", values) for name, values in inputs.items()}
-        count = len(next(iter(columns.values())))
-        ids = list(range(count)) if example_ids is None else _example_ids(example_ids)
-        for name, values in {**columns, "example_ids": ids}.items():
-            _check_number(name, len(values), count)
+    ) -> list[Numbered]:
+        listed = _by_row(records) if isinstance(records, Mapping) else as_list("`records`", records)
+        ids = list(range(len(listed))) if example_ids is None else _example_ids(example_ids)
+        _check_number("example_ids", len(ids), len(listed))
         batch = []
-        for example_id, *parts in zip(ids, *columns.values()):
+        for example_id, record in zip(ids, listed):
             name = f"example {example_id}"
             with errors_of(example_id):
-                batch.append(Example(example_id, name, read(*parts, name)))
+                batch.append(Numbered(example_id, name, read_record(record, name)))
         return batch
 
+    def _own_labels(self, batch: list[Numbered]) -> list[Any] | None:
+        """Return the labels in records; None if no position says anything about labels.
+
+        A batch without a position has labels where labels are expected, since `datasets.map` takes
+        the same columns of each batch.
+        """
+        told = [one.record.labels for one in batch]
+        if self.label2id is not None:
+            return told if any(told) or (batch and None not in told) else None
+        if any(entry is not None for of_one in told for entry in of_one or ()):
+            logger.warning(
+                "The records hold labels, and the processor has no `label2id`, so that the rows "
+                "are without. Pass it to MaskedSeqProcessor."
+            )
+        return None
+
     def _encode(
-        self, batch: list[Example], labels: Iterable[Sequence[SpanLabels]] | None
+        self, batch: list[Numbered], labels: list[Any] | None
     ) -> tuple[Columns, list[list[CharSpan]]]:
-        """Write the rows of a batch, and return the characters of each example's positions."""
-        targets = None if labels is None else as_list("`labels`", labels)
-        if targets is not None:
-            _check_number("labels", len(targets), len(batch))
-            targets = [_in_order(one, entry) for one, entry in zip(batch, targets)]
-        kinds = {example.kind for example in batch}
-        self._warn_of(kinds) if targets is None else self.note_kinds(kinds)
-        shape = None if targets is None else self._labels.shape
+        """Write the rows of a batch, and return the characters of each record's positions."""
+        kinds = {example.record.kind for example in batch}
+        self._warn_of(kinds) if labels is None else self.note_kinds(kinds)
         writer = RowWriter(
             self._template,
             self.max_length,
             self.stride,
             self.on_overflow,
-            shape,
+            None if labels is None else self._labels.shape,
             reads_ends=self.tokens_per_position == 2,
         )
-        batch = [self._written(example) for example in batch]
-        texts = [
-            one.content.text
-            for one in batch
-            if isinstance(one.content, (SpannedText, MaskedText))  # records are written by now
-        ]
+        written = [self._written(example) for example in batch]
+        texts = [text for text, _ in filter(None, written)]
         encoded = tokenize(self.tokenizer, texts) if texts else {}
         tokens = zip(encoded.get("input_ids", ()), encoded.get("offset_mapping", ()))
         char_spans: list[list[CharSpan]] = []
-        for index, example in enumerate(batch):
+        for index, (example, content) in enumerate(zip(batch, written)):
             with errors_of(example.id):
-                if isinstance(example.content, Table):
-                    parts = self._lay_out(example.content, example.name, writer.size)
+                if content is None:
+                    parts = self._lay_out(example, writer.size)
                     count = sum(len(part.spans) for part in parts)
-                    char_spans.append([])
+                    spans: list[CharSpan] = []
                 else:
                     ids, offsets = map(self._template.inner, next(tokens))
-                    find = self._find_masks if _is_masked(example) else self._find_spans
-                    text, spans = find(example, ids, offsets)
+                    find = self._find_masks if content[1] is None else self._find_spans
+                    text, spans = find(example, content, ids, offsets)
                     count = text.total
-                    char_spans.append(spans)
-                of_example = None
-                if targets is not None:
-                    of_example = self._labels.of_spans(targets[index], count, example.name)
-                if isinstance(example.content, Table):
-                    writer.add_parts(example, parts, of_example)
+                char_spans.append(spans)
+                targets = None
+                if labels is not None:
+                    ordered = example.record.labels_in_order(labels[index], example.name)
+                    targets = self._labels.of_spans(ordered, count, example.name)
+                if content is None:
+                    writer.add_parts(example, parts, targets)
                 else:
-                    writer.add_text(example, text, of_example)
+                    writer.add_text(example, text, targets)
         return writer.finish(), char_spans
 
-    def _written(self, example: Example) -> Example:
-        """Write a record as a text with spans; other examples stay as they are."""
-        fields = example.content
-        if not isinstance(fields, Fields):
-            return example
-        text, spans = fields.write(self.field_names)
-        with errors_of(example.id):
-            written = SpannedText(check_text(text, example.name), spans, spans, fields)
-        return example._replace(content=written)
+    def _written(self, example: Numbered) -> tuple[str, list[CharSpan] | None] | None:
+        """Return the text of a record and its spans, None for mask tokens; None for a table."""
+        record = example.record
+        if isinstance(record, Fields):
+            text, spans = record.write(self.field_names)
+            with errors_of(example.id):
+                return check_text(text, example.name), spans
+        if isinstance(record, SpannedText):
+            return record.text, record.spans
+        return (record.text, None) if isinstance(record, MaskedText) else None
 
     def note_kinds(self, kinds: Iterable[str]) -> None:
         """Remember kinds of labelled examples, as `DataCollatorForMaskedSeq` does in training."""
@@ -519,56 +564,56 @@ class MaskedSeqProcessor(ProcessorMixin):
             )
 
     def _find_spans(
-        self, example: Example, ids: list[int], offsets: list[CharSpan]
+        self, example: Numbered, content: tuple[str, Any], ids: list[int], offsets: list[CharSpan]
     ) -> tuple[TextTokens, list[CharSpan]]:
         """Find the tokens of spans, and put marks where `read` wants them."""
-        content = example.content
-        assert isinstance(content, SpannedText)
+        text, spans = content
         marks = set()
         if not self._word_marks.isdisjoint(ids):
             marks = {index for index, token in enumerate(ids) if token in self._word_marks}
-        finder = SpanFinder(content.text, offsets, example.name, marks)
-        token_spans = [finder.find(number, span) for number, span in enumerate(content.spans)]
+        finder = SpanFinder(text, offsets, example.name, marks)
+        token_spans = [finder.find(number, span) for number, span in enumerate(spans)]
         numbers, total = list(range(len(token_spans))), len(token_spans)
-        if content.fields is not None:
+        if isinstance(example.record, Fields):
             overlap = overlap_of(self._template, self.max_length, self.stride)
             token_spans = cut(token_spans, None if overlap is None else max(1, overlap // 2))
-            numbers, total = content.fields.present, len(content.fields.values)
+            numbers, total = example.record.present, len(example.record.values)
         if self.read == "mask":
             ids, token_spans = put_masks(ids, token_spans, self.tokenizer.mask_token_id)
         elif self.read == "marker":
             ids, token_spans = put_markers(ids, token_spans, *self.new_tokens)
         side = 1 if self.read in ("end", "mask") else 0
         reads = [span[side] for span in token_spans]
-        return TextTokens(ids, token_spans, reads, numbers, total), content.spans
+        return TextTokens(ids, token_spans, reads, numbers, total), spans
 
     def _find_masks(
-        self, example: Example, ids: list[int], offsets: list[CharSpan]
+        self, example: Numbered, content: tuple[str, Any], ids: list[int], offsets: list[CharSpan]
     ) -> tuple[TextTokens, list[CharSpan]]:
         """Find the mask tokens of a text; each is read itself, whatever `read` says."""
         mask_token, mask = self.tokenizer.mask_token, self.tokenizer.mask_token_id
-        content = example.content
-        assert isinstance(content, MaskedText)
+        text = content[0]
         if mask is None:
             raise ValueError("A text with mask tokens needs a tokenizer that has one. Use spans.")
         reads = [index for index, token in enumerate(ids) if token == mask]
-        foreign = [one for one in _MASK_TOKENS if one in content.text and one != str(mask_token)]
+        foreign = [one for one in _MASK_TOKENS if one in text and one != str(mask_token)]
         if foreign or not reads:
             raise ValueError(
                 f"{example.name} must hold {mask_token!r}, the mask token of this tokenizer, at "
-                f"each position, got {content.text!r:.80}"
+                f"each position, got {text!r:.80}"
                 f"{f' with {foreign}' if foreign else ''}. A text may have spans in place of mask "
                 'tokens: {"text": ..., "spans": [(start, end), ...]}.'
             )
         char_spans = []
         for start, end in (offsets[index] for index in reads):
-            piece = content.text[start:end]  # some mask tokens take the white space before them
+            piece = text[start:end]  # some mask tokens take the white space before them
             char_spans.append((end - len(piece.lstrip()), start + len(piece.rstrip())))
         token_spans = [(index, index) for index in reads]
         return TextTokens(ids, token_spans, reads, range(len(reads)), len(reads)), char_spans
 
-    def _lay_out(self, table: Table, name: str, size: int | None) -> list[Part]:
+    def _lay_out(self, example: Numbered, size: int | None) -> list[Part]:
         """Write a table's columns as tokens, and share rows among them."""
+        table, name = example.record, example.name
+        assert isinstance(table, Table)
         marker = self.new_tokens[0] if self.read == "marker" else None
         token = column_token(self.tokenizer, self.read, marker)
         texts = [check_text(text, name) for text in (table.title, *table.column_texts(size))]
@@ -648,16 +693,23 @@ class MaskedSeqProcessor(ProcessorMixin):
         return {**super().to_dict(*args, **kwargs), **noted}
 
 
-def _in_order(example: Example, labels: Any) -> Any:
-    """Return the labels of an example in the order of its positions."""
-    if not isinstance(example.content, Fields):
-        return labels
-    with errors_of(example.id):
-        return labels_by_field(labels, example.content, example.name)
+def _zipped(key: str, texts: Iterable[Any], spans: Iterable[Any]) -> list[dict[str, Any]]:
+    """Make records of parallel lists: of texts, or of lists of words, and of their spans."""
+    listed = as_list("`words`" if key == "words" else "`texts`", texts)
+    spans = as_list("`spans`", spans)
+    _check_number("spans", len(spans), len(listed))
+    return [{key: one, "spans": given} for one, given in zip(listed, spans)]
 
 
-def _is_masked(example: Example) -> bool:
-    return isinstance(example.content, MaskedText)
+def _by_row(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Make records of columns."""
+    if any(isinstance(columns.get(name), str) for name in ("text", "id")):
+        raise ValueError(f"`records` must be a list of records, got one: {columns!r:.80}.")
+    listed = {name: as_list(f"`{name}`", values) for name, values in columns.items()}
+    counts = {name: len(values) for name, values in listed.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"Columns of records must have one entry per record, got {counts}.")
+    return [dict(zip(listed, values)) for values in zip(*listed.values())]
 
 
 def _example_ids(values: Iterable[int]) -> list[int]:

@@ -20,7 +20,7 @@ from .special_tokens import Template
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .examples import Example
+    from ..records.kinds import Record
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +35,16 @@ SpanTargets = Sequence[Any]
 
 
 def rows_of(columns: Columns) -> list[dict[str, Any]]:
-    """Turn columns into rows, as the collator takes them.
-
-    Example:
-        >>> rows_of({"length": [3, 4], "mask_indices": [[1], [2]]})
-        [{'length': 3, 'mask_indices': [1]}, {'length': 4, 'mask_indices': [2]}]
-    """
+    """Turn columns into rows, as the collator takes them."""
     return [dict(zip(columns, values)) for values in zip(*columns.values())]
+
+
+class Numbered(NamedTuple):
+    """A record of a batch: its id in the rows, its name in errors, such as "example 3"."""
+
+    id: int
+    name: str
+    record: Record
 
 
 class TextTokens(NamedTuple):
@@ -107,7 +110,7 @@ class RowWriter:
         self.columns.update({name: [] for name in BOOKKEEPING})
         self.dropped = 0
 
-    def add_text(self, example: Example, text: TextTokens, targets: SpanTargets | None) -> None:
+    def add_text(self, example: Numbered, text: TextTokens, targets: SpanTargets | None) -> None:
         """Add a text, in as many rows as it takes.
 
         Raises:
@@ -143,7 +146,7 @@ class RowWriter:
             self._add_row(example, part, targets, text.total)
 
     def add_parts(
-        self, example: Example, parts: Sequence[Part], targets: SpanTargets | None
+        self, example: Numbered, parts: Sequence[Part], targets: SpanTargets | None
     ) -> None:
         """Add an example that comes in parts, one per row, such as a wide table.
 
@@ -163,7 +166,7 @@ class RowWriter:
         for part in parts:
             self._add_row(example, part, targets, count)
 
-    def _fits(self, example: Example, span: int, read: int, size: int) -> bool:
+    def _fits(self, example: Numbered, span: int, read: int, size: int) -> bool:
         if read < size:
             return True
         if self.on_overflow == "error":
@@ -176,7 +179,7 @@ class RowWriter:
         return False
 
     def _add_row(
-        self, example: Example, part: Part, targets: SpanTargets | None, count: int
+        self, example: Numbered, part: Part, targets: SpanTargets | None, count: int
     ) -> None:
         columns, shift = self.columns, len(self.template.prefix)
         for name, values in self.template.around(part.ids).items():
@@ -190,8 +193,8 @@ class RowWriter:
         columns["span_ids"].append(part.spans)
         columns["num_spans"].append(count)
         columns["length"].append(len(columns["input_ids"][-1]))
-        columns["num_missing"].append(example.num_missing)
-        columns["example_kinds"].append(example.kind)
+        columns["num_missing"].append(example.record.num_missing)
+        columns["example_kinds"].append(example.record.kind)
 
     def finish(self) -> Columns:
         """Return the columns; warn once about all dropped spans."""
@@ -217,11 +220,6 @@ class EmptyLists(list):
     Args:
         rows: the lists.
         dims: how deep they nest.
-
-    Example:
-        >>> import pyarrow
-        >>> pyarrow.array(EmptyLists([[], []], dims=1)).type
-        ListType(list<item: int64>)
     """
 
     def __init__(self, rows: Iterable[list[Any]], dims: int) -> None:
@@ -299,12 +297,7 @@ class Windows(NamedTuple):
 
 
 def overlap_of(template: Template, max_length: int | None, stride: int | None) -> int | None:
-    """Return how many tokens a window shares with the one before; None where there is one only.
-
-    Example:
-        >>> overlap_of(Template([2], [3], None), max_length=8, stride=None)
-        3
-    """
+    """Return how many tokens a window shares with the one before; None where there is one only."""
     if max_length is None:
         return None
     return template.text_size(max_length) // 2 if stride is None else stride
@@ -315,9 +308,6 @@ def check_sizes(template: Template, max_length: int | None, stride: int | None) 
 
     Raises:
         ValueError: they do not.
-
-    Example:
-        >>> check_sizes(Template([2], [3], None), max_length=8, stride=5)
     """
     size = None if max_length is None else template.text_size(max_length)
     if size is not None and size < 1:

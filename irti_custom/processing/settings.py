@@ -12,8 +12,8 @@ from typing import Any
 
 from transformers.utils import PROCESSOR_NAME
 
-from ..folders import whole_folder
-from ..loading import find_file, read_place
+from ..loading.folders import whole_folder
+from ..loading.sources import find_file, read_place
 
 SETTINGS = (
     "read",
@@ -31,12 +31,7 @@ PROCESSOR_FILES = (PROCESSOR_NAME, "masked_seq_processor.json")
 
 
 def has_processor(folder: str | os.PathLike) -> bool:
-    """Return True if a folder holds the settings of a processor.
-
-    Example:
-        >>> has_processor("no/such/folder")
-        False
-    """
+    """Return True if a folder holds the settings of a processor."""
     place = whole_folder(folder, *PROCESSOR_FILES)
     return any(Path(place, name).exists() for name in PROCESSOR_FILES)
 

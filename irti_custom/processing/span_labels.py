@@ -34,13 +34,6 @@ class LabelIds:
 
     Raises:
         ValueError: an unknown task.
-
-    Example:
-        >>> labels = LabelIds("multilabel", {"person": 0, "place": 1, "thing": 2})
-        >>> labels.of_spans([["person", "place"], [], None], 3, "example 0")
-        [[1, 1, 0], [0, 0, 0], [-100, -100, -100]]
-        >>> LabelIds("multiclass", {"person": 0, "place": 1}).of_spans(["place", 0], 2, "example 0")
-        [1, 0]
     """
 
     def __init__(self, task: str, label2id: Mapping[str, int] | None) -> None:

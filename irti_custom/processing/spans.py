@@ -8,17 +8,19 @@ Plain lists only. Token numbers count the text's own tokens, without special one
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Mapping, Sequence
-from typing import Union
+from collections.abc import Collection, Iterable, Sequence
 
-from ..labels import as_integer
+from ..records.kinds import CharSpan
 
-CharSpan = tuple[int, int]
-"""Start and end of a span, the end exclusive."""
 TokenSpan = tuple[int, int]
 """First and last token of a span, or of a span and its marks."""
-Span = Union[Sequence[int], Mapping[str, int]]
-"""A span as users give it: ``(start, end)`` or a dict with these keys."""
+
+
+def cut(spans: Iterable[TokenSpan], most: int | None) -> list[TokenSpan]:
+    """Let long values be read at their start: at most `most` tokens each; None for no limit."""
+    if most is None:
+        return list(spans)
+    return [(first, min(last, first + most - 1)) for first, last in spans]
 
 
 class SpanFinder:
@@ -30,11 +32,6 @@ class SpanFinder:
         name: of the text in errors, such as "example 3".
         word_marks: which tokens are the mark of a word alone; its offsets say the word's first
             character, and it stands for the space before.
-
-    Example:
-        >>> finder = SpanFinder("Ann sees Bob", [(0, 3), (4, 8), (9, 11), (11, 12)], "example 0")
-        >>> finder.find(0, (9, 12)), finder.find(1, (0, 8))
-        ((2, 3), (0, 1))
     """
 
     def __init__(
@@ -96,34 +93,6 @@ class SpanFinder:
         return (tokens[0], tokens[-1]) if tokens else None
 
 
-def check_span(index: int, span: Span, length: int, name: str, unit: str) -> CharSpan:
-    """Return start and end of a span of a text with `length` characters or words.
-
-    Raises:
-        ValueError: a span that is out of range, reversed or empty, or no span at all.
-
-    Example:
-        >>> check_span(0, {"start": 1, "end": 2}, 4, "example 0", "words")
-        (1, 2)
-    """
-    try:
-        ends = [span["start"], span["end"]] if isinstance(span, Mapping) else list(span)
-    except (KeyError, TypeError):
-        ends = []
-    start, end = map(as_integer, ends) if len(ends) == 2 else (None, None)
-    if start is None or end is None:
-        raise ValueError(
-            f"Span {index} of {name} must be (start, end) or a dict with these keys, whole numbers "
-            f"of {unit}, got {span!r:.80}. Labels go into `labels`."
-        )
-    if not 0 <= start < end <= length:
-        raise ValueError(
-            f"Span {index} of {name} must have 0 <= start < end <= {length}, which is all the "
-            f"{unit} it has, got start={start} and end={end}."
-        )
-    return start, end
-
-
 def put_masks(
     ids: list[int], token_spans: Sequence[TokenSpan], mask: int
 ) -> tuple[list[int], list[TokenSpan]]:
@@ -136,10 +105,6 @@ def put_masks(
 
     Returns:
         n + M ids, and the M spans among them, each with its mask as its last token.
-
-    Example:
-        >>> put_masks([5, 6, 7], [(0, 1), (2, 2), (1, 1)], mask=9)
-        ([5, 6, 9, 9, 7, 9], [(0, 2), (4, 5), (1, 3)])
     """
     order = sorted(range(len(token_spans)), key=lambda index: token_spans[index][1])
     ends = [token_spans[index][1] for index in order]
@@ -169,10 +134,6 @@ def put_markers(
 
     Returns:
         n + 2M ids, and the M spans among them, each from its start marker to its end marker.
-
-    Example:
-        >>> put_markers([5, 6, 7], [(0, 2), (1, 1)], start=8, end=9)
-        ([8, 5, 8, 6, 9, 7, 9], [(0, 6), (2, 4)])
     """
     # Between two tokens, ends come before starts; of two starts the wider span's is first, of two
     # ends the narrower one's. Equal spans nest by their order.

@@ -35,13 +35,6 @@ class Template(NamedTuple):
         prefix: ids before the text.
         suffix: ids after it.
         types: token types of prefix, text and suffix; None where the tokenizer has none.
-
-    Example:
-        >>> template = Template([2], [3], ([0], 0, [0]))
-        >>> template.around([7, 8])["input_ids"], template.inner([2, 7, 8, 3])
-        ([2, 7, 8, 3], [7, 8])
-        >>> template.text_size(max_length=10)
-        8
     """
 
     prefix: list[int]

@@ -1,4 +1,4 @@
-"""Read tables, write their columns as text, and share a row of tokens among them.
+"""Share a row of tokens among the columns of a table.
 
     title, columns  ->  title [CLS] name: Ann, Bob [CLS] city: Rome, Ulm
 
@@ -7,99 +7,13 @@ Reading one position per column follows Doduo (Suhara et al. 2022, arXiv:2104.01
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..records.sequences import as_list, is_frame, is_missing
 from .rows import Part
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformers import PreTrainedTokenizerFast
-
-# More characters per token than text has; what lies beyond never gets into a row.
-_CHARACTERS_PER_TOKEN = 16
-
-Column = Union[Iterable[object], Mapping[str, object]]
-"""A column as users give it: values, or a dict of `values` and an optional `header`."""
-TableInput = Union[Sequence[Column], Mapping[str, object], "pd.DataFrame"]
-"""A table as users give it, see `read_table`."""
-
-
-class Table(NamedTuple):
-    """A table: its title, and a header, or None, and values per column."""
-
-    title: str
-    headers: list[str | None]
-    values: list[Iterable[object]]
-
-    def column_texts(self, tokens: int | None) -> list[str]:
-        """Write each column as text: ``header: value, value``, without what is missing.
-
-        Args:
-            tokens: how many tokens of a column can be used; None for all.
-
-        Example:
-            >>> Table("", ["city", None], [["Rome", None, "Ulm"], [1, 2]]).column_texts(9)
-            ['city: Rome, Ulm', '1, 2']
-        """
-        limit = None if tokens is None else tokens * _CHARACTERS_PER_TOKEN
-        return [_column_text(h, cells, limit) for h, cells in zip(self.headers, self.values)]
-
-
-def read_table(table: TableInput, name: str) -> Table:
-    """Read a table.
-
-    Args:
-        table: a list of columns, a pandas DataFrame, or a dict of `columns` (one of these) and
-            an optional `title`. A column is a list of values or a dict of `values` and an optional
-            `header`. None, NaN and the like are missing values.
-        name: of the table in errors.
-
-    Raises:
-        ValueError: anything else.
-
-    Example:
-        >>> read_table([{"header": "city", "values": ["Rome"]}, [1, 2]], "table 0")
-        Table(title='', headers=['city', None], values=[['Rome'], [1, 2]])
-    """
-    title, columns = "", cast("Any", table)
-    if isinstance(table, Mapping):
-        if "columns" not in table:
-            raise ValueError(
-                f"A dict for {name} must have `columns`, got the keys {list(table)}. A column is a "
-                "dict of `values`, and of `header` if it has one."
-            )
-        title, columns = _as_text(table.get("title")) or "", table["columns"]
-    if is_frame(columns):
-        headers = [_as_text(header) for header in columns.columns]
-        return Table(title, headers, [columns.iloc[:, index] for index in range(len(headers))])
-    listed = as_list(f"The columns of {name}", columns)
-    read = [_read_column(index, column, name) for index, column in enumerate(listed)]
-    return Table(title, [header for header, _ in read], [cells for _, cells in read])
-
-
-def _read_column(index: int, column: Column, name: str) -> tuple[str | None, Iterable[object]]:
-    named = column if isinstance(column, Mapping) else {"values": column}
-    cells = as_list(f"The values of column {index} of {name}", named.get("values"))
-    return _as_text(named.get("header")), cells
-
-
-def _as_text(value: object) -> str | None:
-    return None if is_missing(value) else str(value) or None
-
-
-def _column_text(header: str | None, cells: Iterable[object], limit: int | None) -> str:
-    parts, length = [], 0
-    for cell in cells:
-        if is_missing(cell):
-            continue
-        parts.append(str(cell))
-        length += len(parts[-1])
-        if limit is not None and length > limit:
-            break
-    text = ", ".join(parts)
-    return f"{header}: {text}" if header else text
 
 
 def column_token(tokenizer: PreTrainedTokenizerFast, read: str, marker: int | None) -> int:
@@ -138,12 +52,6 @@ def lay_out(
 
     Returns:
         One part per row.
-
-    Example:
-        >>> lay_out([1], [[2, 3], [4, 5, 6]], 9, size=7, least=1)
-        [Part(ids=[1, 9, 2, 3, 9, 4, 5], reads=[1, 4], ends=[3, 6], spans=[0, 1])]
-        >>> [part.ids for part in lay_out([], [[2, 3], [4]], 9, size=4, least=2)]
-        [[9, 2, 3], [9, 4]]
     """
     if size is None:
         share = max(map(len, columns), default=0)

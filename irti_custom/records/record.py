@@ -1,6 +1,7 @@
 """The record, the one shape that every format is read into and written from.
 
     {"id": "7", "text": "Ann saw Rome", "spans": [{"start": 8, "end": 12, "labels": ["place"]}]}
+    {"id": "7", "text": "Ann saw [MASK]", "masks": [{"labels": ["place"]}]}
     {"id": "7", "columns": [{"header": "city", "values": ["Rome", None], "labels": ["place"]}]}
     {"id": "7", "fields": [{"name": "city", "value": "Rome", "labels": ["place"]}]}
 
@@ -17,9 +18,14 @@ from typing import Any
 
 Record = dict[str, Any]
 """A text with spans, a table with columns or a record of fields, see above."""
-KINDS = {"spans": "text with spans", "columns": "table", "fields": "record of fields"}
+KINDS = {
+    "spans": "text with spans",
+    "masks": "text with mask tokens",
+    "columns": "table",
+    "fields": "record of fields",
+}
 """The key of its positions, and what a record with it is."""
-_FIELD = {"name", "value", "labels"}
+_FIELD = {"name", "value", "labels", "scores"}
 OWN = {"id", "text", "title", "words", *KINDS}
 """Fields that mean something."""
 _SURFACES = ("word", "text", "surface")
@@ -55,10 +61,6 @@ def check_record(
 
     Raises:
         ValueError: anything else.
-
-    Example:
-        >>> check_record({"id": 7, "text": "Rome", "spans": [], "topic": "a"}, "record 0")
-        {'id': '7', 'text': 'Rome', 'spans': []}
     """
     kinds = [kind for kind in ("text", "columns", "fields") if record.get(kind) is not None]
     if len(kinds) != 1:
@@ -82,6 +84,10 @@ def check_record(
         checked["columns"] = [check_column(column, where) for column in columns]
         return checked
     checked["text"] = text = check_string(record["text"], where, "text")
+    if record.get("spans") is None and record.get("masks") is not None:
+        masks = check_list(record["masks"], where, "masks")
+        checked["masks"] = [_with_labels({}, mask, where) for mask in masks]
+        return checked
     spans = check_list(record.get("spans"), where, "spans")
     checked["spans"] = []
     for span in spans:
@@ -105,10 +111,6 @@ def other_fields(record: Mapping[str, Any], keep: Iterable[str], where: str) -> 
     Raises:
         ValueError: one name in place of a list, one that the record has not or that means something
             else, or a value that is no string, number, boolean or None.
-
-    Example:
-        >>> other_fields({"text": "Rome", "spans": [], "topic": "a"}, ["topic"], "record 0")
-        {'topic': 'a'}
     """
     if isinstance(keep, str):
         raise ValueError(f"`keep` must be a list of names, got {keep!r}. Write [{keep!r}].")
@@ -143,10 +145,6 @@ def check_id(value: object, where: str, number: int | None = None) -> str:
 
     Raises:
         ValueError: neither a string nor an integer.
-
-    Example:
-        >>> check_id(7, "record 0")
-        '7'
     """
     value = number if value is None else value
     if isinstance(value, bool) or not isinstance(value, (str, int)):
@@ -163,13 +161,6 @@ def check_span(span: Mapping[str, Any], text: str, where: str) -> dict[str, Any]
     Raises:
         ValueError: not a dict, out of range or empty; or labels or scores of another form; or a
             "word" or "text" beside the ends that is not what stands there.
-
-    Example:
-        >>> check_span({"start": 0, "end": 3, "labels": "person"}, "Ann", "record 0")
-        {'start': 0, 'end': 3, 'labels': ['person']}
-        >>> check_span({"start": 2, "end": 9}, "Ann", "line 1")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        irti_custom.records.record.ItemError: line 1: A span must be 0 <= start < end <= 3, got ...
     """
     if not isinstance(span, Mapping):
         raise ItemError(
@@ -178,11 +169,20 @@ def check_span(span: Mapping[str, Any], text: str, where: str) -> dict[str, Any]
         )
     start, end = check_range(span.get("start"), span.get("end"), text, where)
     check_surfaces(span, text, (start, end), where)
-    labels = check_labels(span, where)
-    if span.get("scores") is None:
-        return {"start": start, "end": end, "labels": labels}
-    scores = check_scores(span["scores"], labels, where)
-    return {"start": start, "end": end, "labels": labels, "scores": scores}
+    return _with_labels({"start": start, "end": end}, span, where)
+
+
+def _with_labels(checked: Record, position: object, where: str) -> Record:
+    """Add the labels of a position, and their scores where it has some."""
+    if not isinstance(position, Mapping):
+        raise ItemError(
+            f'{where}: A position must be a dict with "labels", got {position!r:.80}.',
+            "position that is no object",
+        )
+    checked["labels"] = labels = check_labels(position, where)
+    if position.get("scores") is not None:
+        checked["scores"] = check_scores(position["scores"], labels, where)
+    return checked
 
 
 def check_surfaces(span: Mapping[Any, Any], text: str, ends: tuple[int, int], where: str) -> None:
@@ -196,9 +196,6 @@ def check_surfaces(span: Mapping[Any, Any], text: str, ends: tuple[int, int], wh
 
     Raises:
         ValueError: another text than stands there.
-
-    Example:
-        >>> check_surfaces({"start": 8, "end": 12, "word": "Rome"}, "Ann saw Rome", (8, 12), "")
     """
     for key in _SURFACES:
         surface = span.get(key)
@@ -220,9 +217,6 @@ def check_surface(
 
     Raises:
         ValueError: another text than stands there.
-
-    Example:
-        >>> check_surface("Rome", "Ann saw Rome", (8, 12), "a.ann, line 1")
     """
     start, end = ends
     if text[start:end] != surface:
@@ -240,10 +234,6 @@ def check_range(start: object, end: object, text: Sized, where: str) -> tuple[in
 
     Raises:
         ValueError: other than integers, out of range, or empty.
-
-    Example:
-        >>> check_range(0, 3, "Ann", "record 0")
-        (0, 3)
     """
     ends = (start, end)
     if any(isinstance(one, bool) or not isinstance(one, int) for one in ends):
@@ -267,10 +257,6 @@ def check_labels(position: Mapping[str, Any], where: str) -> list[str] | None:
 
     Raises:
         ValueError: no `labels`, or other than names.
-
-    Example:
-        >>> check_labels({"labels": "person"}, "record 0")
-        ['person']
     """
     if "labels" not in position:
         raise ItemError(
@@ -296,10 +282,6 @@ def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Raises:
         ValueError: not a dict of values and labels, or a value that is no string or number.
-
-    Example:
-        >>> check_column({"header": "age", "values": [7, None], "labels": None}, "record 0")
-        {'header': 'age', 'values': ['7', None], 'labels': None}
     """
     if not isinstance(column, Mapping):
         raise ItemError(
@@ -310,21 +292,12 @@ def check_column(column: Mapping[str, Any], where: str) -> dict[str, Any]:
     header = None if header is None else check_string(header, where, "header")
     values = check_list(column.get("values"), where, "values")
     cells = [_as_cell(cell, where) for cell in values]
-    return {
-        "header": header,
-        "values": cells,
-        "labels": check_labels({"labels": None, **column}, where),
-    }
+    return _with_labels({"header": header, "values": cells}, {"labels": None, **column}, where)
 
 
 def kind_of(record: Mapping[str, Any]) -> str:
-    """Return the key of a record's positions, one of `KINDS`.
-
-    Example:
-        >>> kind_of({"id": "0", "fields": []})
-        'fields'
-    """
-    return next(kind for kind in KINDS if kind in record)
+    """Return the key of a record's positions, one of `KINDS`."""
+    return next(kind for kind in KINDS if record.get(kind) is not None)
 
 
 def check_field(field: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -332,10 +305,6 @@ def check_field(field: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Raises:
         ValueError: not a dict of a value, name and labels, or labels of a missing value.
-
-    Example:
-        >>> check_field({"name": "age", "value": 7}, "record 0")
-        {'name': 'age', 'value': '7', 'labels': None}
     """
     if not isinstance(field, Mapping) or "value" not in field or field.keys() - _FIELD:
         raise ItemError(
@@ -347,14 +316,14 @@ def check_field(field: Mapping[str, Any], where: str) -> dict[str, Any]:
     name = None if name is None else check_string(name, where, "name") or None
     value = _as_cell(field["value"], where)
     value = value if value and value.strip() else None
-    labels = check_labels({"labels": None, **field}, where)
-    if labels and value is None:
+    checked = _with_labels({"name": name, "value": value}, {"labels": None, **field}, where)
+    if checked["labels"] and value is None:
         raise ItemError(
-            f"{where}: The field {name!r} has no value, and the labels {labels!r:.80}, which would "
-            "be lost. Give None for them.",
+            f"{where}: The field {name!r} has no value, and the labels {checked['labels']!r:.80}, "
+            "which would be lost. Give None for them.",
             "labels of a missing value",
         )
-    return {"name": name, "value": value, "labels": None if value is None else labels}
+    return checked if value is not None else {"name": name, "value": None, "labels": None}
 
 
 def check_string(value: object, where: str, name: str) -> str:
@@ -362,10 +331,6 @@ def check_string(value: object, where: str, name: str) -> str:
 
     Raises:
         ValueError: something else, or half of a surrogate pair.
-
-    Example:
-        >>> check_string("Ann", "record 0", "text")
-        'Ann'
     """
     if not isinstance(value, str):
         raise ItemError(
@@ -388,10 +353,6 @@ def check_list(value: object, where: str, name: str) -> list[Any]:
 
     Raises:
         ValueError: something else, None among it.
-
-    Example:
-        >>> check_list([], "record 0", "spans")
-        []
     """
     if not isinstance(value, (list, tuple)):
         raise ItemError(
@@ -406,10 +367,6 @@ def check_scores(scores: object, labels: list[str] | None, where: str) -> list[f
 
     Raises:
         ValueError: other than one number per label.
-
-    Example:
-        >>> check_scores([1, None], ["person", "place"], "record 0")
-        [1.0, None]
     """
     listed = check_list(scores, where, "scores")
     numbers = all(

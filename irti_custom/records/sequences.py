@@ -19,10 +19,6 @@ def as_list(name: str, values: object) -> list[Any]:
 
     Raises:
         ValueError: a single text, a dict, a set or a DataFrame, or nothing that can be iterated.
-
-    Example:
-        >>> as_list("`labels`", (3, 4))
-        [3, 4]
     """
     if isinstance(values, list):
         return values
@@ -36,11 +32,6 @@ def check_sequence(name: str, values: object) -> None:
 
     Raises:
         ValueError: see `as_list`.
-
-    Example:
-        >>> check_sequence("`labels`", "Ann")
-        Traceback (most recent call last):
-        ValueError: `labels` must be a list, got 'Ann'.
     """
     without_order = isinstance(values, (str, bytes, Mapping, Set)) or is_frame(values)
     if without_order or not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
@@ -48,22 +39,12 @@ def check_sequence(name: str, values: object) -> None:
 
 
 def is_frame(value: object) -> bool:
-    """Return True for a pandas DataFrame, without importing pandas.
-
-    Example:
-        >>> is_frame([[1, 2]])
-        False
-    """
+    """Return True for a pandas DataFrame, without importing pandas."""
     return hasattr(value, "iloc") and hasattr(value, "columns")
 
 
 def is_missing(value: object) -> bool:
-    """Return True for None and for the NaN, NaT and NA of any library.
-
-    Example:
-        >>> is_missing(float("nan")), is_missing("nan"), is_missing([])
-        (True, False, False)
-    """
+    """Return True for None and for the NaN, NaT and NA of any library."""
     if value is None or type(value).__name__ == "NAType":
         return True
     if isinstance(value, (str, Iterable)) and getattr(value, "ndim", 1) != 0:

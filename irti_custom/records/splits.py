@@ -156,11 +156,6 @@ def stratify(
 
     Returns:
         Per part its units, in the order in which they were dealt out.
-
-    Example:
-        >>> labels = [{"a": 1}] * 6 + [{"b": 1}] * 3
-        >>> [len(part) for part in stratify(labels, [1] * 9, [2 / 3, 1 / 3])]
-        [6, 3]
     """
     generator = random.Random(seed)
     waiting = list(range(len(labels)))

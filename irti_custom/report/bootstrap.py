@@ -29,10 +29,6 @@ def resample(counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
 
     Returns:
         ``(R, K)``.
-
-    Example:
-        >>> resample(np.ones((5, 1)), resamples=2, seed=0).tolist()  # 5 documents each time
-        [[5.0], [5.0]]
     """
     sums = [weights @ counts for weights in _weights(len(counts), resamples, seed)]
     return np.concatenate(sums) if sums else np.empty((0, counts.shape[1]))

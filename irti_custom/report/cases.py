@@ -7,7 +7,7 @@ Where there are more, each label keeps its worst errors, and right positions are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,7 @@ _LONGEST = 400  # characters of a position
 
 
 def kinds_of(true: np.ndarray, predicted: np.ndarray) -> list[str]:
-    """Name what happened at each position, by a key of `KINDS`.
-
-    Example:
-        >>> kinds_of(np.array([[True, False]] * 2), np.array([[True, False], [False, True]]))
-        ['right', 'confused']
-    """
+    """Name what happened at each position, by a key of `KINDS`."""
     missed, spurious = (true & ~predicted).any(axis=1), (predicted & ~true).any(axis=1)
     names = np.array(["right", "missed", "false", "confused"])
     return names[missed + 2 * spurious].tolist()
@@ -44,10 +39,6 @@ def changes_of(true: np.ndarray, predicted: np.ndarray, other: np.ndarray) -> li
         true: bool ``(P, L)``, as are the others.
         predicted: of the model of the report.
         other: of the other model.
-
-    Example:
-        >>> changes_of(np.array([[True]]), np.array([[True]]), np.array([[False]]))
-        ['fixed']
     """
     right, was_right = (true == predicted).all(axis=1), (true == other).all(axis=1)
     differs = (predicted != other).any(axis=1)
@@ -98,7 +89,7 @@ def _ranks(scored: Scored, severity: np.ndarray) -> np.ndarray:
 def describe(
     scored: Scored,
     index: int,
-    records: Sequence[Mapping[str, Any]],
+    ids: Sequence[str],
     kind: str,
     change: str | None,
     other: np.ndarray | None,
@@ -108,7 +99,7 @@ def describe(
     Args:
         scored: the positions.
         index: of the position.
-        records: all of them.
+        ids: of all records.
         kind: from `kinds_of`.
         change: from `changes_of`.
         other: bool ``(P, L)``, what the other model predicts.
@@ -119,7 +110,7 @@ def describe(
         string = f"{string[: _LONGEST // 2]} … {string[-_LONGEST // 2 :]}"
     before, after = place.text[: place.start], place.text[place.end :]
     case: dict[str, Any] = {
-        "record": records[place.record]["id"],
+        "record": ids[place.record],
         "before": _shorten(before[::-1])[::-1],
         "string": string,
         "after": _shorten(after),

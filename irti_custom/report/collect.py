@@ -1,6 +1,6 @@
-"""Let a model answer labelled records, and line its answers up with the truth.
+"""Line predictions up with the labels of their records.
 
-    model + records  ->  Scored: true, predicted (P, L) and probabilities (P, L) of P positions
+    Predictions  ->  Scored: true, predicted (P, L) and probabilities (P, L) of P positions
 
 A position is a span of a text, a column of a table, or a value of a record of fields. Those
 without labels, and those that do not fit into the model's rows, are counted and left out.
@@ -13,7 +13,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Union
+from typing import NamedTuple, Union
 
 import numpy as np
 import torch
@@ -21,16 +21,20 @@ import torch
 from ..export.runtime import OnnxMaskedSeqModel
 from ..inference.components import LoadedModel, ProcessorOrPath
 from ..inference.pipeline import MaskedSeqClassificationPipeline
-from ..inference.predictions import Answer, AnswerWriter
-from ..labels import IGNORE_INDEX
-from ..processing.examples import ExampleInput
-from ..processing.fields import read_fields
-from ..records.record import check_record
+from ..inference.predictions import Predictions
+from ..records.kinds import Position, Record, RecordInput
+from ..rule import Rule
 
+Records = Iterable[RecordInput]
 ModelInput = Union[
-    str, "os.PathLike[str]", LoadedModel, OnnxMaskedSeqModel, MaskedSeqClassificationPipeline
+    str,
+    "os.PathLike[str]",
+    LoadedModel,
+    OnnxMaskedSeqModel,
+    MaskedSeqClassificationPipeline,
+    Predictions,
 ]
-"""A folder or Hub id, a loaded model, or a pipeline around one."""
+"""A folder or Hub id, a loaded model, a pipeline around one, or predictions."""
 
 
 class Place(NamedTuple):
@@ -54,7 +58,7 @@ class Place(NamedTuple):
 
     @property
     def string(self) -> str:
-        """What is written at the position."""
+        """The characters of the position."""
         return self.text[self.start : self.end]
 
 
@@ -63,7 +67,7 @@ class Scored(NamedTuple):
 
     Attributes:
         name: of the model.
-        writer: holds its labels, task, thresholds and groups.
+        rule: decides; it holds the labels.
         places: P of them.
         true: bool ``(P, L)``.
         predicted: bool ``(P, L)``; for "multiclass" no label where the threshold rejects the top.
@@ -73,7 +77,7 @@ class Scored(NamedTuple):
     """
 
     name: str
-    writer: AnswerWriter
+    rule: Rule
     places: list[Place]
     true: np.ndarray
     predicted: np.ndarray
@@ -81,155 +85,92 @@ class Scored(NamedTuple):
     in_windows: np.ndarray
     counts: dict[str, int]
 
-
-class _Logits(AnswerWriter):
-    """Answer with the logits themselves."""
-
-    def write(self, logits: torch.Tensor) -> list[Answer]:
-        return [{"logits": row} for row in logits]
-
-    def unknown(self) -> Answer:
-        return {"logits": None}
+    @property
+    def names(self) -> list[str]:
+        """The L labels, in the order of their ids."""
+        return list(self.rule.label_names or ())
 
 
-def open_pipeline(
-    model: ModelInput, processor: ProcessorOrPath | None
-) -> MaskedSeqClassificationPipeline:
-    """Return a pipeline around a model of any kind, or the one that is given.
+def predictions_of(
+    model: ModelInput, records: Records | None, processor: ProcessorOrPath | None = None
+) -> Predictions:
+    """Return predictions as they are, or let a model of any kind make them.
 
     Raises:
-        ValueError: a pipeline and a processor.
+        ValueError: no records for a model; a pipeline, or predictions, and a processor.
     """
-    if isinstance(model, MaskedSeqClassificationPipeline):
-        if processor is not None:
-            raise ValueError("A pipeline brings its own processor. Leave `processor` out.")
+    if isinstance(model, (Predictions, MaskedSeqClassificationPipeline)) and processor is not None:
+        raise ValueError("A pipeline brings its own processor. Leave `processor` out.")
+    if isinstance(model, Predictions):
         return model
-    if isinstance(model, (str, os.PathLike)):
-        given = {} if processor is None else {"processor": processor}
-        return MaskedSeqClassificationPipeline.from_pretrained(model, **given)
-    return MaskedSeqClassificationPipeline(model, processor)
-
-
-def check_records(records: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Check records, and keep their other columns.
-
-    Args:
-        records: as `read_records` returns them, or a list of such dicts.
-        name: of the argument, for errors.
-
-    Raises:
-        ValueError: something that is no record, or none at all.
-
-    Example:
-        >>> check_records([{"text": "Rome", "spans": [], "topic": "a"}], "records")
-        [{'text': 'Rome', 'spans': [], 'topic': 'a', 'id': '0'}]
-    """
-    if isinstance(records, (str, os.PathLike, Mapping)) or not isinstance(records, Iterable):
+    if records is None or isinstance(records, (str, os.PathLike, Mapping)):
         raise ValueError(
-            f"`{name}` must be a data set or a list of records, got {records!r:.80}. "
+            f"`records` must be a data set or a list of records, got {records!r:.80}. "
             "read_records(path) reads a file."
         )
-    checked = []
-    for number, record in enumerate(records):
-        where = f"`{name}`, record {number}"
-        if not isinstance(record, Mapping):
-            raise ValueError(f"{where}: A record must be a dict, got {record!r:.80}.")
-        with_id = {**record, "id": number if record.get("id") is None else record["id"]}
-        checked.append({**record, **check_record(with_id, where)})
-    if not checked:
-        raise ValueError(f"`{name}` must hold at least one record, got none.")
-    return checked
+    if isinstance(model, MaskedSeqClassificationPipeline):
+        return model.predict(records)
+    if isinstance(model, (str, os.PathLike)):
+        given = {} if processor is None else {"processor": processor}
+        return MaskedSeqClassificationPipeline.from_pretrained(model, **given).predict(records)
+    return MaskedSeqClassificationPipeline(model, processor).predict(records)
 
 
-def places_of(number: int, record: Mapping[str, Any]) -> Iterator[Place]:
-    """Yield the positions of a record.
-
-    Example:
-        >>> column = {"header": "city", "values": ["Rome", None, "Ulm"], "labels": ["place"]}
-        >>> [place.text for place in places_of(0, {"columns": [column]})]
-        ['city: Rome, Ulm']
-    """
-    if record.get("text") is not None:
-        for index, span in enumerate(record["spans"]):
-            yield Place(number, index, record["text"], span["start"], span["end"], span["labels"])
-    elif record.get("columns") is not None:
-        for index, column in enumerate(record["columns"]):
-            header = column["header"] or ""
-            values = ", ".join(value for value in column["values"] if value is not None)
-            text = f"{header}: {values}" if header else values
-            yield Place(number, index, text, 0, len(header or values), column["labels"])
-    else:
-        fields = read_fields(_example_of(record)["fields"], f"record {number}")
-        text, spans = fields.write(with_names=True)
-        for index, (start, end) in zip(fields.present, spans):  # a missing value is no position
-            yield Place(number, index, text, start, end, record["fields"][index]["labels"])
+def places_of(number: int, record: Record, positions: Sequence[Position]) -> Iterator[Place]:
+    """Yield the positions of a record, but for missing values."""
+    labels = record.labels
+    for shown in record.show(positions):
+        of_position = None if labels is None else labels[shown.number]
+        of_position = [of_position] if isinstance(of_position, str) else of_position
+        yield Place(number, shown.number, shown.text, shown.start, shown.end, of_position)
 
 
-def collect(pipe: MaskedSeqClassificationPipeline, records: Sequence[Mapping[str, Any]]) -> Scored:
-    """Let a model answer records.
-
-    Args:
-        pipe: the model and its processor.
-        records: N of them, from `check_records`.
+def collect(predictions: Predictions) -> Scored:
+    """Line predictions up with the labels of their records.
 
     Raises:
-        ValueError: a label that the model does not have, for "multiclass" other than one label, a
-            position that cannot be prepared, or no position with labels.
+        ValueError: a label that the model does not have, for "multiclass" other than one label, or
+            no position with labels.
     """
-    writer = pipe.writer()
-    all_places = [list(places_of(number, record)) for number, record in enumerate(records)]
-    _check_labels([place for places in all_places for place in places], writer, records)
-    as_logits = _Logits(writer.names, writer.task)
-    batch_size = pipe._batch_size
-    size = batch_size * pipe.look_ahead
-    places: list[Place] = []
-    logits: list[torch.Tensor] = []
-    cut: list[bool] = []
-    counts = Counter(records=len(records), unlabelled=0, dropped=0, records_in_windows=0)
-    for first in range(0, len(records), size):
-        examples: list[ExampleInput] = [
-            _example_of(record) for record in records[first : first + size]
-        ]
-        encoded = pipe.preprocess(examples, first=first)
-        rows_per_record = Counter(encoded.rows["example_ids"])
-        answers = pipe.answer(encoded, first, batch_size, as_logits)
-        for number, of_record in enumerate(answers, start=first):
-            is_cut = rows_per_record[number] > 1
-            counts["records_in_windows"] += is_cut
-            for place in all_places[number]:
-                answer = of_record[place.number]["logits"]
-                counts["unlabelled"] += place.labels is None
-                counts["dropped"] += place.labels is not None and answer is None
-                if place.labels is not None and answer is not None:
-                    places.append(place)
-                    logits.append(answer)
-                    cut.append(is_cut)
-    counts["positions"] = len(places)
+    rule = predictions.rule
+    names = list(rule.label_names or ())
+    all_places = {
+        (place.record, place.number): place
+        for number, (record, positions) in enumerate(zip(predictions.inputs, predictions.positions))
+        for place in places_of(number, record, positions)
+    }
+    _check_labels(list(all_places.values()), rule, predictions)
+    scored = [tuple(pair) for pair in predictions.index.tolist()]
+    known = [row for row, key in enumerate(scored) if all_places[key].labels is not None]
+    places = [all_places[scored[row]] for row in known]
+    rows = np.array(predictions.num_rows)
+    counts = {
+        "records": len(rows),
+        "positions": len(places),
+        "unlabelled": sum(place.labels is None for place in all_places.values()),
+        "dropped": sum(place.labels is not None for place in all_places.values()) - len(places),
+        "records_in_windows": int((rows > 1).sum()),
+    }
     if not places:
         raise ValueError(
-            f"`records` must hold positions with labels, got {dict(counts)}. None as `labels` "
+            f"`records` must hold positions with labels, got {counts}. None as `labels` "
             "means that they are not known; [] that none holds."
         )
-    stacked = torch.stack(logits)
+    logits = predictions.logits[known]
     return Scored(
-        name_of(pipe),
-        writer,
+        predictions.model.name,
+        rule,
         places,
-        one_hot([place.labels or () for place in places], writer.names),
-        _decisions(stacked, writer),
-        writer.probabilities(stacked).double().numpy(),
-        np.array(cut),
-        dict(counts),
+        one_hot([place.labels or () for place in places], names),
+        _decisions(rule, logits),
+        rule.probabilities(logits).double().numpy(),
+        rows[predictions.index[known, 0]] > 1,
+        counts,
     )
 
 
 def one_hot(label_sets: Sequence[Iterable[str]], names: Sequence[str]) -> np.ndarray:
-    """Mark the labels of each position, bool ``(P, L)``; those not among the names are left out.
-
-    Example:
-        >>> one_hot([["b"], [], ["a", "c"]], ["a", "b"]).tolist()
-        [[False, True], [False, False], [True, False]]
-    """
+    """Mark the labels of each position, bool ``(P, L)``; those not among the names are left out."""
     ids = {name: index for index, name in enumerate(names)}
     marked = np.zeros((len(label_sets), len(names)), dtype=bool)
     for row, labels in enumerate(label_sets):
@@ -237,69 +178,48 @@ def one_hot(label_sets: Sequence[Iterable[str]], names: Sequence[str]) -> np.nda
     return marked
 
 
-def digest_of(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return a fingerprint of the texts, positions and labels of records.
-
-    Example:
-        >>> digest_of([{"text": "Rome", "spans": []}])[:8]
-        '9854af7c'
-    """
+def digest_of(predictions: Predictions) -> str:
+    """Return a fingerprint of the texts, positions and labels of records."""
     digest = hashlib.sha256()
-    for number, record in enumerate(records):
-        digest.update(json.dumps(record.get("text")).encode())
-        for place in places_of(number, record):
+    for number, (record, positions) in enumerate(zip(predictions.inputs, predictions.positions)):
+        digest.update(json.dumps(getattr(record, "text", None)).encode())
+        for place in places_of(number, record, positions):
             labels = None if place.labels is None else sorted(place.labels)
             content = [place.number, place.start, place.end, place.string, labels]
             digest.update(json.dumps(content).encode())
     return digest.hexdigest()
 
 
-def name_of(pipe: MaskedSeqClassificationPipeline) -> str:
-    """Return the last part of where the model was loaded from; "model" where nothing says so."""
-    source = getattr(pipe.model, "source", None)
-    path = source.path if source is not None else pipe.model.config._name_or_path
-    return os.path.basename(os.path.abspath(path)) if path else "model"
+def id_of(predictions: Predictions, number: int) -> str:
+    """Return the id of a record, or its number."""
+    record_id = predictions.inputs[number].given.get("id")
+    return str(number if record_id is None else record_id)
 
 
-def _check_labels(
-    places: Sequence[Place], writer: AnswerWriter, records: Sequence[Mapping[str, Any]]
-) -> None:
-    known = set(writer.names)
+def _check_labels(places: Sequence[Place], rule: Rule, predictions: Predictions) -> None:
+    names = list(rule.label_names or ())
+    known = set(names)
     unknown = Counter(label for place in places for label in set(place.labels or ()) - known)
     if unknown:
         raise ValueError(
-            f"`records` must have labels of the model, which are {writer.names}, got "
+            f"`records` must have labels of the model, which are {names}, got "
             f"{dict(unknown.most_common(8))}, with the number of their positions. Rename these "
             "labels, or leave such positions out with None as their `labels`."
         )
-    if writer.task == "multilabel":
+    if rule.task == "multilabel":
         return
     for place in places:
         if place.labels is not None and len(set(place.labels)) != 1:
             raise ValueError(
-                f"Position {place.number} of record {records[place.record]['id']!r} must have one "
-                f"label for task='multiclass', got {place.labels}. Are labels not known? Use None."
+                f"Position {place.number} of record {id_of(predictions, place.record)!r} must have "
+                f"one label for task='multiclass', got {place.labels}. Are labels not known? Use "
+                "None."
             )
 
 
-def _example_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record without its labels, as the processor takes it."""
-    if record.get("text") is not None:
-        return {"text": record["text"], "spans": record["spans"]}
-    if record.get("columns") is not None:
-        columns = [
-            {key: column[key] for key in ("header", "values")} for column in record["columns"]
-        ]
-        return {"columns": columns, "title": record.get("title")}
-    return {
-        "fields": [{key: field[key] for key in ("name", "value")} for field in record["fields"]]
-    }
-
-
-def _decisions(logits: torch.Tensor, writer: AnswerWriter) -> np.ndarray:
-    decided = writer.decide(logits)
-    if writer.task == "multilabel":
-        return decided.numpy()
-    return (decided[:, None] == torch.arange(logits.shape[1])).numpy() & (
-        decided != IGNORE_INDEX
-    ).numpy()[:, None]
+def _decisions(rule: Rule, logits: torch.Tensor) -> np.ndarray:
+    """Decide which labels hold, bool ``(P, L)``; none where the top class is rejected."""
+    decided = rule.decide(logits)
+    if rule.task == "multiclass":
+        decided = decided[:, None] == torch.arange(logits.shape[1])
+    return decided.numpy()

@@ -11,15 +11,16 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..evaluation.stat_scores import MEASURES, count, label_f1, measures, tally
+from ..inference.predictions import Predictions
 from .bootstrap import interval, resample
 from .cases import CHANGES
-from .collect import ModelInput, Scored, collect, digest_of, open_pipeline
-from .measures import MEASURES, count, label_f1, measures, tally
+from .collect import ModelInput, Records, Scored, collect, digest_of, predictions_of
 
 
 class Other(NamedTuple):
@@ -30,14 +31,15 @@ class Other(NamedTuple):
 
 
 def other_decisions(
-    compare: ModelInput, scored: Scored, records: Sequence[Mapping[str, Any]]
+    compare: ModelInput, scored: Scored, predictions: Predictions, records: Records | None
 ) -> Other:
     """Get the decisions of another model, with labels in the order of this one.
 
     Args:
-        compare: a ``report.json``, or a model: a folder, a Hub id or a pipeline.
+        compare: a ``report.json``, predictions, or a model: a folder, a Hub id or a pipeline.
         scored: the positions of this model.
-        records: their records.
+        predictions: of this model.
+        records: that a model answers; None where only predictions are given.
 
     Raises:
         ValueError: a report of other data or of another format; a model for another task, with
@@ -47,7 +49,7 @@ def other_decisions(
         report = _read(compare)
         model, positions = report["model"], report["positions"]
         order = _order_of_labels(model["task"], model["labels"], scored)
-        if report["data"]["digest"] != digest_of(records):
+        if report["data"]["digest"] != digest_of(predictions):
             raise ValueError(
                 f"{os.fspath(compare)} is a report on other records: their texts, positions or "
                 "labels differ. Give the folder of its model, which is then run on these records."
@@ -57,9 +59,11 @@ def other_decisions(
         for row, ids in enumerate(positions["predicted"]):
             predicted[row, ids] = True
     else:
-        pipe = open_pipeline(compare, None)
-        order = _order_of_labels(pipe.writer().task, pipe.writer().names, scored)
-        other = collect(pipe, records)
+        others = predictions_of(compare, records)
+        order = _order_of_labels(others.rule.task, list(others.rule.label_names or ()), scored)
+        if digest_of(others) != digest_of(predictions):
+            raise ValueError("`compare` must be predictions of the same records, got others.")
+        other = collect(others)
         name, places = other.name, [place[:2] for place in other.places]
         predicted = other.predicted
     if places != [place[:2] for place in scored.places]:
@@ -72,13 +76,13 @@ def other_decisions(
 
 def _order_of_labels(task: str, labels: Sequence[str], scored: Scored) -> list[int]:
     """Return where the other model has each label of this one."""
-    writer = scored.writer
-    if task != writer.task or sorted(labels) != sorted(writer.names):
+    names = scored.names
+    if task != scored.rule.task or sorted(labels) != sorted(names):
         raise ValueError(
-            f"`compare` must have the task and the labels of the model, {writer.task!r} and "
-            f"{writer.names}, got {task!r} and {labels}."
+            f"`compare` must have the task and the labels of the model, {scored.rule.task!r} and "
+            f"{names}, got {task!r} and {labels}."
         )
-    return [list(labels).index(label) for label in writer.names]
+    return [list(labels).index(label) for label in names]
 
 
 def compare_figures(
@@ -99,7 +103,7 @@ def compare_figures(
         resamples: how many.
         seed: of the draws.
     """
-    task = scored.writer.task
+    task = scored.rule.task
     both = [count(scored.true, one, documents) for one in (scored.predicted, other.predicted)]
     values = [measures(tally(counts.sum(axis=0)), task) for counts in both]
     drawn = [tally(resample(counts, resamples, seed)) for counts in both]
@@ -119,7 +123,7 @@ def compare_figures(
     f1, f1_drawn = [label_f1(tally(c.sum(axis=0))) for c in both], list(map(label_f1, drawn))
     labels = [
         {"label": name, **_difference(f1[0][i], f1[1][i], f1_drawn[0][:, i] - f1_drawn[1][:, i])}
-        for i, name in enumerate(scored.writer.names)
+        for i, name in enumerate(scored.names)
     ]
     counted = Counter(changes)
     return {

@@ -20,10 +20,6 @@ def precision_recall_curve(true: np.ndarray, scores: np.ndarray) -> dict[str, An
     Args:
         true: bool ``(P,)``.
         scores: ``(P,)``.
-
-    Example:
-        >>> precision_recall_curve(np.array([True]), np.array([0.5]))["average_precision"]
-        1.0
     """
     from sklearn.metrics import average_precision_score  # here: slow to import
     from sklearn.metrics import precision_recall_curve as full_curve
@@ -48,10 +44,6 @@ def reliability_figures(scores: np.ndarray, hits: np.ndarray) -> dict[str, Any]:
     Args:
         scores: probabilities of any shape.
         hits: bool of the same shape.
-
-    Example:
-        >>> reliability_figures(np.array([0.75]), np.array([True]))["calibration_error"]
-        0.25
     """
     diagram = reliability(scores, hits.astype(np.int64))
     bins = [

@@ -12,14 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..evaluation.baselines import look_up, most_frequent
-from ..evaluation.counts import precision_recall_f1
-from ..labels import default_thresholds
+from ..evaluation.stat_scores import (
+    MEASURES,
+    count,
+    label_f1,
+    measures,
+    precision_recall_f1,
+    tally,
+)
 from .bootstrap import interval, resample
 from .cases import choose, describe, kinds_of
 from .collect import Place, Scored, one_hot
 from .confusions import confusions
 from .curves import precision_recall_curve, reliability_figures
-from .measures import MEASURES, count, label_f1, measures, tally
 from .slices import Slice
 
 
@@ -49,7 +54,7 @@ def baselines(scored: Scored, train: Sequence[Place]) -> dict[str, np.ndarray]:
         "look-up": look_up(strings, sets, [[place.string] for place in scored.places]),
         "most frequent": [most_frequent(sets)] * len(scored.places),
     }
-    names = scored.writer.names
+    names = scored.names
     return {system: one_hot(predicted, names) for system, predicted in predictions.items()}
 
 
@@ -57,7 +62,7 @@ def overall_figures(
     scored: Scored, draws: Draws, predictions: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
     """Return the main measures with intervals, beside those of the baselines."""
-    task = scored.writer.task
+    task = scored.rule.task
     systems = {"": scored.predicted, **predictions}
     rows: dict[str, list[dict[str, Any]]] = {key: [] for key in MEASURES[task]}
     for system, predicted in systems.items():
@@ -66,7 +71,7 @@ def overall_figures(
         for key in rows:
             [found] = interval(spread[key][:, None])
             rows[key].append({"name": system, "value": float(values[key]), **_ends(found)})
-    if task == "multiclass" and not scored.writer.thresholds:
+    if task == "multiclass" and not scored.rule.thresholds:
         del rows["coverage"]  # of a model that rejects nothing
     return [
         {
@@ -87,7 +92,7 @@ def label_figures(scored: Scored, draws: Draws) -> list[dict[str, Any]]:
     intervals = interval(label_f1(tally(drawn)))
     thresholds = label_thresholds(scored)
     rows = []
-    for index, name in enumerate(scored.writer.names):
+    for index, name in enumerate(scored.names):
         true, chances = scored.true[:, index], scored.probabilities[:, index]
         rows.append(
             {
@@ -106,17 +111,15 @@ def label_figures(scored: Scored, draws: Draws) -> list[dict[str, Any]]:
 
 def label_thresholds(scored: Scored) -> list[float | None]:
     """Return the probability from which each label holds; None where the top one is taken."""
-    writer = scored.writer
-    size = len(writer.names)
-    if writer.thresholds is None and writer.task == "multilabel":
-        return [threshold or None for threshold in default_thresholds(size, writer.groups)]
-    given = writer.thresholds or None  # for "multiclass" 0 rejects nothing
-    return list(given) if isinstance(given, list) else [given] * size
+    rule = scored.rule
+    limits = np.broadcast_to(rule.limits, len(scored.names)).tolist()
+    is_set = rule.task == "multilabel" and rule.thresholds is not None  # else 0 rejects nothing
+    return [limit if is_set else limit or None for limit in limits]
 
 
 def calibration_figures(scored: Scored) -> dict[str, Any]:
     """Return the reliability over all labels; for "multiclass" of the top class."""
-    if scored.writer.task == "multilabel":
+    if scored.rule.task == "multilabel":
         return reliability_figures(scored.probabilities, scored.true)
     top = scored.probabilities.argmax(axis=1)
     rows = np.arange(len(top))
@@ -125,13 +128,13 @@ def calibration_figures(scored: Scored) -> dict[str, Any]:
 
 def confusion_figures(scored: Scored) -> dict[str, Any]:
     """Return which labels are taken for which, with "nothing" as the last row and column."""
-    matrix = confusions(scored.true, scored.predicted, scored.writer.groups)
-    return {"names": [*scored.writer.names, "nothing"], "counts": matrix.tolist()}
+    matrix = confusions(scored.true, scored.predicted, scored.rule.group_ids)
+    return {"names": [*scored.names, "nothing"], "counts": matrix.tolist()}
 
 
 def slice_figures(scored: Scored, draws: Draws, slices: Sequence[Slice]) -> list[dict[str, Any]]:
     """Return the main measure of each group of each slice."""
-    task = scored.writer.task
+    task = scored.rule.task
     key = next(iter(MEASURES[task]))
     rows = []
     for name, groups, members in slices:
@@ -157,7 +160,7 @@ def slice_figures(scored: Scored, draws: Draws, slices: Sequence[Slice]) -> list
 
 def case_figures(
     scored: Scored,
-    records: Sequence[Mapping[str, Any]],
+    ids: Sequence[str],
     changes: Sequence[str | None],
     other: np.ndarray | None,
     max_cases: int,
@@ -166,7 +169,7 @@ def case_figures(
     """Return the positions to show, and how many there are of each kind in all."""
     kinds = kinds_of(scored.true, scored.predicted)
     chosen = choose(scored, changes, max_cases, seed)
-    rows = [describe(scored, i, records, kinds[i], changes[i], other) for i in chosen]
+    rows = [describe(scored, i, ids, kinds[i], changes[i], other) for i in chosen]
     return {
         "of": len(kinds),
         "kinds": dict(Counter(kinds)),

@@ -44,12 +44,7 @@ REPORT_START = b'{\n"created": '
 
 
 def write_json(report: Mapping[str, Any]) -> bytes:
-    r"""Return a report as JSON, one line per part.
-
-    Example:
-        >>> write_json({"data": {"positions": 2}, "labels": []})
-        b'{\n"data": {"positions": 2},\n"labels": []\n}\n'
-    """
+    r"""Return a report as JSON, one line per part."""
     parts = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in report.items()]
     return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
 

@@ -9,7 +9,7 @@ The page is drawn from the figures alone, so that each of them is in report.json
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,22 @@ from typing import Any
 import numpy as np
 
 from ..formats.atomic import check_apart, writing
-from ..hub.card import hub_id_of
 from ..inference.components import ProcessorOrPath
-from ..inference.pipeline import MaskedSeqClassificationPipeline
+from ..inference.predictions import Predictions
 from ..labels import as_integer, check_count
+from ..records.kinds import read_record
 from .bootstrap import CONFIDENCE
 from .cases import changes_of
 from .collect import (
     ModelInput,
+    Place,
+    Records,
     Scored,
-    check_records,
     collect,
     digest_of,
-    open_pipeline,
+    id_of,
     places_of,
+    predictions_of,
 )
 from .comparison import compare_figures, other_decisions
 from .figures import (
@@ -47,12 +49,10 @@ from .figures import (
 from .page import REPORT_START, check_extra, draw_page, write_json
 from .slices import all_slices
 
-Records = Iterable[Mapping[str, Any]]
-
 
 def write_report(
     model: ModelInput,
-    records: Records,
+    records: Records | str | os.PathLike[str] | None = None,
     path: str | os.PathLike[str] = "report.html",
     *,
     processor: ProcessorOrPath | None = None,
@@ -72,10 +72,12 @@ def write_report(
     the texts: whoever has the page has them.
 
     Args:
-        model: the folder or Hub id of a checkpoint, an adapter or an exported graph; a loaded
-            model; or a `MaskedSeqClassificationPipeline`, for options such as a device.
-        records: labelled ones, as `read_records` returns them. Positions whose labels are None,
-            and those that ``on_overflow="drop"`` leaves out, are counted and not scored.
+        model: predictions of labelled records, from ``pipeline.predict``; or the folder or Hub id
+            of a checkpoint, an adapter or an exported graph; a loaded model; or a
+            `MaskedSeqClassificationPipeline`, for options such as a device.
+        records: for a model, labelled ones, as `read_records` returns them. Positions whose labels
+            are None, and those that ``on_overflow="drop"`` leaves out, are counted and not scored.
+            With predictions, the path may be given here.
         path: of the page; the figures are written to the same name with ``.json``. A page there is
             replaced, and a report; another JSON file is not.
         processor: of a loaded model, or in place of the one beside a folder.
@@ -103,7 +105,12 @@ def write_report(
     Example:
         >>> records = read_records("test.jsonl")  # doctest: +SKIP
         >>> report = write_report("out/finetune", records, "report.html")  # doctest: +SKIP
+        >>> report = write_report(pipe.predict(records), "report.html")  # doctest: +SKIP
     """
+    if isinstance(model, Predictions) and records is not None:
+        if not isinstance(records, (str, os.PathLike)):
+            raise ValueError("Predictions bring their own records. Leave `records` out.")
+        path, records = records, None
     page_path = Path(path)
     json_path = page_path.with_suffix(".json")
     if page_path.suffix != ".html":
@@ -119,47 +126,53 @@ def write_report(
     if isinstance(slices, str):
         raise ValueError(f"`slices` must be a list of names, got {slices!r}. Write [{slices!r}].")
     check_extra()
-    checked = check_records(records, "records")
-    train_places = None
-    if train is not None:
-        rows = enumerate(check_records(train, "train"))
-        of_train = (place for number, record in rows for place in places_of(number, record))
-        train_places = [place for place in of_train if place.labels is not None]
-    documents = _documents(checked, document)
-    pipe = open_pipeline(model, processor)
-    scored = collect(pipe, checked)
-    other = None if compare is None else other_decisions(compare, scored, checked)
+    train_places = None if train is None else _labelled(train)
+    if isinstance(records, (str, os.PathLike)):
+        raise ValueError(
+            f"`records` must be a data set or a list of records, got {str(records)!r:.80}. "
+            "read_records(path) reads a file."
+        )
+    predictions = predictions_of(model, records, processor)
+    documents = _documents(predictions, document)
+    scored = collect(predictions)
+    other = None if compare is None else other_decisions(compare, scored, predictions, records)
 
     places = np.array([documents[place.record] for place in scored.places])
     draws = Draws(np.unique(places, return_inverse=True)[1], resamples, seed)
-    predictions = {} if train_places is None else baselines(scored, train_places)
+    simple = {} if train_places is None else baselines(scored, train_places)
     strings = None
     if train_places is not None:
         strings = {place.string.lower() for place in train_places}
     changes: list[str | None] = [None] * len(scored.places)
     if other is not None:
         changes = changes_of(scored.true, scored.predicted, other.predicted)
+    groups = all_slices(scored, predictions.inputs, strings, slices)
     report = {
         "created": datetime.now().astimezone().isoformat(timespec="minutes"),
-        "model": model_facts(pipe, scored),
+        "model": model_facts(predictions, scored),
         "data": {
             "name": data,
             **scored.counts,
             "documents": int(draws.documents.max()) + 1,
             "train_positions": None if train_places is None else len(train_places),
-            "digest": digest_of(checked),
+            "digest": digest_of(predictions),
         },
         "bootstrap": {"confidence": CONFIDENCE, "resamples": resamples, "seed": seed},
-        "overall": overall_figures(scored, draws, predictions),
+        "overall": overall_figures(scored, draws, simple),
         "labels": label_figures(scored, draws),
         "confusions": confusion_figures(scored),
         "calibration": calibration_figures(scored),
-        "slices": slice_figures(scored, draws, all_slices(scored, checked, strings, slices)),
+        "slices": slice_figures(scored, draws, groups),
         "comparison": None
         if other is None
         else compare_figures(scored, other, changes, draws.documents, resamples, seed),
         "cases": case_figures(
-            scored, checked, changes, None if other is None else other.predicted, max_cases, seed
+            scored,
+            [id_of(predictions, number) for number in range(len(predictions))],
+            changes,
+            None if other is None else other.predicted,
+            max_cases,
+            seed,
         ),
         "positions": position_figures(scored),
     }
@@ -169,18 +182,28 @@ def write_report(
     return report
 
 
-def model_facts(pipe: MaskedSeqClassificationPipeline, scored: Scored) -> dict[str, Any]:
-    """Return what a report says of a model; no folder of this machine."""
-    config, writer = pipe.model.config, scored.writer
+def model_facts(predictions: Predictions, scored: Scored) -> dict[str, Any]:
+    """Return facts about a model for people; no folder of this machine."""
+    rule, model = scored.rule, predictions.model
+    names = scored.names
     return {
         "name": scored.name,
-        "task": writer.task,
-        "labels": writer.names,
-        "groups": [[writer.names[index] for index in group] for group in writer.groups],
-        "encoder": hub_id_of(config.base_model_name_or_path) or config.base_model_type,
-        "read": pipe.processor.read,
-        "max_length": pipe.processor.max_length,
+        "task": rule.task,
+        "labels": names,
+        "groups": [[names[index] for index in group] for group in rule.group_ids],
+        "encoder": model.encoder,
+        "read": model.read,
+        "max_length": model.max_length,
     }
+
+
+def _labelled(records: Records) -> list[Place]:
+    """Return the positions of training records that have labels."""
+    read = [read_record(record, f"`train`, record {i}") for i, record in enumerate(records)]
+    if not read:
+        raise ValueError("`train` must hold at least one record, got none.")
+    places = (place for i, record in enumerate(read) for place in places_of(i, record, ()))
+    return [place for place in places if place.labels is not None]
 
 
 def _check_place(path: Path) -> None:
@@ -205,15 +228,16 @@ def _whole(name: str, value: object) -> int:
     return number
 
 
-def _documents(records: Sequence[Mapping[str, Any]], column: str | None) -> list[int]:
+def _documents(predictions: Predictions, column: str | None) -> list[int]:
     """Return the document of each record."""
     if column is None:
-        return list(range(len(records)))
-    if missing := [record["id"] for record in records if record.get(column) is None]:
+        return list(range(len(predictions)))
+    values = [record.given.get(column) for record in predictions.inputs]
+    missing = [number for number, value in enumerate(values) if value is None]
+    if missing:
         raise ValueError(
             f"`document` must name a column that each record has, got {column!r}, which is missing "
-            f"in {len(missing)}, the first with the id {missing[0]!r}."
+            f"in {len(missing)}, the first with the id {id_of(predictions, missing[0])!r}."
         )
-    names = [str(record[column]) for record in records]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return [numbers[name] for name in names]
+    numbers = {str(name): number for number, name in enumerate(dict.fromkeys(map(str, values)))}
+    return [numbers[str(value)] for value in values]

@@ -8,12 +8,13 @@ Numbers are cut at their quartiles, so that groups are of similar size.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..records.kinds import Record
 from .collect import Place, Scored
 
 MAX_GROUPS = 12
@@ -37,7 +38,7 @@ class Slice(NamedTuple):
 
 def all_slices(
     scored: Scored,
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     train_strings: Collection[str] | None,
     columns: Sequence[str],
 ) -> list[Slice]:
@@ -53,7 +54,7 @@ def all_slices(
         ValueError: a column that no record has.
     """
     places = scored.places
-    of_texts = "text" in records[places[0].record]
+    of_texts = records[places[0].record].kind in ("spans", "words", "masks")
     slices = []
     if train_strings is not None:
         seen = [place.string.lower() in train_strings for place in places]
@@ -65,20 +66,21 @@ def all_slices(
         slices.append(_named("Place in the text", [_third(place) for place in places]))
     in_windows = ["cut into windows" if cut else "in one row" for cut in scored.in_windows]
     slices.append(_named("Long texts", in_windows))
-    if scored.writer.task == "multilabel":
+    if scored.rule.task == "multilabel":
         sizes = scored.true.sum(axis=1)
         slices.append(_named("True labels", ["3 or more" if n > 2 else str(n) for n in sizes]))
     return slices + [_column(name, places, records) for name in columns]
 
 
-def _column(name: str, places: Sequence[Place], records: Sequence[Mapping[str, Any]]) -> Slice:
+def _column(name: str, places: Sequence[Place], records: Sequence[Record]) -> Slice:
     """Sort positions by a column of their records."""
-    if not any(name in record for record in records):
+    given = [record.given for record in records]
+    if not any(name in one for one in given):
         raise ValueError(
             f"`slices` must name columns of the records, got {name!r}. Their columns are "
-            f"{sorted(set().union(*records))}."
+            f"{sorted(set().union(*given))}."
         )
-    values = [_plain(records[place.record].get(name)) for place in places]
+    values = [_plain(given[place.record].get(name)) for place in places]
     known = {value for value in values if value is not None}
     numeric = all(isinstance(value, Real) and not isinstance(value, bool) for value in known)
     if numeric and len(known) > MAX_GROUPS:

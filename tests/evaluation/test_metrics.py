@@ -152,7 +152,7 @@ def test_classes_that_never_occur_stay_out_of_the_macro_mean():
 
 
 def test_more_elements_than_one_chunk_agree_with_scikit_learn(monkeypatch):
-    monkeypatch.setattr("irti_custom.evaluation.counts._CHUNK", 12)
+    monkeypatch.setattr("irti_custom.evaluation.stat_scores._CHUNK", 12)
     for task in TASKS:
         logits, labels = random_set(task)
         assert_same(make_compute_metrics(task)((logits, labels)), by_hand(task, logits, labels))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import gzip
 import html
+import importlib.util
 import os
 import re
 import shutil
@@ -139,7 +140,7 @@ def test_entities_of_spacy_are_spans(tmp_path):
     nlp.to_disk(tmp_path / "nlp")
     tagger = app_tagger.Tagger(save_trained(tmp_path / "model"), str(tmp_path / "nlp"))
     scored = tagger.score_text(PLAIN, "entities of spaCy", "")
-    assert [(one["start"], one["end"]) for one in scored.answers[0]] == [(14, 23)]
+    assert [(one["start"], one["end"]) for one in scored.predictions.positions[0]] == [(14, 23)]
 
 
 # The HTML
@@ -348,7 +349,9 @@ def bomb(path: Path) -> None:
 def test_small_files_do_not_fill_the_memory(tmp_path):
     pytest.importorskip("resource", reason="memory is measured on POSIX")
     names = ["cells.parquet", "lists.parquet", "texts.parquet", "one.parquet", "a.csv.gz", "a.xlsx"]
-    paths = [tmp_path / name for name in [*names, "styles.xlsx", "wide.csv", "long.csv"]]
+    names += ["styles.xlsx", "wide.csv", "long.csv"]
+    reads_excel = importlib.util.find_spec("openpyxl") is not None
+    paths = [tmp_path / name for name in names if reads_excel or not name.endswith(".xlsx")]
     for path in paths:
         bomb(path)
         assert path.stat().st_size < 5_100_000

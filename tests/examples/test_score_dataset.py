@@ -17,6 +17,7 @@ import pytest
 
 from irti_custom import (
     AutoModelForMaskedSeqModeling,
+    MaskedSeqClassificationPipeline,
     MaskedSeqProcessor,
     export_onnx,
     write_records,
@@ -24,6 +25,7 @@ from irti_custom import (
 from irti_custom.export.engines import RUNTIMES
 from tests.scoring import (
     EXAMPLES,
+    assert_close_answers,
     assert_same_answers,
     make_rows,
     predict,
@@ -138,7 +140,7 @@ def test_columns_that_show_their_type_late_have_one_type_in_all_parts(score, tmp
         ("rows.txt", "jsonl", "jsonl"),
     ],
 )
-def test_files_of_other_formats_are_converted_once_and_scored_as_json_lines(
+def test_files_of_other_formats_are_converted_once_and_scored_as_their_json_lines_are(
     name, format, chosen, score, tmp_path
 ):
     spans = [{"start": 0, "end": 3, "labels": ["a"]}, {"start": 10, "end": 14, "labels": ["b"]}]
@@ -153,7 +155,7 @@ def test_files_of_other_formats_are_converted_once_and_scored_as_json_lines(
     columns = ["id", "text", "predictions"]
     assert table.select(columns).equals(alone.select(columns).sort_by("id"))
 
-    converted = tmp_path / "out" / "_input-00000.jsonl"
+    converted = tmp_path / "out" / "_rows" / "part-00000-00001.parquet"
     before = converted.stat().st_mtime_ns
     (tmp_path / "out" / "part-00000-00001.parquet").unlink()
     assert score(input=tmp_path / name, format=chosen).sort_by("id").equals(table)
@@ -162,18 +164,37 @@ def test_files_of_other_formats_are_converted_once_and_scored_as_json_lines(
         score(input=tmp_path / name, format="doccano")
 
 
-def test_what_a_format_or_the_job_cannot_hold_is_named(score, tmp_path, caplog):
+def test_records_that_a_format_or_the_job_cannot_hold_are_named(score, tmp_path, caplog):
     (tmp_path / "odd.conll").write_text("Ann B-a\nlikes I-b\nRome B-b\n")
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match=r"Pass --format for other files"):
         score(input=tmp_path / "odd.conll")
     with pytest.raises(ValueError, match=r"odd.conll, line 2: A tag of BIO"):
         score(input=tmp_path / "odd.conll", format="conll")
-    with pytest.raises(ValueError, match=r"table.csv must hold texts with spans, got \['id', 'col"):
-        score(input=tmp_path / "table.csv", format="auto", output=tmp_path / "table")
+    with pytest.raises(ValueError, match=r"one kind of records, got \['text with.*, 'table'\]"):
+        score(input=tmp_path / "*.c*", format="auto", output=tmp_path / "both", on_error="skip")
     table = score(input=tmp_path / "odd.conll", format="conll", on_error="skip")
     assert [len(row) for row in table["predictions"].to_pylist()] == [2]
     assert "tag that is no BIO 1" in caplog.text
+
+
+RECORDS = {
+    "masks": [{"text": "[MASK] or [MASK]", "masks": [{"labels": None}] * 2}] * 3,
+    "columns": [{"columns": [{"header": "a", "values": ["Ann", None], "labels": None}]}] * 3,
+    "fields": [
+        {"fields": [{"name": name, "value": value, "labels": None} for name, value in pairs]}
+        for pairs in [[("who", "Ann"), ("fax", None)], [("where", "Rome")]]
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_records_of_any_kind_are_scored_as_the_pipeline_does(kind, score, tmp_path, model):
+    write_records(RECORDS[kind], tmp_path / "rows.jsonl")
+    table = score(input=tmp_path / "rows.jsonl", format="auto", chunk_size=2)
+    expected = MaskedSeqClassificationPipeline.from_pretrained(model)(RECORDS[kind])
+    assert_close_answers(table["predictions"].to_pylist(), expected)
+    assert table.column_names == ["id", *RECORDS[kind][0], "predictions"]
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"])
@@ -219,7 +240,7 @@ def test_a_bad_row_is_named_before_anything_is_scored(bad, message, score, tmp_p
         ('{"text": "Ann", "spans": [], "predictions": 1}', "column 'predictions' already"),
     ],
 )
-def test_rows_that_make_no_table_are_refused(line, message, score, tmp_path):
+def test_rows_that_do_not_fit_into_one_table_raise(line, message, score, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", make_rows(2))
     with open(file, "a") as end:
         end.write(line + "\n")
@@ -227,7 +248,7 @@ def test_rows_that_make_no_table_are_refused(line, message, score, tmp_path):
         score(input=file)
 
 
-def test_a_text_that_only_the_tokenizer_refuses_is_named(score, tmp_path):
+def test_a_row_that_only_the_processor_cannot_prepare_is_named(score, tmp_path):
     trained = tmp_path / "model"
     tiny_model("bert", num_labels=4).save_pretrained(trained)
     MaskedSeqProcessor(word_tokenizer(), max_length=4, on_overflow="error").save_pretrained(trained)
@@ -275,7 +296,7 @@ def test_a_dropped_span_has_no_labels_and_a_rejected_class_no_name(task, score, 
     assert [label["label"] for label in near["labels"]] == [None] * (task == "multiclass")
 
 
-def test_what_is_there_is_not_scored_again_and_what_is_not_there_is(score, tmp_path):
+def test_only_missing_parts_are_scored_again(score, tmp_path):
     file = write_rows(tmp_path / "rows.jsonl", make_rows(30))
     before = score(input=file)
     parts = sorted((tmp_path / "out").glob("part*"))
@@ -285,7 +306,7 @@ def test_what_is_there_is_not_scored_again_and_what_is_not_there_is(score, tmp_p
     assert [path.stat().st_mtime_ns == t for path, t in zip(parts, times)] == [True, False, True]
 
 
-def test_another_input_model_or_chunk_size_is_refused(score, tmp_path, model):
+def test_another_input_model_or_chunk_size_raises(score, tmp_path, model):
     file = write_rows(tmp_path / "rows.jsonl", make_rows(12))
     score(input=file)
     with pytest.raises(ValueError, match="begun with another chunk_size"):

@@ -93,8 +93,8 @@ def test_two_actors_of_which_one_is_killed_give_what_one_process_gives(monkeypat
 
 
 @pytest.mark.usefixtures("_cluster")
-def test_the_scorer_serves_in_a_ray_pipeline_of_your_own(tmp_path):
-    from irti_custom.inference.table_scorer import TableScorer
+def test_the_scorer_works_in_a_ray_pipeline_of_your_own(tmp_path):
+    from irti_custom.scoring.table_scorer import TableScorer
 
     model, rows = save_trained(tmp_path / "model"), make_rows(40)
     texts = ray.data.read_parquet(write_rows(tmp_path / "rows.parquet", rows))
@@ -111,9 +111,7 @@ def test_the_scorer_serves_in_a_ray_pipeline_of_your_own(tmp_path):
 
 
 @pytest.mark.usefixtures("_cluster")
-def test_actors_read_the_lines_that_a_file_of_another_format_was_converted_to(
-    monkeypatch, tmp_path
-):
+def test_actors_score_a_file_of_another_format(monkeypatch, tmp_path):
     import score_with_ray
 
     (tmp_path / "a.conll").write_text("Ann B-a\nlikes O\nRome B-b\n\n" * 8)

@@ -25,7 +25,7 @@ import torch
 
 from irti_custom import MaskedSeqClassificationPipeline, export_onnx
 from irti_custom.export.engines import installed
-from irti_custom.inference.batching import BatchingQueue, BatchLimits
+from irti_custom.serving.batching import BatchingQueue, BatchLimits
 from tests.scoring import EXAMPLES, assert_close_answers, make_rows, save_trained
 
 MISSING = [
@@ -189,7 +189,7 @@ def test_a_bad_request_gets_a_sentence_and_leaves_no_trace_in_the_log(
         assert part not in answer["detail"]
 
 
-def test_other_paths_and_methods_are_named_no_file(service, model):
+def test_errors_for_other_paths_and_methods_name_no_file(service, model):
     for method, path, status in (("GET", "/", 404), ("GET", "/classify", 405), ("PUT", "/x", 404)):
         found, body, _ = service.ask(method, path)
         assert found == status
@@ -226,7 +226,7 @@ def test_health_metrics_and_the_page(service):
         ({"inputs": [{**SHORT, "text": "Ann sees Bob " * 9}] * 15}, 422, "at most 300 tokens, got"),
     ],
 )
-def test_what_is_too_large_is_refused(payload, status, detail, small):
+def test_a_request_that_is_too_large_gets_an_error(payload, status, detail, small):
     found, answer = small.classify(payload)
     assert found == status
     assert detail in answer["detail"]
@@ -311,7 +311,7 @@ def test_clients_that_hang_up_are_no_failures_and_take_nothing_from_others(model
     assert int(left) >= 40  # those in a body; of those in the queue, some were answered
 
 
-def test_who_hangs_up_leaves_the_queue(pipe):
+def test_the_request_of_a_client_that_hangs_up_leaves_the_queue(pipe):
     scored = []
 
     def score_slowly(rows: int, tokens: int) -> None:
@@ -465,7 +465,7 @@ def test_pipelined_requests_are_answered_in_their_order(impatient):
     connection.close()
 
 
-def test_term_under_load_answers_all_that_was_taken(model, pipe, tmp_path):
+def test_sigterm_under_load_answers_all_requests_that_were_taken(model, pipe, tmp_path):
     service = Service(model, tmp_path / "log", "--batch_tokens", "16")
     rows = make_rows(60)
     wanted = pipe(rows)
@@ -559,7 +559,7 @@ def test_a_model_that_fails_is_not_quoted(fail, kind, pipe, caplog, monkeypatch)
         (["--model", "nowhere"], "This cannot be served: "),
     ],
 )
-def test_what_cannot_be_served_is_said_at_the_start(flags, message, model, monkeypatch):
+def test_wrong_settings_end_the_service_at_the_start(flags, message, model, monkeypatch):
     import serve
 
     monkeypatch.setattr(sys, "argv", ["serve.py", "--model", model, *flags])

@@ -124,7 +124,6 @@ NO_FIELDS = {
     "text": ("Rome", "`fields` must be a list"),
     "texts": (["Rome"], 'must be a dict of "value"'),
     "no value": ([{"name": "city"}], 'must be a dict of "value"'),
-    "scores": ([{**field("city", "Rome", ["x"]), "scores": [1]}], 'must be a dict of "value"'),
     "name": ([field(7, "Rome")], "A name must be a string, got 7"),
     "value": ([field("city", ["Rome"])], "A value must be a string or number, got"),
     "labels": ([field("city", "Rome", 3)], "`labels` must be a list of names, got 3"),

@@ -107,6 +107,7 @@ def test_missing_file_and_folder_say_so(tmp_path):
 
 def test_line_that_is_too_long_is_not_held(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 50)
     path = write(tmp_path / "a.jsonl", LINE + LINE.replace("Ann", "Ann" * 40))
     with pytest.raises(ValueError, match="line 2: A line must have at most 100 bytes"):
         read_records(path)

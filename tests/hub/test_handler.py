@@ -66,7 +66,14 @@ def test_a_pushed_folder_answers_as_the_pipeline_does(hub, tmp_path):
     assert_close_answers(answers, pipe(PAYLOAD["inputs"], **PAYLOAD["parameters"]))
 
 
-def test_without_being_asked_a_push_holds_no_handler(hub, tokenizer):
+def test_a_handler_of_version_0_3_0_still_works(tmp_path):
+    folder = save_trained(tmp_path / "trained")
+    old = "from irti_custom.inference.endpoint import EndpointHandler\n"
+    (tmp_path / "trained" / "handler.py").write_text(old)
+    assert len(call_endpoint(folder, tmp_path)) == 2
+
+
+def test_a_push_writes_no_handler_by_default(hub, tokenizer):
     push_to_hub(tiny_model(), "me/model", MaskedSeqProcessor(tokenizer))
     assert not (hub.folder / "handler.py").exists()
 
@@ -85,7 +92,7 @@ def test_the_requirements_name_the_extra_that_the_folder_needs(base, tmp_path):
         assert Path(requirements).read_text() == f"irti_custom[{extra}] @ {URL}\n"
 
 
-def test_files_that_are_there_are_replaced_only_when_asked(tmp_path):
+def test_existing_files_are_replaced_only_with_overwrite(tmp_path):
     folder = save_trained(tmp_path)
     (tmp_path / "requirements.txt").write_text("mine\n")
     with pytest.raises(FileExistsError, match=r"\['requirements.txt'\] already.*overwrite=True"):
@@ -96,12 +103,12 @@ def test_files_that_are_there_are_replaced_only_when_asked(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["", "irti_custom", "git+https://a b", "https://a\nhttps://b", " "])
-def test_what_is_no_url_is_refused(url, tmp_path):
+def test_a_package_that_is_not_a_url_raises(url, tmp_path):
     with pytest.raises(ValueError, match="`package_url` must be"):
         write_handler(save_trained(tmp_path), url)
 
 
-def test_folders_that_cannot_be_served_are_refused(tmp_path):
+def test_folders_that_cannot_be_served_raise(tmp_path):
     with pytest.raises(ValueError, match="holds a base encoder"):
         write_handler(save_base(tmp_path / "base"), URL)
     tiny_model().save_pretrained(tmp_path / "alone")

@@ -27,7 +27,7 @@ from irti_custom import (
     get_lora_model,
 )
 from irti_custom.export.engines import installed
-from irti_custom.inference.predictions import AnswerWriter
+from irti_custom.inference.answers import AnswerWriter
 from tests.tiny import WORDS, save_base, tiny_model, wide_model, word_tokenizer
 from tests.tokenizers_for_tests import make_tokenizer
 
@@ -237,7 +237,7 @@ def test_answers_are_those_of_predict_and_ready_for_json():
     for task in ("multilabel", "multiclass"):
         model = make_model(task, thresholds=0.45)
         logits = torch.randn(50, 3)
-        answers = AnswerWriter(NAMES, task, model.config.thresholds).write(logits)
+        answers = AnswerWriter(model.config.rule).write(logits)
         assert json.loads(json.dumps(answers)) == answers
         decided = model.predict(logits[None])[0].tolist()
         for answer, decision in zip(answers, decided):

@@ -25,7 +25,7 @@ def tokens(processor, ids) -> str:
 @pytest.mark.parametrize("read", READS)
 def test_a_record_is_read_as_the_text_that_it_is_written_as(read):
     processor = make_processor(read=read)
-    rows = processor.encode_records([RECORD])
+    rows = processor.encode_fields([RECORD])
     text = "a: Ann | in: Paris Rome | dog: cat"
     spans = [(3, 6), (13, 23), (31, 34)]
     expected = processor.encode_spans([text], [spans])
@@ -49,7 +49,7 @@ def test_names_may_be_hidden_and_the_layout_is_saved(tmp_path):
     processor = make_processor(field_names=False)
     processor.save_pretrained(tmp_path)
     for one in (processor, MaskedSeqProcessor.from_pretrained(tmp_path)):
-        rows = one.encode_records([RECORD])
+        rows = one.encode_fields([RECORD])
         assert rows["input_ids"] == one.encode_spans(["Ann | Paris Rome | cat"], [[]])["input_ids"]
     with pytest.raises(ValueError, match="`field_names` must be True or False, got 'no'"):
         make_processor(field_names="no")
@@ -57,18 +57,18 @@ def test_names_may_be_hidden_and_the_layout_is_saved(tmp_path):
 
 def test_all_containers_of_a_record_give_the_same_rows():
     processor = make_processor()
-    expected = processor.encode_records([RECORD])
+    expected = processor.encode_fields([RECORD])
     frame = pd.DataFrame([RECORD], index=["somewhere"])
     pairs = [{"name": name, "value": value} for name, value in RECORD.items()]
     for records in ([pairs], frame, [frame.iloc[0]], (r for r in [RECORD]), [pd.Series(RECORD)]):
-        assert processor.encode_records(records) == expected
-    assert processor.encode([{"fields": RECORD}]).rows == expected
+        assert processor.encode_fields(records) == expected
+    assert processor.encode([{"fields": RECORD}]) == expected
 
 
 def test_names_may_repeat_or_be_missing_and_values_are_written_as_str():
     processor = make_processor()
     frame = pd.DataFrame([["Ann", 1.5]], columns=["a", "a"])
-    encoded = processor.encode([{"fields": frame.iloc[0]}, {"fields": [{"value": np.int64(7)}]}])
+    encoded = processor.prepare([{"fields": frame.iloc[0]}, {"fields": [{"value": np.int64(7)}]}])
     assert encoded.positions == [
         [{"field": "a", "word": "Ann"}, {"field": "a", "word": "1.5"}],
         [{"field": None, "word": "7"}],
@@ -79,10 +79,10 @@ def test_labels_by_name_and_by_place_agree():
     processor = make_processor()
     by_name = {"dog": ["person"], "a": ["place", "person"]}
     by_place = [["place", "person"], None, None, [], ["person"]]
-    rows = processor.encode_records([RECORD], [by_name])
-    assert rows == processor.encode_records([RECORD], [by_place])
+    rows = processor.encode_fields([RECORD], [by_name])
+    assert rows == processor.encode_fields([RECORD], [by_place])
     assert rows["labels"] == [[[1, 1], [-100, -100], [1, 0]]]
-    assert processor.encode_records([RECORD], [None])["labels"] == [[[-100, -100]] * 3]
+    assert processor.encode_fields([RECORD], [None])["labels"] == [[[-100, -100]] * 3]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_labels_by_name_and_by_place_agree():
 )
 def test_labels_that_would_be_lost_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
-        make_processor().encode_records([RECORD], [labels])
+        make_processor().encode_fields([RECORD], [labels])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_is_no_record_is_refused(record, message):
 
 @pytest.mark.parametrize("record", [{}, [], {"a": None}, {"a": " "}])
 def test_a_record_without_values_keeps_its_row(record):
-    rows = make_processor().encode_records([record, RECORD])
+    rows = make_processor().encode_fields([record, RECORD])
     assert rows["mask_indices"][0] == []
     assert rows["num_spans"] == [len(record), 5]
 
@@ -128,7 +128,7 @@ def test_a_record_without_values_keeps_its_row(record):
 def test_long_records_take_windows_and_long_values_are_read_at_their_start(read, stride):
     processor = make_processor(read=read, max_length=14, stride=stride)
     record = {f"{word}": " ".join(WORDS[:12]) for word in WORDS[:5]}
-    rows = processor.encode_records([record])
+    rows = processor.encode_fields([record])
     assert sorted(span for ids in rows["span_ids"] for span in ids) == [0, 1, 2, 3, 4]
     assert len(rows["input_ids"]) > 1
     assert max(map(len, rows["input_ids"])) <= 14

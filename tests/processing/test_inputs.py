@@ -26,8 +26,8 @@ from transformers import (
 from irti_custom import DataCollatorForMaskedSeq, MaskedSeqProcessor
 from irti_custom.labels import as_integer
 from irti_custom.processing.decoding import decode, stats
-from irti_custom.processing.examples import kind_of, read_example
 from irti_custom.processing.special_tokens import digest_of
+from irti_custom.records.kinds import read_record
 from irti_custom.records.sequences import as_list, is_missing
 from tests.tiny import tiny_model, word_tokenizer
 from tests.tokenizers_for_tests import make_tokenizer
@@ -133,7 +133,7 @@ def test_missing_is_not_a_value(processor, value):
     rows = processor.encode_spans(["Ann", "Ann"], [[(0, 3)], value], [[value], value])
     assert rows["labels"] == [[[-100] * 3], []]
     record = {"text": "Ann", "words": value, "columns": value, "spans": [(0, 3)]}
-    assert processor.encode([record]).rows["mask_indices"] == [[1]]
+    assert processor.encode([record])["mask_indices"] == [[1]]
     for wrong in ({"text": value, "spans": []}, {"words": ["Ann", value], "spans": []}):
         with pytest.raises(ValueError, match="example 0"):
             processor.encode([wrong])
@@ -363,9 +363,9 @@ def test_the_processor_warns_of_kinds_it_was_not_trained_on(processor, tmp_path,
         again.encode_spans(["Ann"], [[(0, 3)]])
         assert not caplog.text
         for _ in range(2):
-            again.with_max_length(9).encode([pd.DataFrame({"a": [1]})])
+            again.with_max_length(9).prepare([pd.DataFrame({"a": [1]})])
     assert caplog.text.count("was trained on spans and words, and is asked for columns") == 1
-    kinds = [kind_of(read_example(one, "it")) for one in ({"words": [], "spans": []}, "[MASK]")]
+    kinds = [read_record(one, "it").kind for one in ({"words": [], "spans": []}, "[MASK]")]
     assert kinds == ["words", "masks"]
 
 
@@ -514,9 +514,9 @@ SAID = {
 def test_a_span_that_says_what_stands_there_is_compared_with_the_text(case, key):
     example = SAID[case]
     (span,) = example["spans"]
-    plain = read_example(example, "example 0")
+    plain = read_record(example, "example 0")
     for said in ("Ann", None, 7):
-        assert read_example({**example, "spans": [{**span, key: said}]}, "example 0") == plain
+        assert read_record({**example, "spans": [{**span, key: said}]}, "example 0") == plain
     shifted = {"start": span["start"] + 1, "end": span["end"] + 1, key: "Ann"}
     with pytest.raises(ValueError, match=r"Span 0 of example 0: The text at .* must be 'Ann', got"):
-        read_example({**example, "spans": [shifted]}, "example 0")
+        read_record({**example, "spans": [shifted]}, "example 0")

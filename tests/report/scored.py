@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqProcessor
-from irti_custom.inference.predictions import AnswerWriter
 from irti_custom.report.collect import Place, Scored
+from irti_custom.rule import Rule
 from tests.tiny import WORDS, wide_model, word_tokenizer
 
 LABELS = ["animal", "person", "place", "thing"]
@@ -70,7 +70,7 @@ def random_scored(task: str, count: int = 300, seed: int = 0) -> tuple[Scored, n
         Place(row, 0, "Ann sees Bob", 0, 3, [LABELS[i] for i in np.flatnonzero(true[row])])
         for row in range(count)
     ]
-    writer = AnswerWriter(LABELS, task)
+    rule = Rule(task, LABELS)
     windows = np.zeros(count, dtype=bool)
-    scored = Scored("random", writer, places, true, predicted, probabilities, windows, {})
+    scored = Scored("random", rule, places, true, predicted, probabilities, windows, {})
     return scored, np.sort(rng.integers(0, 30, count))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from irti_custom.evaluation.stat_scores import count, measures, tally
+from irti_custom.records.kinds import read_record
 from irti_custom.report.bootstrap import interval, resample
 from irti_custom.report.cases import choose, kinds_of, severities
 from irti_custom.report.comparison import Other, compare_figures
@@ -19,7 +21,6 @@ from irti_custom.report.figures import (
     overall_figures,
     slice_figures,
 )
-from irti_custom.report.measures import count, measures, tally
 from irti_custom.report.slices import MISSING, OTHER, Slice, all_slices
 from tests.report.scored import LABELS, random_scored
 
@@ -171,7 +172,8 @@ def test_columns_of_any_kind_are_slices():
          "share": n / 7, "flag": n % 2 == 0, "list": [n % 2]}
         for n in range(40)
     ]  # fmt: skip
-    found = {one.name: one for one in all_slices(scored, records, {"ann"}, list(records[0])[1:])}
+    read = [read_record({**record, "spans": []}, "it") for record in records]
+    found = {one.name: one for one in all_slices(scored, read, {"ann"}, list(records[0])[1:])}
     assert found["String in training"].groups == ["seen"]
     assert found["kind"].groups == ["a", "b", MISSING]
     assert found["size"].groups == ["up to 9", "10 to 19", "20 to 29", "30 or more"]
@@ -182,7 +184,7 @@ def test_columns_of_any_kind_are_slices():
     assert found["flag"].groups == ["False", "True"]
     assert found["list"].groups == ["[0]", "[1]"]
     with pytest.raises(ValueError, match=r"got 'genre'.*'flag', 'kind'"):
-        all_slices(scored, records, None, ["genre"])
+        all_slices(scored, read, None, ["genre"])
 
 
 @tasks

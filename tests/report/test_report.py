@@ -282,7 +282,7 @@ def bad(**changes):
         ([], {}, "at least one record"),
         ("test.jsonl", {}, "read_records"),
         ([3], {}, "must be a dict"),
-        (bad(end=9), {}, r"`records`, record 0: A span must be"),
+        (bad(end=9), {}, "Input 0: Span 0 of example 0 must have 0 <= start < end <= 3"),
         (bad(labels=["actor"]), {}, r"labels of the model.*'actor': 1"),
         (bad(labels=None), {}, "must hold positions with labels"),
         (bad(), {"path": "report.json"}, "must end in .html"),
