@@ -85,11 +85,8 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
         ValueError: a file that cannot be read to its end, or has more than `limit` bytes when it is
             unpacked, which are not held in memory.
     """
-    try:
-        with _open(path) as file:
-            content = file.read(-1 if limit is None else limit + 1)
-    except _DAMAGE as error:
-        raise _cut_off(path, None, error) from error
+    with _open(path) as file:
+        content = _read(file, -1 if limit is None else limit + 1, path)
     if limit is not None and len(content) > limit:
         raise ValueError(f"{path} must have at most {limit:,} bytes when unpacked, and has more.")
     return content
@@ -130,22 +127,19 @@ def read_blocks(path: Path) -> Iterator[Block]:
             one of another kind does.
     """
     number, rest, is_first = 1, b"", True
-    try:
-        with _open(path) as file:
-            while chunk := file.read(_BLOCK_BYTES):
-                if is_first:
-                    check_text(chunk, path)
-                    chunk, is_first = chunk.removeprefix(MARK.encode()), False
-                rest += chunk
-                end = rest.rfind(b"\n") + 1
-                if not end and len(rest) <= MAX_LINE_BYTES:
-                    continue
-                block = Block(number, rest[:end] if end else rest)
-                rest = rest[len(block.content) :]
-                number += _count_lines(block.content)
-                yield block
-    except _DAMAGE as error:
-        raise _cut_off(path, number - 1, error) from error
+    with _open(path) as file:
+        while chunk := _read(file, _BLOCK_BYTES, path, number - 1):
+            if is_first:
+                check_text(chunk, path)
+                chunk, is_first = chunk.removeprefix(MARK.encode()), False
+            rest += chunk
+            end = rest.rfind(b"\n") + 1
+            if not end and len(rest) <= MAX_LINE_BYTES:
+                continue
+            block = Block(number, rest[:end] if end else rest)
+            rest = rest[len(block.content) :]
+            number += _count_lines(block.content)
+            yield block
     if rest:
         yield Block(number, rest)
 
@@ -207,13 +201,16 @@ def objects_of(lines: Iterator[Line], path: Path) -> Iterator[Item]:
     for number, text in lines:
         if not text.strip():
             continue
+        item, goes_on = None, False
         try:
-            yield Item(f"{path}, line {number}", _without_pair(_DECODER.decode(text)))
-            continue
+            item = Item(f"{path}, line {number}", _without_pair(_DECODER.decode(text)))
         except json.JSONDecodeError as error:
             goes_on = error.pos >= len(text.rstrip()) or error.msg == "Extra data"
         except (ValueError, RecursionError):
-            goes_on = False
+            pass
+        if item is not None:
+            yield item
+            continue
         if goes_on:
             text = "\n".join([text, *(line.text for line in lines)])
         yield from _values(text, path, number)
@@ -228,14 +225,10 @@ def is_json(path: Path) -> bool:
 
 def _start(path: Path) -> bytes:
     """Return bytes of a file from the first one that is no white space, nor a byte order mark."""
-    try:
-        with _open(path) as file:
-            while chunk := file.read(4096):
-                start = chunk.removeprefix(MARK.encode()).lstrip()
-                if start:
-                    return start
-    except _DAMAGE as error:
-        raise _cut_off(path, 0, error) from error
+    with _open(path) as file:
+        while chunk := _read(file, 4096, path, 0):
+            if start := chunk.removeprefix(MARK.encode()).lstrip():
+                return start
     return b""
 
 
@@ -327,8 +320,12 @@ def _decode(content: bytes, path: Path, number: int | None) -> str:
         ) from error
 
 
-def _cut_off(path: Path, number: int | None, error: Exception) -> ValueError:
-    if isinstance(error, FileNotFoundError):  # by another process, since it was checked
-        raise error
-    extent = "to its end" if number is None else f"beyond line {number}"
-    return ValueError(f"{path} cannot be read {extent}: {error}. Was it written whole?")
+def _read(file: Any, size: int, path: Path, line: int | None = None) -> bytes:
+    """Read from an open file; `line` is the last one that was read, for errors."""
+    try:
+        return bytes(file.read(size))
+    except _DAMAGE as error:
+        extent = "to its end" if line is None else f"beyond line {line}"
+        raise ValueError(
+            f"{path} cannot be read {extent}: {error}. Was it written whole?"
+        ) from error
