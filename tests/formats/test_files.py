@@ -129,9 +129,9 @@ def test_an_array_in_one_line_may_be_long(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "module"), [("a.xlsx", "openpyxl"), ("a.spacy", "spacy")])
 def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ModuleNotFoundError, match=rf"needs {module}.*irti_custom\[formats\]"):
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {module}.*irti_custom\[integrations\]"):
         read_records(write(tmp_path / name, "x"))
-    with pytest.raises(ModuleNotFoundError, match=rf"needs {module}.*irti_custom\[formats\]"):
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {module}.*irti_custom\[integrations\]"):
         write_records([ANN], tmp_path / name)
 
 
