@@ -3,7 +3,7 @@
     python examples/app.py --model out/first                      # http://127.0.0.1:7860
     python examples/app.py --model out/first --write_space space  # a folder for a Space
 
-Scores are computed once; the threshold only decides again. Needs the extra `app`.
+Scores are computed once; the threshold only decides again. Needs the extra `serve`.
 """
 
 from __future__ import annotations

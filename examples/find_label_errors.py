@@ -5,7 +5,7 @@
 
     file ─▶ folds ─▶ a model for each, trained on the others ─▶ cleanlab ─▶ suspects, worst first
 
-Reads what `finetune.py` reads, and needs cleanlab (extra `label-errors`).
+Reads what `finetune.py` reads, and needs cleanlab (`pip install "cleanlab>=2.8"`).
 """
 
 from __future__ import annotations

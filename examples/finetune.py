@@ -23,12 +23,12 @@ from irti_custom import (
     AutoModelForMaskedSeqModeling,
     DataCollatorForMaskedSeq,
     MaskedSeqProcessor,
+    ThresholdTuningCallback,
     get_lora_model,
     label_frequencies,
     make_compute_metrics,
     write_report,
 )
-from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 
 
 @dataclass

@@ -91,7 +91,7 @@ def main() -> None:
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         data_collator=DataCollatorForMaskedSeq(processor),
-        compute_metrics=make_compute_metrics(script.task, id2label=model.config.id2label),
+        compute_metrics=make_compute_metrics(model.config),
         processing_class=processor,
     )
     trainer.train()
@@ -99,8 +99,7 @@ def main() -> None:
 
     # 5. Test score beside two baselines, saved with the model.
     logits, labels, _ = trainer.predict(rows["test"])
-    measure = make_compute_metrics(script.task, id2label=model.config.id2label, per_label=True)
-    metrics = measure((logits, labels))
+    metrics = make_compute_metrics(model.config, per_label=True)((logits, labels))
     trainer.save_metrics("test", metrics, combined=False)
     print(f"\n{score_table(metrics, label2id, data['train'], data['test'])}")
     print(f"\nModel, tokenizer and test_results.json lie in {training.output_dir}")

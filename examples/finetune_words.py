@@ -29,10 +29,10 @@ from irti_custom import (
     DataCollatorForMaskedSeq,
     MaskedSeqClassificationPipeline,
     MaskedSeqProcessor,
+    ThresholdTuningCallback,
     label_frequencies,
     make_compute_metrics,
 )
-from irti_custom.evaluation.callbacks import ThresholdTuningCallback
 from irti_custom.formats.tag_schemes import parse
 
 
@@ -91,7 +91,7 @@ def main() -> None:
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         data_collator=DataCollatorForMaskedSeq(processor),
-        compute_metrics=make_compute_metrics(script.task, id2label=model.config.id2label),
+        compute_metrics=make_compute_metrics(model.config),
         processing_class=processor,
     )
     if script.task == "multilabel":  # on validation data, at the end; saved with the model
@@ -101,8 +101,7 @@ def main() -> None:
 
     # 5. Test scores beside two baselines, and of entities, where the tags are BIO.
     logits, labels, _ = trainer.predict(rows["test"])
-    decided = {"id2label": model.config.id2label, "thresholds": model.config.thresholds}
-    metrics = make_compute_metrics(script.task, **decided, per_label=True)((logits, labels))
+    metrics = make_compute_metrics(model.config, per_label=True)((logits, labels))
     print(f"\n{score_table(metrics, label2id, data['train'], data['test'])}")
     if len(columns) == 1 and all(parse(name) for name in label2id):
         tagger = MaskedSeqClassificationPipeline(model, processor, batch_size=64)

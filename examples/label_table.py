@@ -20,9 +20,11 @@ from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from irti_custom import MaskedSeqClassificationPipeline
-from irti_custom.formats import delimited, excel, parquet
 from irti_custom.formats.atomic import check_apart, writing
-from irti_custom.formats.report import Report
+from irti_custom.formats.delimited import Csv
+from irti_custom.formats.excel import Excel
+from irti_custom.formats.parquet import read_table as read_parquet
+from irti_custom.formats.read_report import Report
 from irti_custom.formats.tables import NO_BOUND, Bound
 from irti_custom.records.kinds import frame_fields
 
@@ -59,13 +61,13 @@ def read_table(path: str, delimiter: str = "", bound: Bound = NO_BOUND) -> pd.Da
     All but Parquet is read as text, so that "007" stays what it is.
     """
     suffix, report = kind_of(path, "input"), Report("table", on_error="skip")
-    options: dict[str, Any] = {"delimiter": delimiter} if delimiter else {}
     try:
         if suffix == ".parquet":
-            frame = parquet.read_table(Path(path), bound).to_pandas()
+            frame = read_parquet(Path(path), bound).to_pandas()
         else:
-            reader = excel.read if suffix == ".xlsx" else delimited.read
-            (table,) = reader(Path(path), report, bound=bound, **options)
+            table_format = Excel(bound=bound) if suffix == ".xlsx" else Csv(bound=bound)
+            table_format = table_format.with_options("read", {"delimiter": delimiter or None})
+            (table,) = table_format.read(Path(path), report)
             cells = [column["values"] for column in table["columns"]]
             frame = pd.DataFrame(dict(enumerate(cells)), dtype=object)
             frame.columns = [column["header"] for column in table["columns"]]

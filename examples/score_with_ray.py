@@ -3,10 +3,10 @@
     python examples/score_with_ray.py --model out/finetune --input "texts/*.jsonl.gz" \
         --output out/scored --num_workers 8 --gpus_per_worker 1
 
-It needs the extra `ray`, and folders that all machines see. It joins the cluster that RAY_ADDRESS
-names, or starts one on this machine: `ray job submit --working-dir examples -- python
-score_with_ray.py ...` sends the scripts along. Input, output, resuming and predictions are those of
-`score_dataset.py`: either may finish what the other began.
+It needs Ray Data (`pip install "ray[data]>=2.51"`), and folders that all machines see. It joins the
+cluster that RAY_ADDRESS names, or starts one on this machine: `ray job submit --working-dir
+examples -- python score_with_ray.py ...` sends the scripts along. Input, output, resuming and
+predictions are those of `score_dataset.py`: either may finish what the other began.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from typing import Any
 
 from irti_custom import read_records
 from irti_custom.formats.atomic import check_apart, writing
-from irti_custom.formats.report import Report
+from irti_custom.formats.read_report import Report
 from irti_custom.formats.tag_schemes import entities_of
-from irti_custom.formats.words import split
+from irti_custom.formats.tagged_words import split
 
 
 def tag_keys(columns: Sequence[str]) -> list[int | str]:

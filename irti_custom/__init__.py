@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from . import modeling_custom
 from .configuration_custom import MaskedSeqModelingConfig
 from .evaluation.metrics import make_compute_metrics
 from .evaluation.prediction_sets import fit_set_threshold, predict_sets
@@ -26,8 +27,8 @@ from .hub.push import push_to_hub
 from .inference.components import MaskedSeqModelLoader
 from .inference.pipeline import TASK, MaskedSeqClassificationPipeline
 from .labels import IGNORE_INDEX
-from .lora.adapt import get_lora_model
-from .modeling_custom import AutoModelForMaskedSeqModeling
+from .loading.model import AutoModelForMaskedSeqModeling
+from .lora.adapt import attach_adapter, get_lora_model
 from .processing.class_weights import balanced_weights, label_frequencies
 from .processing.data_collator import DataCollatorForMaskedSeq
 from .processing.processor import MaskedSeqProcessor
@@ -71,6 +72,9 @@ __all__ = [
     "write_report",
 ]
 
+# One class by every name: a checkpoint's code holds the travelling half of it under this one.
+modeling_custom.AutoModelForMaskedSeqModeling = AutoModelForMaskedSeqModeling  # type: ignore[misc]
+AutoModelForMaskedSeqModeling.attach_adapter = attach_adapter
 AutoConfig.register(MaskedSeqModelingConfig.model_type, MaskedSeqModelingConfig, exist_ok=True)
 AutoModel.register(MaskedSeqModelingConfig, AutoModelForMaskedSeqModeling, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(

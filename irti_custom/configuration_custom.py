@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself: the task, the labels, and the encoder inside.
+"""The config of a checkpoint: its task, its labels, and the encoder inside.
 
     MaskedSeqModelingConfig
     ├── task, problem_type, num_labels, id2label, label2id
@@ -35,17 +35,14 @@ _WIDTH_NAMES = ("hidden_size", "d_model", "dim", "emb_dim")  # of the encoder's 
 _LABEL_KEYS = ("num_labels", "id2label", "label2id")
 DIGEST = "base_digest"  # in the file of an adapter alone
 LOSS_SETTINGS = ("pos_weight", "class_weight", "focal_gamma")
+_OF_RULE = ("task", "groups", "temperature", "thresholds")  # and the labels
 _OWN_KEYS = (
-    "task",
+    *_OF_RULE,
+    *LOSS_SETTINGS,
     "problem_type",
     "base_model_attr_name",
-    "thresholds",
-    "temperature",
-    "groups",
     "tokens_per_position",
-    *LOSS_SETTINGS,
 )
-_OF_RULE = ("task", "groups", "temperature", "thresholds")  # and the labels
 _NEUTRAL = {"thresholds": "0.5 for 'multilabel', 0.0 for 'multiclass'", "temperature": "1"}
 
 
@@ -70,8 +67,8 @@ class MaskedSeqModelingConfig(PretrainedConfig):
     Args:
         num_labels: L, the width of the logits. Default: the length of the label maps, else 2.
         task: "multilabel" (sigmoid per label) or "multiclass" (softmax over labels).
-        id2label: label names by id ``0..L-1``; derived from `label2id` where that is given alone.
-        label2id: ids by label name; derived from `id2label` where that is given alone.
+        id2label: label names by id ``0..L-1``; either label map derives the other.
+        label2id: ids by label name.
         problem_type: Transformers' name of the task; follows from `task`.
         pos_weight: L factors on the positive part of the multi-label loss.
         class_weight: L factors on the positions of each class, "multiclass" only.
@@ -79,20 +76,18 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         thresholds: probabilities that `predict` decides by, see `tune_thresholds`. "multilabel":
             one for all labels, L of them, or a dict by label name, kept as a list of L; None is
             0.5. "multiclass": one, under which the top class is rejected; None rejects nothing.
-        temperature: what logits are divided by before they become probabilities, see
-            `fit_temperature`: one, or for "multilabel" L of them, or a dict by label name; None is
-            1. Thresholds are for the temperature they were tuned at: `set_temperature` moves them.
-        groups: label names by name of the group, "multilabel" only. Of a group at most one label
-            holds at a position: a softmax over its labels and "none" takes the place of their
-            sigmoids, and its answer is the most probable of these; thresholds reject it.
+        temperature: divides logits before they become probabilities, see `fit_temperature`; in the
+            forms of `thresholds`. Thresholds are for the temperature they were tuned at:
+            `set_temperature` moves them.
+        groups: label names by name of the group, "multilabel" only. At most one label of a group
+            holds at a position: a softmax over its labels and "none" replaces their sigmoids.
         tokens_per_position: how many hidden states the head reads for a position: 1, or 2 for its
             first and its last token, from `mask_indices` and `end_indices`.
         base_model_config: the encoder's config, or the dict it was saved as.
-        base_model_name_or_path: where the encoder came from. Provenance only: a checkpoint loads
-            without it.
+        base_model_name_or_path: where the encoder came from; a checkpoint loads without it.
         base_model_type: the encoder's `model_type`; follows from `base_model_config`.
-        base_model_attr_name: the model's attribute that holds the encoder, and so the first part
-            of its weights' names. Default: the model type, as an identifier.
+        base_model_attr_name: the model's attribute that holds the encoder, and the first part of
+            its weights' names. Default: the model type, as an identifier.
 
     Raises:
         ValueError: an unknown task, or settings that contradict each other.
@@ -163,34 +158,29 @@ class MaskedSeqModelingConfig(PretrainedConfig):
 
     @property
     def rule(self) -> Rule:
-        """Task, labels, groups, temperature and thresholds as one value that decides.
-
-        Assigning one sets them all, together.
-        """
+        """Task, labels, groups, temperature and thresholds; assigning one sets all of them."""
         groups = tuple((name, tuple(labels)) for name, labels in (self.groups or {}).items())
-        numbers = (
-            tuple(x) if isinstance(x, list) else x for x in (self.temperature, self.thresholds)
-        )
+        given = (self.temperature, self.thresholds)
+        numbers = (tuple(x) if isinstance(x, list) else x for x in given)  # hashable
         return _cached_rule(self.task, tuple(self.label_names), groups, *numbers)
 
     @rule.setter
     def rule(self, rule: Rule) -> None:
-        names = dict(enumerate(rule.label_names or ()))
+        if rule.label_names is None:
+            raise ValueError("The rule of a config must name its labels, got `label_names` None.")
+        names = dict(enumerate(rule.label_names))
         for name in WEIGHT_NAMES.values():
             check_weights(name, vars(self).get(name), rule.task, len(names))
-        numbers = (
-            list(x) if isinstance(x, tuple) else x for x in (rule.temperature, rule.thresholds)
-        )
-        temperature, thresholds = numbers
         self.__dict__.update(  # past the checks of single settings
             task=rule.task,
             problem_type=PROBLEM_TYPES[rule.task],
             id2label=names,
             label2id={name: index for index, name in names.items()},
             groups={name: list(labels) for name, labels in dict(rule.groups or ()).items()} or None,
-            temperature=temperature,
-            thresholds=thresholds,
         )
+        for name in ("temperature", "thresholds"):
+            value = getattr(rule, name)
+            self.__dict__[name] = list(value) if isinstance(value, tuple) else value
 
     @property
     def group_ids(self) -> list[list[int]]:
@@ -204,9 +194,6 @@ class MaskedSeqModelingConfig(PretrainedConfig):
 
     def set_temperature(self, temperature: Thresholds | None) -> None:
         """Set the temperature, and move the thresholds along, so that no decision changes.
-
-        Args:
-            temperature: see the class.
 
         Raises:
             ValueError: an invalid temperature, or thresholds that cannot follow: those that reject
@@ -222,7 +209,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
 
     @property
     def vocab_size(self) -> int | None:
-        """How many token ids the encoder knows; None where it counts none. It is the encoder's."""
+        """The number of token ids in the encoder's own config; None where it has none."""
         return getattr(self.base_model_config, "vocab_size", None)
 
     @vocab_size.setter
@@ -233,11 +220,7 @@ class MaskedSeqModelingConfig(PretrainedConfig):
 
     @property
     def hidden_size(self) -> int:
-        """H, the width of the encoder's hidden states.
-
-        Raises:
-            AttributeError: no attribute of the encoder's config holds it.
-        """
+        """H, the width of the encoder's hidden states; AttributeError where its config has none."""
         widths = (getattr(self.base_model_config, name, None) for name in _WIDTH_NAMES)
         width = next((width for width in widths if isinstance(width, int)), None)
         if width is None:
@@ -272,16 +255,17 @@ class MaskedSeqModelingConfig(PretrainedConfig):
             value = check_weights(name, value, self.task, self.num_labels)
         elif name == "focal_gamma":
             if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ValueError(f"`focal_gamma` must be at least 0, got {value!r}.")
+                raise ValueError(f"`{name}` must be at least 0, got {value!r}.")
             value = float(value)
         elif name == "tokens_per_position":
-            count = as_integer(value)
-            if count not in (1, 2):
+            if as_integer(value) not in (1, 2):
                 raise ValueError(
-                    f"`{name}` must be 1, or 2 for the first and last token, got {value!r}."
+                    f"`{name}` must be 1, or 2 for first and last token, got {value!r}."
                 )
-            value = count
-        elif name == "base_model_attr_name" and not _is_attribute_name(value):
+            value = as_integer(value)
+        elif name == "base_model_attr_name" and (
+            not str(value).isidentifier() or str(value).startswith("_")
+        ):
             raise ValueError(
                 f"`{name}` must be a Python identifier without a leading underscore, got "
                 f"{value!r}. The default is the encoder's model type, such as 'bert'."
@@ -326,9 +310,9 @@ class MaskedSeqModelingConfig(PretrainedConfig):
         return made
 
     def up_to_date(self, settings: Mapping[str, Any]) -> MaskedSeqModelingConfig:
-        """Return this config, or one of a folder's current settings if it was read before these.
+        """Return this config, or one of a folder's newer settings if the folder was saved to since.
 
-        The Auto classes and ``pipeline`` read a config and load weights to it later.
+        The Auto classes and ``pipeline`` read a config first and load its weights later.
 
         Raises:
             ValueError: it was changed since it was read.
@@ -381,10 +365,6 @@ class MaskedSeqModelingConfig(PretrainedConfig):
 
 
 _cached_rule = functools.lru_cache(maxsize=64)(Rule)  # `predict` asks for it with every batch
-
-
-def _is_attribute_name(value: str | None) -> bool:
-    return value is None or (str(value).isidentifier() and not value.startswith("_"))
 
 
 def attr_name_of(model_type: str) -> str:

@@ -1,80 +1,44 @@
-"""Which encoders may be wrapped, which class each is built from, what it accepts, and its call.
+"""Find the class of an encoder, what it accepts, and call it so that rows do not meet.
 
-    encoder's config ──▶ check_encoder ──▶ find_encoder_class ──▶ accepted_arguments ──▶ encode
-                                                 └─ remote code: only with the caller's permission
-
-The code of a remote encoder is fetched and saved here; weights are loaded in `loading`.
+encoder's config ──▶ find_encoder_class ──▶ accepted_arguments, position_limit ──▶ encode
+└─ remote code: only with the caller's permission
 """
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    MODEL_MAPPING,
-    PretrainedConfig,
-    PreTrainedModel,
-)
+from transformers import MODEL_MAPPING, PretrainedConfig, PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save, get_class_from_dynamic_module
 from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_custom import OpaqueEncoderConfig
 
-# Registered for causal language modelling only, yet it reads in both directions.
-_BIDIRECTIONAL = ("xlnet",)
+# Where and how a file is fetched, as in Transformers.
+HUB_ARGUMENTS = (
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "proxies",
+    "revision",
+    "subfolder",
+    "token",
+)
 # What Transformers reads from an encoder's `**kwargs`; anything else would vanish there.
 _READ_FROM_KWARGS = {"output_attentions", "output_hidden_states", "return_dict"}
 _READ_FROM_KWARGS |= {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"}
 # Convolutions, pooling, a Fourier transform: they read the padding beside a text, mask or not.
 _READS_PADDING = ("canine", "convbert", "fnet", "funnel", "mobilebert", "nystromformer", "yoso")
-_HISTORY_ROPE = ("dynamic", "longrope")  # their frequencies follow the longest row so far
 
 
-def check_encoder(config: PretrainedConfig, strict_mlm_check: bool = False) -> None:
-    """Check by its config alone that a model is an encoder.
-
-    Args:
-        config: the config of the base model.
-        strict_mlm_check: also demand a masked-LM class for this architecture.
-
-    Raises:
-        ValueError: a decoder, an encoder-decoder, no masked-LM class where one is demanded, or
-            rotary positions that depend on the other texts.
-    """
-    reason = None
-    if getattr(config, "is_encoder_decoder", False):
-        reason = "an encoder-decoder"
-    elif getattr(config, "is_decoder", False):
-        reason = "a decoder (is_decoder=True in its config)"
-    elif (
-        _has_class(config, MODEL_FOR_CAUSAL_LM_MAPPING, "AutoModelForCausalLM")
-        and not _has_masked_lm(config)
-        and config.model_type not in _BIDIRECTIONAL
-    ):
-        reason = "a decoder (a causal language model)"
-    if reason:
-        raise ValueError(
-            f"An encoder-only model is needed, but {config.model_type!r} is {reason}. "
-            "Use an encoder such as BERT, RoBERTa, DeBERTa or ModernBERT."
-        )
-    if strict_mlm_check and not _has_masked_lm(config):
-        raise ValueError(
-            f"strict_mlm_check=True demands a masked-LM class, and {config.model_type!r} has none "
-            "in Transformers nor in its own `auto_map`. Pass strict_mlm_check=False to go without."
-        )
-    if kinds := sorted(_rope_types(config).intersection(_HISTORY_ROPE)):
-        raise ValueError(
-            f"The positions of an encoder must not depend on other texts, and with rope_type="
-            f"{kinds[0]!r} {config.model_type!r} rescales them by the longest text of the batch, "
-            "or so far. Use rope_type 'yarn' or 'linear'."
-        )
+def is_remote(config: PretrainedConfig) -> bool:
+    """Return True if an encoder's class is code that comes with a checkpoint."""
+    opaque = isinstance(config, OpaqueEncoderConfig)
+    return opaque or type(config).__module__.startswith("transformers_modules")
 
 
 def find_encoder_class(
@@ -83,15 +47,12 @@ def find_encoder_class(
     trust_remote_code: bool = False,
     **hub: Any,
 ) -> type[PreTrainedModel]:
-    """Find the class an encoder is built from.
-
-    That of a remote encoder is in the folder or Hub repository `source`, fetched as `hub` says
-    (`revision`, `token`, ...), and runs only with the caller's permission.
+    """Find the class an encoder is built from; remote code is in the folder or Hub id `source`.
 
     Raises:
         ValueError: code is needed but not permitted, or there is no class that takes `input_ids`.
     """
-    if _is_remote(config):
+    if is_remote(config):
         encoder_class = _remote_class("AutoModel", config, source, trust_remote_code, hub)
     else:
         encoder_class = MODEL_MAPPING.get(type(config), None)
@@ -107,59 +68,66 @@ def find_encoder_class(
     return encoder_class
 
 
-def build_encoder(
-    config: PretrainedConfig | None, encoder_class: type[PreTrainedModel] | None = None
-) -> PreTrainedModel:
-    """Build an encoder with random weights; one of remote code needs its class.
-
-    Raises:
-        ValueError: no config, or not that of an encoder.
-    """
-    if config is None:
-        raise ValueError(
-            "`config.base_model_config` must describe an encoder, got None. Use "
-            "from_pretrained(base, num_labels=...), or pass base_model_config=BertConfig(...)."
-        )
-    check_encoder(config)
-    encoder_class = encoder_class or find_encoder_class(config)
-    return encoder_class(config, **without_pooler(encoder_class))
+def _takes_tokens(cls: type[PreTrainedModel]) -> bool:
+    parameters = inspect.signature(cls.forward).parameters
+    catches_all = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    return "input_ids" in parameters or catches_all
 
 
 def remote_config(
-    config: OpaqueEncoderConfig,
-    source: str | os.PathLike,
-    trust_remote_code: bool,
-    **hub: Any,
+    config: OpaqueEncoderConfig, source: str | os.PathLike, trust_remote_code: bool, **hub: Any
 ) -> PretrainedConfig:
-    """Rebuild a remote encoder's config from the class that the checkpoint carries.
-
-    Raises:
-        ValueError: the caller has not given permission, or the checkpoint carries no code.
-    """
+    """Rebuild a remote encoder's config from the class that the checkpoint carries."""
     config_class = _remote_class("AutoConfig", config, source, trust_remote_code, hub)
     return config_class.from_dict({k: v for k, v in config.to_dict().items() if k != "model_type"})
+
+
+def _remote_class(
+    auto_class: str,
+    config: PretrainedConfig,
+    source: str | os.PathLike | None,
+    permitted: bool,
+    hub: dict[str, Any],
+) -> type[Any]:
+    """Load a class from the code that comes with an encoder, if the caller permits it."""
+    reference = (getattr(config, "auto_map", None) or {}).get(auto_class)
+    if not reference:
+        raise ValueError(
+            f"The encoder type {config.model_type!r} is unknown to this version of Transformers, "
+            "and its config names no code of its own (`auto_map`). Update Transformers, or use "
+            "another encoder."
+        )
+    if permitted is not True:
+        raise ValueError(
+            f"The encoder type {config.model_type!r} runs code that comes with the checkpoint "
+            f"({reference}). Read that code, then pass trust_remote_code=True to this call to "
+            "permit it."
+        )
+    hub = {k: v for k, v in hub.items() if k != "subfolder" and v is not None}
+    remote_class = get_class_from_dynamic_module(reference, str(source), **hub)
+    remote_class.register_for_auto_class(auto_class)  # its code is saved with each checkpoint
+    return remote_class
 
 
 def save_remote_code(encoder: PreTrainedModel, folder: str | os.PathLike) -> None:
     """Put the code of an encoder beside its weights, if it is remote code."""
     for part in (encoder, encoder.config):
         if getattr(part, "_auto_class", None) is not None:
+            os.makedirs(folder, exist_ok=True)
             custom_object_save(part, folder, config=encoder.config)
 
 
-def accepted_arguments(encoder: PreTrainedModel) -> frozenset[str] | None:
-    """Name the arguments that the encoder's forward reads; None for one that takes any.
-
-    A plain `**kwargs` in a Transformers class drops names without reading them, so it does not
-    count as accepting them.
-    """
-    parameters = inspect.signature(encoder.forward).parameters.values()
-    names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        if not type(encoder).__module__.startswith("transformers."):
-            return None
-        names |= _READ_FROM_KWARGS
-    return frozenset(names)
+def build_encoder(
+    config: PretrainedConfig | None, encoder_class: type[PreTrainedModel] | None = None
+) -> PreTrainedModel:
+    """Build an encoder with random weights; one of remote code needs its class."""
+    if config is None:
+        raise ValueError(
+            "`config.base_model_config` must describe an encoder, got None. Use "
+            "from_pretrained(base, num_labels=...), or pass base_model_config=BertConfig(...)."
+        )
+    encoder_class = encoder_class or find_encoder_class(config)
+    return encoder_class(config, **without_pooler(encoder_class))
 
 
 def without_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
@@ -175,11 +143,22 @@ def freeze_pooler(encoder: PreTrainedModel) -> None:
         pooler.requires_grad_(False)
 
 
-def max_tokens(encoder: PreTrainedModel) -> int | None:
-    """Count the tokens the encoder was made for; None where nothing limits them.
+def accepted_arguments(encoder: PreTrainedModel) -> frozenset[str] | None:
+    """Name the arguments that the encoder's forward reads; None for one that takes any.
 
-    The smaller of what its config says and of `position_limit`.
+    A plain `**kwargs` in a class of Transformers drops names without reading them.
     """
+    parameters = inspect.signature(encoder.forward).parameters.values()
+    names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        if not type(encoder).__module__.startswith("transformers."):
+            return None
+        names |= _READ_FROM_KWARGS
+    return frozenset(names)
+
+
+def max_tokens(encoder: PreTrainedModel) -> int | None:
+    """Count the tokens the encoder was made for, by its config and its table of positions."""
     limit = getattr(encoder.config, "max_position_embeddings", None) or 0
     limits = [limit] if limit > 0 else []  # some count positions relatively and say so with -1
     table = position_limit(encoder)
@@ -216,12 +195,6 @@ def split_by_length(config: PretrainedConfig, mask: torch.Tensor | None) -> list
 
     Returns:
         Groups of rows of one length; None where the batch can be encoded as it is.
-
-    Example:
-        >>> from transformers import FNetConfig
-        >>> mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]])
-        >>> [(rows, tokens.stop) for rows, tokens in split_by_length(FNetConfig(), mask)]
-        [([0, 2], 3), ([1], 2)]
     """
     limit = full_attention_limit(config)
     reads_padding = config.model_type in _READS_PADDING or limit is not None
@@ -255,16 +228,16 @@ def _fewest_tokens(config: PretrainedConfig) -> int:
 
 
 def full_attention_limit(config: PretrainedConfig) -> int | None:
-    """Return up to how many tokens a BigBird with sparse attention attends to all; None for others.
-
-    Example:
-        >>> from transformers import BigBirdConfig
-        >>> full_attention_limit(BigBirdConfig()), full_attention_limit(PretrainedConfig())
-        (704, None)
-    """
+    """Return up to how many tokens a BigBird with sparse attention attends to all; else None."""
     if config.model_type != "big_bird" or config.attention_type != "block_sparse":
         return None
     return (5 + 2 * config.num_random_blocks) * config.block_size
+
+
+def _is_exported() -> bool:
+    """Return True inside of an exporter, which cannot look at values; `torch.compile` can."""
+    compiled = torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+    return torch.jit.is_tracing() or compiled
 
 
 def encode(
@@ -332,66 +305,3 @@ def _shape(arguments: dict[str, Any]) -> torch.Size:
     """Return ``(B, T)`` of what an encoder is called with."""
     inputs: torch.Tensor = arguments["input_ids" if "input_ids" in arguments else "inputs_embeds"]
     return inputs.shape[:2]
-
-
-def _is_exported() -> bool:
-    """Return True inside of an exporter, which cannot look at values; `torch.compile` can."""
-    compiled = torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
-    return torch.jit.is_tracing() or compiled
-
-
-def _rope_types(config: PretrainedConfig) -> set[str]:
-    """Name how rotary positions are scaled, in any layer."""
-    settings = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
-    if not isinstance(settings, Mapping):
-        return set()
-    nested = [value for value in settings.values() if isinstance(value, Mapping)]
-    return {str(one.get("rope_type", one.get("type"))) for one in [settings, *nested]}
-
-
-def _has_masked_lm(config: PretrainedConfig) -> bool:
-    return _has_class(config, MODEL_FOR_MASKED_LM_MAPPING, "AutoModelForMaskedLM")
-
-
-def _has_class(config: PretrainedConfig, mapping: Mapping[type, object], auto_name: str) -> bool:
-    if _is_remote(config):
-        return auto_name in (getattr(config, "auto_map", None) or {})
-    return type(config) in mapping
-
-
-def _is_remote(config: PretrainedConfig) -> bool:
-    opaque = isinstance(config, OpaqueEncoderConfig)
-    return opaque or type(config).__module__.startswith("transformers_modules")
-
-
-def _remote_class(
-    auto_class: str,
-    config: PretrainedConfig,
-    source: str | os.PathLike | None,
-    permitted: bool,
-    hub: dict[str, Any],
-) -> type[Any]:
-    """Load a class from the code that comes with an encoder, if the caller permits it."""
-    reference = (getattr(config, "auto_map", None) or {}).get(auto_class)
-    if not reference:
-        raise ValueError(
-            f"The encoder type {config.model_type!r} is unknown to this version of Transformers, "
-            "and its config names no code of its own (`auto_map`). Update Transformers, or use "
-            "another encoder."
-        )
-    if permitted is not True:
-        raise ValueError(
-            f"The encoder type {config.model_type!r} runs code that comes with the checkpoint "
-            f"({reference}). Read that code, then pass trust_remote_code=True to this call to "
-            "permit it."
-        )
-    hub = {k: v for k, v in hub.items() if k != "subfolder" and v is not None}
-    remote_class = get_class_from_dynamic_module(reference, str(source), **hub)
-    remote_class.register_for_auto_class(auto_class)  # its code is saved with each checkpoint
-    return remote_class
-
-
-def _takes_tokens(cls: type[PreTrainedModel]) -> bool:
-    parameters = inspect.signature(cls.forward).parameters
-    catches_all = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
-    return "input_ids" in parameters or catches_all

@@ -1,4 +1,4 @@
-"""Check the arguments of `forward`.
+"""Check the arguments of `forward`; each check raises ValueError.
 
 Shapes and dtypes always; values only where reading them costs no device synchronisation, which is
 on the CPU and outside of a compiled graph. The data collator checks every value before that.
@@ -25,17 +25,7 @@ def check_inputs(
     inputs_embeds: torch.Tensor | None,
     vocabulary_size: int | None = None,
 ) -> torch.Tensor:
-    """Return the one of the two that is given.
-
-    Args:
-        input_ids: ``(B, T)``.
-        inputs_embeds: ``(B, T, H)``.
-        vocabulary_size: how many token ids the encoder knows; None where it counts none.
-
-    Raises:
-        ValueError: both, neither, or without the dimensions ``(B, T)``; on the CPU also a token
-            that the encoder does not know.
-    """
+    """Return the one of ``(B, T)`` and ``(B, T, H)`` that is given; check ids against a size."""
     if input_ids is not None and inputs_embeds is None:
         inputs, ndim = input_ids, 2
     elif inputs_embeds is not None and input_ids is None:
@@ -61,104 +51,69 @@ def check_inputs(
     return inputs
 
 
-def check_positions(mask_indices: torch.Tensor | None, inputs: torch.Tensor) -> torch.Tensor:
-    """Check `mask_indices` ``(B, M)`` against the inputs ``(B, T)`` or ``(B, T, H)``.
-
-    Raises:
-        ValueError: missing, another dtype or shape, or (on the CPU) out of bounds.
-    """
+def check_positions(
+    mask_indices: torch.Tensor | None,
+    end_indices: torch.Tensor | None,
+    inputs: torch.Tensor,
+    count: int,
+) -> list[torch.Tensor]:
+    """Return the indices ``(B, M)`` of each of the `count` tokens read for a position."""
     batch, length = inputs.shape[:2]
     if mask_indices is None:
         raise ValueError(
             "`mask_indices` is required: (B, M) long, the tokens to classify. "
             "`DataCollatorForMaskedSeq` makes it from rows of any length."
         )
-    if mask_indices.dtype != torch.long:
+    if count == 1 and end_indices is not None:
         raise ValueError(
-            f"`mask_indices` must be torch.long, got {mask_indices.dtype}. Use mask_indices.long()."
+            "`end_indices` were given, and the head reads one token per position. For rows with "
+            "read='start_end' call processor.prepare_model(model) before training, or load the "
+            "base with tokens_per_position=2."
         )
-    if mask_indices.dim() != 2 or mask_indices.shape[0] != batch:
-        raise ValueError(
-            f"`mask_indices` must be (B, M) with B = {batch} as in the inputs, got "
-            f"{tuple(mask_indices.shape)}. Pad rows with fewer positions with any index in bounds, "
-            f"and give those the label {IGNORE_INDEX}."
-        )
-    _check_range(
-        "`mask_indices`",
-        mask_indices,
-        length,
-        f" for T = {length} tokens",
-        f"A padded position needs an index in bounds too (0 will do), with the label "
-        f"{IGNORE_INDEX}; text cut off by the tokenizer has no position.",
-    )
-    return mask_indices
-
-
-def check_ends(
-    end_indices: torch.Tensor | None, mask_indices: torch.Tensor, length: int, count: int
-) -> list[torch.Tensor]:
-    """Return the indices ``(B, M)`` of each token that is read for a position.
-
-    Args:
-        end_indices: ``(B, M)``; None where `count` is 1.
-        mask_indices: ``(B, M)``, checked.
-        length: T.
-        count: how many tokens the head reads for a position.
-
-    Raises:
-        ValueError: missing, not expected, another dtype or shape, or (on the CPU) out of bounds.
-    """
-    if count == 1:
-        if end_indices is not None:
-            raise ValueError(
-                "`end_indices` were given, and the head reads one token per position. For rows "
-                "with read='start_end' call processor.prepare_model(model) before training, or "
-                "load the base with tokens_per_position=2."
-            )
-        return [mask_indices]
-    if end_indices is None:
+    if count == 2 and end_indices is None:
         raise ValueError(
             "`end_indices` is required: (B, M) long, the last token of each position. The head "
-            "reads the first and the last one. MaskedSeqProcessor(read='start_end') makes both; of "
-            "a position of one token, repeat `mask_indices`."
+            "reads the first and the last one. MaskedSeqProcessor(read='start_end') makes both; "
+            "for a position of one token, repeat `mask_indices`."
         )
-    if end_indices.dtype != torch.long or end_indices.shape != mask_indices.shape:
-        raise ValueError(
-            f"`end_indices` must be torch.long {tuple(mask_indices.shape)} as `mask_indices`, got "
-            f"{end_indices.dtype} {tuple(end_indices.shape)}."
+    indices = {"mask_indices": mask_indices, "end_indices": end_indices}
+    checked = {name: values for name, values in indices.items() if values is not None}
+    for name, values in checked.items():
+        if values.dtype != torch.long:
+            raise ValueError(f"`{name}` must be torch.long, got {values.dtype}. Use {name}.long().")
+        if values.dim() != 2 or values.shape[0] != batch or values.shape != mask_indices.shape:
+            raise ValueError(
+                f"`{name}` must be (B, M) with B = {batch} as in the inputs, and of one shape, got "
+                f"{tuple(values.shape)}. Pad rows with fewer positions with any index in bounds, "
+                f"and give those the label {IGNORE_INDEX}."
+            )
+        _check_range(
+            f"`{name}`",
+            values,
+            length,
+            f" for T = {length} tokens",
+            f"A padded position needs an index in bounds too (0 will do), with the label "
+            f"{IGNORE_INDEX}; text cut off by the tokenizer has no position.",
         )
-    _check_range(
-        "`end_indices`",
-        end_indices,
-        length,
-        f" for T = {length} tokens",
-        "A padded position needs an index in bounds too (0 will do).",
-    )
-    return [mask_indices, end_indices]
+    return list(checked.values())
 
 
 def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> torch.Tensor:
     """Return labels ``(B, M, L)`` or ``(B, M)`` that fit the `shape` ``(B, M, L)`` of the logits.
 
-    Of a batch without any position, labels ``(B, 0)`` fit either task.
-
-    Raises:
-        ValueError: another shape, ids that are not integers, or (on the CPU) values out of range.
+    In a batch without any position, labels ``(B, 0)`` fit either task.
     """
     multilabel, num_labels = task == "multilabel", shape[2]
     expected = tuple(shape if multilabel else shape[:2])
     if labels.numel() == 0 and tuple(labels.shape) == tuple(shape[:2]):
         labels = labels.reshape(expected)
     if tuple(labels.shape) != expected:
-        layout = "(B, M, L)" if multilabel else "(B, M)"
-        way_out = (
-            "One class per position? Use task='multiclass'."
-            if multilabel
-            else "Several labels per position? Use task='multilabel'."
-        )
+        layout, count, other = ("(B, M, L)", "One class", "multiclass")
+        if not multilabel:
+            layout, count, other = ("(B, M)", "Several labels", "multilabel")
         raise ValueError(
             f"`labels` must be {layout} = {expected} for task={task!r}, got "
-            f"{tuple(labels.shape)}. {way_out}"
+            f"{tuple(labels.shape)}. {count} per position? Use task={other!r}."
         )
     if not multilabel and (labels.dtype.is_floating_point or labels.dtype == torch.bool):
         raise ValueError(
@@ -182,16 +137,7 @@ def check_labels(labels: torch.Tensor, task: str, shape: tuple[int, ...]) -> tor
 def check_exclusive(
     labels: torch.Tensor, groups: Mapping[str, Sequence[str]] | None, ids: list[list[int]]
 ) -> None:
-    """Check that of each group at most one label holds at a position.
-
-    Args:
-        labels: ``(B, M, L)``, checked.
-        groups: label names by name of the group.
-        ids: their ids.
-
-    Raises:
-        ValueError: (on the CPU) several of a group hold.
-    """
+    """Check that at most one label of each group holds at a position of ``(B, M, L)``."""
     if not is_readable(labels):
         return
     kept = labels[..., :1] != IGNORE_INDEX
@@ -218,11 +164,7 @@ def _check_range(name: str, values: torch.Tensor, stop: int, what: str, way_out:
 
 
 def check_length(inputs: torch.Tensor, limit: int | None) -> None:
-    """Check that the encoder has a position for each of the T tokens.
-
-    Raises:
-        ValueError: there are more.
-    """
+    """Check that the encoder has a position for each of the T tokens."""
     if limit is not None and inputs.shape[1] > limit:
         raise ValueError(
             f"A row has {inputs.shape[1]} tokens, padding included, and the encoder has positions "
@@ -235,9 +177,6 @@ def check_no_prompt() -> None:
     """Check that embeddings in place of tokens do not come from a prompt method of PEFT.
 
     Its virtual tokens come first, and only the caller, a PEFT model, knows how many there are.
-
-    Raises:
-        ValueError: they do.
     """
     peft = sys.modules.get("peft")
     if peft is None or torch.compiler.is_compiling():

@@ -28,11 +28,7 @@ Thresholds = Union[float, Sequence[float], Mapping[str, float], np.ndarray]
 
 
 def as_integer(value: object) -> int | None:
-    """Return a whole number as an `int`; None for anything else, booleans included.
-
-    Args:
-        value: a number of Python or NumPy, or an array or tensor without dimensions.
-    """
+    """Return a whole number of any library as an `int`; None for anything else, like a boolean."""
     if type(value) is int:
         return value
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
@@ -143,17 +139,12 @@ def as_floats(values: object) -> np.ndarray:
 
 
 def in_order(name: str, values: Any, names: Sequence[str] | None) -> Any:
-    """Return values by label name in the order of the ids, and any others as they are.
-
-    Raises:
-        ValueError: other names than those of the labels.
-    """
+    """Return values by label name in the order of the ids, and any others as they are."""
     if not isinstance(values, Mapping):
         return values
     if names is None or set(values) != set(names):
         raise ValueError(
-            f"`{name}` by name must name each label of `id2label` "
-            f"({None if names is None else list(names)}), got {list(values)}. "
-            "One value, or a sequence of L, needs no names."
+            f"`{name}` by name must name each label of `id2label` ({list(names or ())}), got "
+            f"{list(values)}. One value, or a sequence of L, needs no names."
         )
     return [values[label] for label in names]

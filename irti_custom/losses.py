@@ -9,18 +9,16 @@ into micro-batches and ranks: the gradient is the same. A mean per batch cannot.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own convention)
 
 from .labels import IGNORE_INDEX, Thresholds, as_floats
-from .rule import Rule, at_least_float32, columns, with_none
+from .rule import at_least_float32, columns, with_none
 
 WEIGHT_NAMES = {"multilabel": "pos_weight", "multiclass": "class_weight"}
 """The setting that holds one factor per label, by task."""
-_RAREST = 1e-3  # how often "none of a group" is expected at least
 
 
 def multilabel_loss(
@@ -37,11 +35,10 @@ def multilabel_loss(
         labels: ``(B, M, L)`` in ``[0, 1]``. `IGNORE_INDEX` in channel 0 drops the position,
             elsewhere the element.
         pos_weight: ``(L,)`` factors on the positive part, as in `torch.nn.BCEWithLogitsLoss`.
-        focal_gamma: the focal loss of Lin et al. 2017 multiplies each element by
-            ``(1 - p_t) ** gamma``; 0 leaves it out.
+        focal_gamma: each element counts ``(1 - p_t) ** gamma`` times (Lin et al. 2017).
         groups: ids of labels that exclude each other: the cross-entropy of a softmax over them and
-            "none", whose score is 0, in place of theirs. Its weight is that of the label that
-            holds. Where none holds and some are not known, it may be any of these.
+            "none", whose score is 0, in place of theirs, with the weight of the label that holds.
+            Where none holds and some are not known, it may be any of these.
 
     Returns:
         The sum, a scalar that has a gradient graph even when nothing is kept, and the number of
@@ -152,11 +149,7 @@ def mean_loss(
 def check_weights(
     name: str, weights: Thresholds | None, task: str, num_labels: int
 ) -> list[float] | None:
-    """Check one factor per label; None passes.
-
-    Raises:
-        ValueError: another task than theirs, another number of factors, or a negative one.
-    """
+    """Check factors of at least 0, one per label, against the task; None passes."""
     if weights is None:
         return None
     if name != WEIGHT_NAMES[task]:
@@ -171,61 +164,6 @@ def check_weights(
             f"{weights}. `balanced_weights` computes them from labels."
         )
     return values.tolist()
-
-
-def check_prior(prior: Thresholds, rule: Rule) -> list[float]:
-    """Check how probable each label is before anything is known of a position.
-
-    Args:
-        prior: L probabilities, or a dict of all label names; for "multilabel" also one for all.
-        rule: gives the task and the names.
-
-    Raises:
-        ValueError: not one per label, or 0 or 1, which a head could never leave.
-    """
-    names, multilabel = rule.label_names or (), rule.task == "multilabel"
-    if isinstance(prior, Mapping) and set(prior) == set(names):
-        prior = [prior[name] for name in names]
-    values = as_floats(prior)
-    if multilabel and not values.ndim:
-        values = np.full(len(names), values)
-    if values.shape != (len(names),) or not ((values > 0) & (values < 1)).all():
-        raise ValueError(
-            f"`label_prior` must hold {len(names)} probabilities above 0 and below 1, one per label"
-            f"{' or one for all' * multilabel}, got {prior!r:.200}. `label_frequencies` computes "
-            "them from labels."
-        )
-    return values.tolist()
-
-
-def best_constant(
-    prior: Sequence[float],
-    task: str,
-    weight: Sequence[float] | None = None,
-    groups: Sequence[Sequence[int]] = (),
-) -> torch.Tensor:
-    """Return the logits with the least loss for a head that knows only how frequent labels are.
-
-    A head that starts there spends no training on learning it (Lin et al. 2017, section 4.1).
-
-    Args:
-        prior: L probabilities.
-        task: "multilabel": their log-odds; "multiclass": their logarithms.
-        weight: L factors, the `pos_weight` or `class_weight` of the loss. A label that counts w
-            times is as if it were w times as frequent.
-        groups: see `multilabel_loss`: the log-odds of a label against "none".
-
-    Returns:
-        ``(L,)`` float32.
-    """
-    frequent = torch.tensor(prior, dtype=torch.float64)
-    logits = torch.logit(frequent) if task == "multilabel" else torch.log(frequent)
-    for ids in groups:
-        own = columns(frequent, ids)
-        logits[ids] = torch.log(own / (1 - own.sum()).clamp(min=_RAREST))
-    if weight is not None:  # a weight of 0 leaves nothing to learn
-        logits += torch.tensor(weight, dtype=torch.float64).clamp(min=1e-6).log()
-    return logits.float()
 
 
 def _power(missed: torch.Tensor, gamma: float) -> torch.Tensor:

@@ -7,35 +7,37 @@
 
 With `tokens_per_position` 2, `end_indices` (B, M) adds a second hidden state: (B, M, 2H).
 
-`loading` finds weights, `saving` writes them, and `encoders` knows which encoders fit.
+This file and those beside it are what a checkpoint with code runs, with plain loading and saving.
+Where the package is installed, users hold the subclass of the same name in `loading.model`.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 
-from .configuration_custom import LOSS_SETTINGS, MaskedSeqModelingConfig, attr_name_of
+from .configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig, attr_name_of
 from .encoders import (
+    HUB_ARGUMENTS,
     accepted_arguments,
     build_encoder,
-    check_encoder,
     encode,
+    find_encoder_class,
     freeze_pooler,
     max_tokens,
     position_limit,
+    remote_config,
+    save_remote_code,
 )
-
-# Transformers 4 copies the files that this one names into a checkpoint, and no others.
-from .folders import replaced_files  # noqa: F401
+from .file_versions import check_whole, file_versions
 from .input_checks import (
-    check_ends,
     check_exclusive,
     check_inputs,
     check_labels,
@@ -44,20 +46,10 @@ from .input_checks import (
     check_positions,
     is_readable,
 )
-from .labels import IGNORE_INDEX, Thresholds
-from .loading import MaskedSeqPreTrainedModel
-from .losses import (
-    WEIGHT_NAMES,
-    best_constant,
-    check_prior,
-    mean_loss,
-    multiclass_loss,
-    multilabel_loss,
-)
+from .labels import IGNORE_INDEX
+from .losses import WEIGHT_NAMES, mean_loss, multiclass_loss, multilabel_loss
 from .rule import group_logits
-from .saving import prepared_folder
-from .self_test import run
-from .versions import with_older_names  # noqa: F401
+from .versions import hint_of_version
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +61,7 @@ _UNEVEN_LABELS = (
 )
 
 
-class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
+class AutoModelForMaskedSeqModeling(PreTrainedModel):
     """Any encoder-only Transformer, scoring the positions in `mask_indices`.
 
     Args:
@@ -77,22 +69,12 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         encoder: the encoder itself, loaded; its config replaces `base_model_config`. Without it
             one is built from the config, with random weights.
         encoder_class: the class to build it from, for an encoder of remote code.
-
-    Raises:
-        ValueError: no encoder is described, it is not an encoder, or `base_model_attr_name`
-            cannot name an attribute.
-
-    Example:
-        >>> from transformers import BertConfig
-        >>> encoder = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
-        ...     intermediate_size=8, vocab_size=10)
-        >>> config = MaskedSeqModelingConfig(num_labels=3, base_model_config=encoder)
-        >>> model = AutoModelForMaskedSeqModeling(config)
-        >>> ids, positions = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 2]])
-        >>> tuple(model(ids, torch.ones_like(ids), positions).logits.shape)
-        (1, 2, 3)
     """
 
+    config_class = MaskedSeqModelingConfig
+    main_input_name = "input_ids"
+    # Version 0.1.0 saved poolers, whose output is never read.
+    _keys_to_ignore_on_load_unexpected = [r"\.pooler\."]  # noqa: RUF012
     # The `Trainer` then passes `num_items_in_batch`, which makes accumulated gradients exact.
     accepts_loss_kwargs = True
     # Everything passes here, to reach the encoder, which raises for what it cannot do.
@@ -112,7 +94,6 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         if encoder is None:
             encoder = build_encoder(config.base_model_config, encoder_class)
         else:
-            check_encoder(encoder.config)
             for module in encoder.modules():  # `post_init` leaves these weights as they are
                 module._is_hf_initialized = True
         # The same object, so that resizing, dtype and attention settings are saved by themselves.
@@ -135,8 +116,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         self._no_split_modules = getattr(encoder, "_no_split_modules", None)
         self.accepted_arguments = accepted_arguments(encoder)  # None: it takes any
         self.position_limit = position_limit(encoder)  # None: no table of positions
-        self._head_is_checked = self._uneven_is_said = self._loss_is_checked = False
-        self._untrained: dict[str, torch.Tensor] = {}  # by name, weights of the head as they began
+        self._uneven_is_said = False
         freeze_pooler(encoder)
         width = config.hidden_size
         self.head = nn.Sequential(
@@ -150,94 +130,6 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         self.head.to(weight.dtype)
         if loaded and weight.device.type != "meta":  # else the loader places both
             self.head.to(weight.device)
-        self.note_untrained()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Initialize a new module; of many labels, a position has about one."""
-        super()._init_weights(module)
-        is_new = not getattr(getattr(module, "bias", None), "_is_hf_initialized", False)
-        if module is self.head[-1] and is_new and self.config.task == "multilabel":
-            self._start_bias(1 / (self.config.num_labels + 1))
-
-    def note_untrained(self, *layers: int) -> None:
-        """Note that layers of the head, by default all, are as they began: no training, no file."""
-        for name, weight in self.head.named_parameters():
-            if not layers or int(name.partition(".")[0]) in layers:
-                self._untrained[name] = weight.detach().clone()
-
-    def is_untrained(self, *layers: int) -> bool:
-        """Return True while layers of the head, by default all, are as they began.
-
-        A step of an optimizer, a checkpoint and `load_state_dict` change them; a cast does not.
-        """
-        if not isinstance(self.head, nn.Sequential):  # under an adapter
-            return False
-        for name, weight in self.head.named_parameters():
-            if not layers or int(name.partition(".")[0]) in layers:
-                began = self._untrained.get(name)
-                if began is None or began.is_meta or not torch.equal(began.to(weight), weight):
-                    return False
-        return True
-
-    def set_tokens_per_position(self, tokens_per_position: int) -> None:
-        """Let a new head read 1 token, or 2: the first and the last one of a position.
-
-        Raises:
-            ValueError: another number, or the head has been trained to read the other one.
-        """
-        config = self.config
-        if tokens_per_position == config.tokens_per_position:
-            return
-        if not self.is_untrained(0):
-            place = f" of {self.source.path!r}" if self.source is not None else ""
-            raise ValueError(
-                f"The head{place} was trained to read {config.tokens_per_position} token(s) per "
-                f"position, and the rows want {tokens_per_position}. Use the processor that it was "
-                "trained with, or start from its encoder."
-            )
-        config.tokens_per_position = tokens_per_position
-        layer = nn.Linear(tokens_per_position * config.hidden_size, config.hidden_size)
-        self._init_weights(layer)
-        self.head[0] = layer.to(next(self.head.parameters()))
-        self.note_untrained(0)
-
-    def set_label_prior(self, prior: Thresholds | None) -> None:
-        """Start a new head from how frequent its labels are; it then learns rare ones sooner.
-
-        Only the bias of the last layer changes.
-
-        Args:
-            prior: probabilities above 0 and below 1: one per label, in the order of their ids or by
-                name, as from `label_frequencies`; for "multilabel" also one for all. None: 0.5 for
-                "multilabel", equal ones for "multiclass".
-
-        Raises:
-            ValueError: other values; or the last layer has been trained, or is under an adapter.
-
-        Example:
-            >>> model = AutoModelForMaskedSeqModeling.from_pretrained(...)  # doctest: +SKIP
-            >>> model.set_label_prior({"person": 0.3, "place": 0.01})  # doctest: +SKIP
-        """
-        if not isinstance(self.head, nn.Sequential) or not isinstance(self.head[-1], nn.Linear):
-            raise ValueError("Set the prior before get_lora_model(model): the head is adapted.")
-        if not self.is_untrained(3):
-            raise ValueError(
-                "`label_prior` is where a new head starts, and the last layer of this one has been "
-                "trained. Leave it out."
-            )
-        self._start_bias(prior)
-        self.note_untrained(3)
-
-    def _start_bias(self, prior: Thresholds | None) -> None:
-        config = self.config
-        if prior is None:
-            start = torch.zeros(config.num_labels)
-        else:
-            prior = check_prior(prior, config.rule)
-            weight = getattr(config, WEIGHT_NAMES[config.task])
-            start = best_constant(prior, config.task, weight, config.group_ids)
-        with torch.no_grad():
-            self.head[-1].get_parameter("bias").copy_(start)
 
     @property
     def encoder(self) -> PreTrainedModel:
@@ -246,12 +138,12 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
 
     @property
     def vocab_size(self) -> int | None:
-        """How many token ids the encoder knows; None where it counts none."""
+        """The number of token ids of the encoder; None where it has none."""
         return self.config.vocab_size
 
     @property
     def max_tokens(self) -> int | None:
-        """How many tokens the encoder has positions for; None where nothing limits them."""
+        """The number of tokens that the encoder has positions for; None without a limit."""
         return max_tokens(self.encoder)
 
     def get_input_embeddings(self) -> nn.Module:
@@ -292,10 +184,9 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
 
         Args:
             input_ids: ``(B, T)`` long.
-            attention_mask: ``(B, T)``, 1 for real tokens. Encoders that read padding, with or
-                without a mask, are called once for each length of a row.
-            mask_indices: ``(B, M)`` long, each in ``[0, T)``; padded slots hold any index in
-                bounds.
+            attention_mask: ``(B, T)``, 1 for real tokens. An encoder that reads padding in spite
+                of it is called once for each length of a row.
+            mask_indices: ``(B, M)`` long, each in ``[0, T)``; padded slots hold any of these.
             labels: ``(B, M)`` class ids for "multiclass", ``(B, M, L)`` of 0/1 for "multilabel".
                 `IGNORE_INDEX` drops a position from the loss; with "multilabel" in channel 0 the
                 position, in another channel that element.
@@ -310,7 +201,7 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             end_indices: ``(B, M)`` long, the last token of each position, for a head with
                 ``config.tokens_per_position`` 2.
             example_kinds: ignored; named here so that the `Trainer` leaves it to the collator.
-            **kwargs: whatever else the encoder's own forward takes.
+            **kwargs: other arguments of the encoder's forward.
 
         Returns:
             ``logits`` ``(B, M, L)``, of which those of a group exclude each other, see
@@ -322,10 +213,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
             TypeError: an argument that the encoder does not take.
         """
         inputs = check_inputs(input_ids, inputs_embeds, self.config.vocab_size)
-        mask_indices = check_positions(mask_indices, inputs)
-        reads = check_ends(
-            end_indices, mask_indices, inputs.shape[1], self.config.tokens_per_position
-        )
+        count = self.config.tokens_per_position
+        reads = check_positions(mask_indices, end_indices, inputs, count)
         if position_ids is None:
             check_length(inputs, self.position_limit)
         if input_ids is None:
@@ -342,11 +231,8 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         )
         hidden = outputs.last_hidden_state
         scores = self.head(torch.cat([_gather(hidden, indices) for indices in reads], dim=-1))
-        loss = None if labels is None else self._loss(scores, labels, num_items_in_batch)
-        if labels is None and self.training and not self._loss_is_checked:
-            self._check_loss_settings()
         output = MaskedLMOutput(
-            loss=loss,
+            loss=self._loss(scores, labels, num_items_in_batch),
             logits=group_logits(scores, self.config.group_ids),
             hidden_states=getattr(outputs, "hidden_states", None),
             attentions=getattr(outputs, "attentions", None),
@@ -380,13 +266,14 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
     def _loss(
         self,
         logits: torch.Tensor,
-        labels: torch.Tensor,
+        labels: torch.Tensor | None,
         num_items_in_batch: torch.Tensor | int | None,
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | None:
+        """Return the mean over kept elements, or their sum over the given count."""
+        if labels is None:
+            return None
         config = self.config
         labels = check_labels(labels, config.task, logits.shape)
-        if self.training and not self._head_is_checked:
-            self._check_head_trains()
         weight = getattr(config, WEIGHT_NAMES[config.task])
         if weight is not None:
             weight = torch.tensor(weight).to(logits.device, non_blocking=True)
@@ -405,28 +292,6 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
                 logger.warning(_UNEVEN_LABELS)
             num_items_in_batch = num_items_in_batch * (count / elements.clamp(min=1))
         return mean_loss(total, count, num_items_in_batch)
-
-    def _check_head_trains(self) -> None:
-        """Warn once if a new head is frozen: it would stay random. PEFT freezes it unless told."""
-        self._head_is_checked = True
-        if self.is_untrained() and not any(p.requires_grad for p in self.head.parameters()):
-            logger.warning(
-                "The head is new and frozen, so it stays random and is not saved with an adapter. "
-                "Use get_lora_model(model), or modules_to_save=['head'] in the PEFT config."
-            )
-
-    def _check_loss_settings(self) -> None:
-        """Warn once if another loss is trained with, such as the Trainer's for smoothed labels."""
-        self._loss_is_checked = True
-        names = (*LOSS_SETTINGS, "groups")
-        set_here = [name for name in names if getattr(self.config, name)]
-        if set_here and torch.is_grad_enabled():
-            logger.warning(
-                "The model is trained without `labels`, so with a loss of its caller, and %s of "
-                "its config have no effect. label_smoothing_factor of TrainingArguments does that: "
-                "leave it out.",
-                set_here,
-            )
 
     def predict_proba(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits ``(..., L)`` into probabilities of the same shape, in float32 or better.
@@ -450,72 +315,62 @@ class AutoModelForMaskedSeqModeling(MaskedSeqPreTrainedModel):
         """
         return self.config.rule.decide(logits)
 
-    def save_pretrained(
-        self,
-        save_directory: str | os.PathLike,
-        is_main_process: bool = True,
-        *,
-        with_code: bool | None = None,
-        push_to_hub: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Save weights and config, and the code of a remote encoder; as in Transformers.
-
-        Args:
-            save_directory: the folder.
-            is_main_process: whether this process writes.
-            with_code: also save the code of this package, so that
-                ``AutoModel.from_pretrained(folder, trust_remote_code=True)`` works without it.
-                Default: where the save is pushed. A model that runs from the code of its
-                checkpoint, or whose class was given to `register_for_auto_class`, always does.
-            push_to_hub: also upload what was saved, as in Transformers.
-            **kwargs: as in Transformers.
-
-        Raises:
-            ValueError: the folder holds an adapter, which would be loaded on top; or the code
-                cannot be saved, as its files and the encoder's have the same names.
-        """
-        settings = {"is_main_process": is_main_process, "push_to_hub": push_to_hub, **kwargs}
-        save_directory = os.fspath(save_directory)  # Transformers 4 splits it to name a repository
-        adapted = getattr(self, "_hf_peft_config_loaded", False)  # then it alone is saved
-        if adapted and with_code:
-            raise ValueError(
-                "with_code=True is for a whole model, and with an adapter attached only the "
-                "adapter is saved. Merge it first, or pass with_code=False."
-            )
-        with_code = (push_to_hub if with_code is None else with_code) or bool(self._auto_class)
-        # A file in the folder's place is for Transformers to report.
-        if adapted or not is_main_process or os.path.isfile(save_directory):
-            return super().save_pretrained(save_directory, **settings)
-        if push_to_hub:
-            folder_name = os.path.basename(os.path.abspath(save_directory))
-            settings["repo_id"] = kwargs.get("repo_id") or folder_name
-        with prepared_folder(self, save_directory, with_code, kwargs.get("variant")) as folder:
-            return super().save_pretrained(folder, **settings)
-
     @classmethod
-    def run_self_test(
+    def from_pretrained(
         cls,
-        base: str,
+        pretrained_model_name_or_path: str | os.PathLike | None,
+        *model_args: Any,
+        config: PretrainedConfig | None = None,
         trust_remote_code: bool = False,
-        task: str = "multilabel",
-        num_labels: int = 3,
-    ) -> dict[str, Any]:
-        """Try one base encoder: load, forward, loss, gradient, save, reload.
-
-        Args:
-            base: folder or Hub id of an encoder.
-            trust_remote_code: permit this call to run code that comes with the encoder.
-            task: "multilabel" or "multiclass".
-            num_labels: L of the head.
-
-        Returns:
-            ``base``, ``model_type``, ``task``, ``logits_shape``, ``loss``, ``parameters``.
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a saved model; arguments and result as in Transformers.
 
         Raises:
-            RuntimeError: a step failed; it names which, and the cause is chained.
+            ValueError: the checkpoint lacks weights, or its encoder runs code that the caller does
+                not permit.
+            OSError: files are missing, or a save to the folder is not finished.
         """
-        return run(cls, base, trust_remote_code, task, num_labels)
+        path = pretrained_model_name_or_path
+        if path is None:  # the weights come as `state_dict`, as for any Transformers model
+            return super().from_pretrained(None, *model_args, config=config, **kwargs)
+        hub = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
+        folder = os.path.join(path, hub.get("subfolder") or "") if os.path.isdir(path) else path
+        check_whole(folder)
+        versions = file_versions(folder)
+        if config is None:
+            options = {"return_unused_kwargs": True, **hub, **kwargs}
+            config, kwargs = MaskedSeqModelingConfig.from_pretrained(path, **options)
+        elif config.name_or_path == str(path):  # read by an Auto class, some time ago
+            config = config.up_to_date(config.get_config_dict(path, **hub)[0])
+        config = copy.deepcopy(config)
+        base, permitted = config.base_model_config, trust_remote_code is True
+        if isinstance(base, OpaqueEncoderConfig):
+            base = config.base_model_config = remote_config(base, folder, permitted, **hub)
+        if base is not None:
+            kwargs["encoder_class"] = find_encoder_class(base, folder, permitted, **hub)
+        kwargs = {**hub, **kwargs, "config": config, "output_loading_info": True}
+        model, info = super().from_pretrained(path, *model_args, **kwargs)
+        if info["missing_keys"]:
+            raise ValueError(
+                f"The checkpoint in {str(path)!r} lacks weights: {sorted(info['missing_keys'])}. "
+                "Was it saved whole? Loading it would leave these at random."
+                + hint_of_version(config)
+            )
+        if file_versions(folder) != versions:
+            raise OSError(f"{str(path)!r} was saved to while it was loaded. Load it again.")
+        freeze_pooler(model.encoder)  # loading may have replaced its parameters
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs: Any
+    ) -> None:
+        """Save weights and config, and the code of a remote encoder; as in Transformers."""
+        adapted = getattr(self, "_hf_peft_config_loaded", False)  # then it alone is saved
+        if is_main_process and not adapted and not os.path.isfile(save_directory):
+            save_remote_code(self.encoder, save_directory)
+        super().save_pretrained(save_directory, is_main_process, **kwargs)
 
 
 def _gather(hidden: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,7 @@ _MAX_DRIFT = 1e-3  # of the logit at which a label is decided, from rounding a m
 
 @dataclass(frozen=True)
 class Rule:
-    """How logits are decided: task, labels, groups, temperature and thresholds, checked together.
+    """Decide logits: task, labels, groups, temperature and thresholds, checked together.
 
     Frozen and hashable. ``model.config.rule`` is that of a model.
 
@@ -47,8 +47,6 @@ class Rule:
         ((0.9, 0.2), 2)
         >>> rule.decide(torch.tensor([[2.0, -1.0], [0.1, 0.0]])).tolist()
         [[False, True], [False, True]]
-        >>> Rule("multiclass", thresholds=0.6).decide(torch.tensor([[2.0, -1.0], [0.1, 0.0]]))
-        tensor([   0, -100])
     """
 
     task: str = "multilabel"
@@ -67,13 +65,10 @@ class Rule:
                 f"task='multiclass' needs at least 2 labels, got {list(names)}. A single "
                 "yes-or-no label is task='multilabel'."
             )
-        for name, value in (
-            ("label_names", names),
-            ("groups", _check_groups(self.groups, self.task, names or ())),
-        ):
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "temperature", self._check_temperature())
-        object.__setattr__(self, "thresholds", self._check_thresholds())
+        vars(self)["label_names"] = names  # frozen for everybody else
+        vars(self)["groups"] = _check_groups(self.groups, self.task, names or ())
+        vars(self)["temperature"] = self._check_temperature()
+        vars(self)["thresholds"] = self._check_thresholds()
 
     def with_(self, **changes: Any) -> Rule:
         """Return a rule with other settings.
@@ -89,9 +84,8 @@ class Rule:
     def at_temperature(self, temperature: Thresholds | None) -> Rule:
         """Return a rule for another temperature that decides as this one, to single precision.
 
-        The sigmoid of a label keeps its order. A softmax does not: whether a position's top class
-        or a group's answer is less probable than another one's depends on the temperature. There,
-        only a threshold that rejects nothing can follow.
+        The order of positions by a sigmoid does not depend on the temperature. By the softmax of
+        classes or of a group it does: there, only a threshold that rejects nothing can follow.
 
         Raises:
             ValueError: an invalid temperature, or a threshold that no other decides as.
@@ -99,25 +93,25 @@ class Rule:
         rule = replace(self, temperature=temperature, thresholds=None)
         if self.thresholds is None:
             return rule
-        old = as_floats(self.thresholds)
-        sizes = np.zeros(old.shape)
+        old = torch.tensor(self.thresholds, dtype=torch.float64)
+        sizes = torch.zeros_like(old)  # of the softmax that a threshold rejects from
         if self.task == "multiclass":
-            sizes[...] = self.num_labels or np.inf
+            sizes += self.num_labels or torch.inf
         for ids in self.group_ids:
-            sizes[ids] = len(ids) + 1
-        before, after = (1.0 if t is None else t for t in (self.temperature, rule.temperature))
-        ratio = np.divide(before, after)  # type: ignore[arg-type]
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            odds = np.log(old) - np.log1p(-old)
-            new = np.where(ratio == 1, old, 1 / (1 + np.exp(-odds * ratio)))
-            single = new.astype(np.float32).astype(np.float64)  # what `decide` compares with
-            drift = np.abs((np.log(single) - np.log1p(-single)) / ratio - odds)
-            softmax, rejects = (sizes > 0) & (ratio != 1), old * sizes >= 1
-        new[softmax & ~rejects] = 0.0
-        lost = np.where(softmax, rejects, np.isfinite(odds) & ~(drift < _MAX_DRIFT))
+            sizes[ids] = len(ids) + 1.0
+        before, after = (
+            torch.tensor(1.0 if t is None else t, dtype=torch.float64)
+            for t in (self.temperature, rule.temperature)
+        )
+        ratio, odds = before / after, old.logit()
+        new = torch.where(ratio == 1, old, (odds * ratio).sigmoid())
+        drift = (new.float().double().logit() / ratio - odds).abs()  # `decide` rounds so
+        softmax, rejects = (sizes > 0) & (ratio != 1), old * sizes >= 1
+        new = torch.where(softmax & ~rejects, 0.0, new)
+        lost = torch.where(softmax, rejects, odds.isfinite() & ~(drift < _MAX_DRIFT))
         if lost.any():
             raise ValueError(
-                f"`thresholds` cannot be moved to temperature {temperature}, got "
+                f"`thresholds` cannot be moved to temperature {rule.temperature}, got "
                 f"{old[lost].tolist()}: what they decide would change. Fit the temperature first, "
                 "then tune the thresholds: set config.thresholds to None, then config.temperature."
             )
@@ -136,24 +130,20 @@ class Rule:
 
     @property
     def limits(self) -> float | list[float]:
-        """The probabilities that decide: `thresholds` or, without any, 0.5.
-
-        Without thresholds nothing is rejected in a group, nor the top class: 0 there.
-        """
+        """The thresholds that decide; without any 0.5, but 0 in groups and for a top class."""
         if self.thresholds is not None:
             return as_floats(self.thresholds).tolist()
-        if self.task == "multiclass" or not self.groups:
-            return 0.0 if self.task == "multiclass" else 0.5
+        if not self.groups:
+            return 0.5 if self.task == "multilabel" else 0.0
         grouped = {index for ids in self.group_ids for index in ids}
         return [0.0 if index in grouped else 0.5 for index in range(self.num_labels or 0)]
 
     def temper(self, logits: torch.Tensor) -> torch.Tensor:
         """Divide logits ``(..., L)`` by the temperature, in float32 or better.
 
-        In a group it divides the scores that `group_logits` made the logits of: the softmax over
-        the labels and "none" becomes flatter or steeper, its sum stays 1 and its most probable
-        answer the same. A "none" that single precision had lost beside the labels counts as just
-        lost.
+        In a group it divides the scores that `group_logits` made the logits of, so that the sum of
+        its softmax stays 1. A "none" that single precision had lost beside the labels counts as
+        just lost.
         """
         scores = at_least_float32(logits)
         if self.temperature is None:
@@ -163,11 +153,7 @@ class Rule:
         return group_logits(scores / _like(self.temperature, scores), self.group_ids)
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """Turn logits ``(..., L)`` into probabilities of the same shape, in float32 or better.
-
-        Raises:
-            FloatingPointError: see `check_finite`.
-        """
+        """Turn logits ``(..., L)`` into probabilities, in float32 or better; see `check_finite`."""
         check_finite(logits)
         logits = self.temper(logits)
         return logits.sigmoid() if self.task == "multilabel" else logits.softmax(-1)
@@ -177,9 +163,8 @@ class Rule:
     ) -> torch.Tensor:
         """Decide which labels hold, or which class does.
 
-        A label holds from its threshold on, by default 0.5; of a group at most the most probable
-        label, unless "none" is more so. A top class below the threshold is rejected. The
-        temperature changes neither the top class nor the answer of a group.
+        A label holds from its threshold on, by default 0.5; in a group at most the most probable
+        one, unless "none" is more so. A top class below the threshold is rejected.
 
         Args:
             logits: ``(..., L)``.
@@ -194,9 +179,7 @@ class Rule:
         chances = self.probabilities(logits) if probabilities is None else probabilities
         if self.task == "multilabel":
             passes = chances >= _like(self.limits, chances)
-            return (
-                passes & lead(at_least_float32(logits), self.group_ids) if self.groups else passes
-            )
+            return passes & lead(logits, self.group_ids) if self.groups else passes
         ids = logits.argmax(-1)  # of the logits: probabilities can round to a tie
         if self.thresholds is None:
             return ids
@@ -293,12 +276,10 @@ def check_unmoved(
 
 
 def check_finite(logits: torch.Tensor) -> None:
-    """Check that a model computed numbers; every probability and every decision passes here.
+    """Raise FloatingPointError for a logit that is infinite or NaN.
 
-    It waits for the device, and does nothing in a graph.
-
-    Raises:
-        FloatingPointError: one is infinite or NaN.
+    Every probability and every decision passes here. It waits for the device, and does nothing in
+    a graph.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return
@@ -349,7 +330,7 @@ def lead(logits: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tensor:
     """Mark the answer of each group, the most probable of its labels unless "none" is more so.
 
     Args:
-        logits: ``(..., L)`` of `group_logits`, at any temperature.
+        logits: ``(..., L)`` of `group_logits`; a temperature changes no answer.
         groups: ids of labels that exclude each other.
 
     Returns:
@@ -357,7 +338,7 @@ def lead(logits: torch.Tensor, groups: Sequence[Sequence[int]]) -> torch.Tensor:
     """
     leads = torch.ones_like(logits, dtype=torch.bool)
     for ids in groups:
-        group = columns(logits, ids).sigmoid()
+        group = at_least_float32(columns(logits, ids)).sigmoid()
         best, place = group.max(-1, keepdim=True)
         most = best >= 1 - group.sum(-1, keepdim=True)
         answers = torch.zeros_like(group, dtype=torch.bool).scatter(-1, place, most)

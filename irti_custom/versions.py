@@ -19,22 +19,12 @@ _THETAS = {"full_attention": "global_rope_theta", "sliding_attention": "local_ro
 
 
 def with_older_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to an encoder's settings what version 4 calls them, where it has names for them.
-
-    Example:
-        >>> rope = {"rope_type": "default", "rope_theta": 500.0}
-        >>> with_older_names({"rope_parameters": rope})["rope_theta"]
-        500.0
-    """
+    """Add to an encoder's settings what version 4 calls them, where it has names for them."""
     return {**settings, **(_older_rope(settings) or {}), **(_older_layers(settings) or {})}
 
 
 def for_this_version(settings: Mapping[str, Any], config_class: type) -> dict[str, Any]:
-    """Return an encoder's settings under names that the installed version reads.
-
-    Args:
-        settings: of a checkpoint that either version saved.
-        config_class: the encoder's.
+    """Return settings that either version saved, under names that the installed version reads.
 
     Raises:
         ValueError: version 4 is installed, and has no name for one of them.
@@ -55,14 +45,9 @@ def for_this_version(settings: Mapping[str, Any], config_class: type) -> dict[st
     return with_older_names(settings)
 
 
-def hint_of_version(settings: Mapping[str, Any]) -> str:
-    """Return a sentence for errors about a checkpoint of the other version; else nothing.
-
-    Example:
-        >>> hint_of_version({"transformers_version": transformers.__version__})
-        ''
-    """
-    saved = str(settings.get("transformers_version") or transformers.__version__)
+def hint_of_version(config: transformers.PretrainedConfig) -> str:
+    """Return a sentence for errors about a checkpoint of the other version; else nothing."""
+    saved = str(config.transformers_version or transformers.__version__)
     if saved.partition(".")[0] == transformers.__version__.partition(".")[0]:
         return ""
     return f" It was saved with Transformers {saved}; {transformers.__version__} is installed."

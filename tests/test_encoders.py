@@ -9,7 +9,8 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModel, AutoModelForMaskedLM, BertConfig, ViTConfig
 
 from irti_custom import AutoModelForMaskedSeqModeling, MaskedSeqModelingConfig
-from irti_custom.encoders import check_encoder, find_encoder_class
+from irti_custom.encoders import find_encoder_class
+from irti_custom.loading.base_encoders import check_encoder
 from tests.tiny import (
     TINY_ENCODERS,
     assert_same_logits,

@@ -19,7 +19,7 @@ from irti_custom import (
     MaskedSeqProcessor,
     write_model_card,
 )
-from irti_custom.folders import load_one_version, replaced_files
+from irti_custom.loading.folders import load_one_version, replaced_files
 from irti_custom.scoring.identity import model_digest
 from irti_custom.serving.endpoint import EndpointHandler
 from tests.scoring import save_trained

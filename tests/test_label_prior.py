@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from irti_custom import AutoModelForMaskedSeqModeling, get_lora_model, label_frequencies
-from irti_custom.losses import best_constant, multiclass_loss, multilabel_loss
+from irti_custom.loading.label_prior import best_constant
+from irti_custom.losses import multiclass_loss, multilabel_loss
 from tests.tiny import save_base, tiny_model
 
 FREQUENCIES = [0.5, 0.2, 0.01]

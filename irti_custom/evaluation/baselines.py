@@ -14,12 +14,7 @@ LabelSet = Set[str]
 
 
 def most_frequent(label_sets: Iterable[LabelSet]) -> frozenset[str]:
-    """Return the most frequent label set, of equals the first; none without any.
-
-    Example:
-        >>> sorted(most_frequent([{"city"}, {"name", "city"}, {"city"}]))
-        ['city']
-    """
+    """Return the most frequent label set, of equals the first; none without any."""
     counts = Counter(map(frozenset, label_sets))
     return max(counts, key=counts.__getitem__, default=frozenset())
 
@@ -43,11 +38,6 @@ def look_up(
 
     Raises:
         ValueError: other numbers of training positions and of label sets.
-
-    Example:
-        >>> found = look_up([["Ulm"], ["Rhine", "Po"]], [{"city"}, {"river"}], [["ULM"], ["po"]])
-        >>> [sorted(labels) for labels in found]
-        [['city'], ['river']]
     """
     if len(train_strings) != len(train_sets):
         raise ValueError(

@@ -36,7 +36,7 @@ MEASURES = {
     "multilabel": {"micro_f1": "Micro F1", "macro_f1": "Macro F1", "exact_match": "Exact match"},
     "multiclass": {"accuracy": "Accuracy", "macro_f1": "Macro F1", "coverage": "Coverage"},
 }
-"""What is at the head of a report, the main one first: keys of `make_compute_metrics` and names."""
+"""The main measures, the first one first: keys of `make_compute_metrics`, and their names."""
 _CHUNK = 2**20  # elements held in float64 at a time
 
 

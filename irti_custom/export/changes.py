@@ -30,7 +30,7 @@ _SCORES = {"multilabel": "micro_f1", "multiclass": "accuracy"}
 
 @dataclass(frozen=True)
 class Changes:
-    """How the decisions of two models on the same positions differ.
+    """Differences between the decisions of two models on the same positions.
 
     Attributes:
         num_positions: positions that were compared.
@@ -89,13 +89,6 @@ def compare_decisions(
 
     Raises:
         ValueError: there is no position to compare.
-
-    Example:
-        >>> config = MaskedSeqModelingConfig(num_labels=2)
-        >>> exact, other = [[1.0, -1.0], [0.1, 2.0]], [[1.0, -1.0], [-0.1, 2.0]]
-        >>> changes = compare_decisions(exact, other, config)
-        >>> changes.changed_decisions, changes.changed_positions
-        (0.25, 0.5)
     """
     pair = [torch.as_tensor(np.asarray(logits), dtype=torch.float64) for logits in (exact, other)]
     if not len(pair[0]):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ..lora.adapter_checks import base_model_of
+from ..loading.model import base_model_of
 from ..rule import check_finite
 from .runtime import OnnxMaskedSeqModel
 
@@ -34,7 +34,7 @@ class Reference(NamedTuple):
 
 
 class PadSettings(NamedTuple):
-    """What the data collator asks a tokenizer for."""
+    """The attributes of a tokenizer that the data collator reads."""
 
     pad_token_id: int
     pad_token_type_id: int = 0

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ..labels import check_count
-from ..loading import ONNX_FILE
+from ..loading.sources import ONNX_FILE
 
 if TYPE_CHECKING:
     from onnxruntime import SessionOptions

@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from ..encoders import full_attention_limit
-from ..folders import replaced_files
-from ..loading import ONNX_FILE
-from ..lora.adapter_checks import base_model_of
+from ..loading.folders import replaced_files
+from ..loading.model import base_model_of
+from ..loading.sources import ONNX_FILE
 from ..processing.label_names import trained_names
 from .changes import PrecisionReport, measure, score_rows
 from .check import (

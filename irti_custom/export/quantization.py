@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..loading import ONNX_FILE
+from ..loading.sources import ONNX_FILE
 from ..processing.data_collator import DataCollatorForMaskedSeq
 from .changes import COLUMNS
 from .engines import INT8_FILE, import_extra
@@ -36,10 +36,6 @@ def calibration_rows(rows: Sequence[Mapping[str, Any]]) -> list[int]:
 
     Raises:
         ValueError: there are too few.
-
-    Example:
-        >>> calibration_rows([{"mask_indices": [1]}] * 5)
-        [0, 2]
     """
     usable = [i for i in range(len(rows)) if len(rows[i]["mask_indices"])]
     count = min(CALIBRATION_ROWS, len(usable) // 2)

@@ -18,9 +18,9 @@ from transformers.utils import CONFIG_NAME
 
 from ..configuration_custom import MaskedSeqModelingConfig
 from ..encoders import split_by_length
-from ..folders import load_one_version, whole_folder
-from ..input_checks import check_ends, check_inputs, check_length, check_positions
-from ..loading import Source, resolve
+from ..input_checks import check_inputs, check_length, check_positions
+from ..loading.folders import load_one_version, whole_folder
+from ..loading.sources import Source, resolve
 from .engines import GRAPH_FILES, INT8_FILE, Engine, check_runs_here, open_engine
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ LIMITS = ("max_tokens", "position_limit")  # of the model, in the metadata of a 
 
 @dataclass(frozen=True)
 class OnnxOutput:
-    """What a call returns: ``logits`` ``(B, M, L)`` in float32, of the inputs' kind."""
+    """The result of a call: ``logits`` ``(B, M, L)`` in float32, of the inputs' kind."""
 
     logits: Any
 
@@ -198,9 +198,8 @@ class OnnxMaskedSeqModel:
         tensors = {name: _integers(name, v) for name, v in arguments.items() if v is not None}
         ids = check_inputs(tensors.get("input_ids"), None, self.config.vocab_size)
         check_length(ids, self.position_limit)
-        positions = check_positions(tensors.get("mask_indices"), ids)
-        count = self.config.tokens_per_position
-        check_ends(tensors.get("end_indices"), positions, ids.shape[1], count)
+        ends, count = tensors.get("end_indices"), self.config.tokens_per_position
+        check_positions(tensors.get("mask_indices"), ends, ids, count)
         for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
             if tensors.setdefault(name, torch.full_like(ids, value)).shape != ids.shape:
                 raise ValueError(

@@ -6,22 +6,19 @@ python -m irti_custom.formats export.json train.conll.gz --to conll --write_spli
 from __future__ import annotations
 
 import argparse
-import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .atomic import check_apart
-from .formats import FORMATS
-from .read_write import read_records, read_with_report, write_records
+from .read_write import read_with_report, write_records
+from .registry import FORMATS
+
+VERBS = ("read", "write")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Convert a file.
-
-    Args:
-        arguments: of the command line; None for those of the process.
+    """Convert a file, by the arguments of the command line, or by others.
 
     Raises:
         ValueError: what would be written is what is read.
@@ -34,38 +31,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--from", dest="from_format", default="auto", choices=["auto", *FORMATS])
     parser.add_argument("--to", default="auto", choices=["auto", *FORMATS])
     parser.add_argument("--on_error", default="raise", choices=["raise", "skip"])
-    for verb, function in (("read", read_records), ("write", write_records)):
-        for name, kind in _options(function).items():
+    kinds: dict[str, dict[str, str]] = {verb: {} for verb in VERBS}
+    for verb in VERBS:
+        for one in FORMATS.values():
+            kinds[verb].update(one.options(verb))
+        for name, kind in kinds[verb].items():
             parser.add_argument(
                 f"--{verb}_{name}",
                 nargs="+" if "Sequence" in kind else None,
-                type=_truth if "bool" in kind else _number if "int" in kind else str,
-                help=f"`{name}` of `{verb}_records`",
+                type=_truth if "bool" in kind else _number if name.endswith(_NUMBERS) else str,
+                help=f"of {', '.join(n for n, f in FORMATS.items() if name in f.options(verb))}",
             )
     chosen = parser.parse_args(arguments)
-    options = {
-        verb: {name: getattr(chosen, f"{verb}_{name}") for name in _options(function)}
-        for verb, function in (("read", read_records), ("write", write_records))
-    }
+    read, write = (
+        {name: getattr(chosen, f"{verb}_{name}") for name in kinds[verb]} for verb in VERBS
+    )
     check_apart([chosen.target], [chosen.source, *Path(chosen.source).rglob("*")])
     try:
         records, report = read_with_report(
-            chosen.source, chosen.from_format, on_error=chosen.on_error, **options["read"]
+            chosen.source, chosen.from_format, on_error=chosen.on_error, **read
         )
         print(f"read {chosen.source}\n{report}")
         written = write_records(
-            records, chosen.target, chosen.to, on_error=chosen.on_error, **options["write"]
+            records, chosen.target, chosen.to, on_error=chosen.on_error, **write
         )
         print(f"wrote {chosen.target}\n{written}")
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 
-def _options(function: Callable[..., Any]) -> dict[str, str]:
-    """Return the options of a function, and their types as they are written."""
-    parameters = inspect.signature(function).parameters.values()
-    keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "on_error"]
-    return {parameter.name: str(parameter.annotation) for parameter in keywords}
+_NUMBERS = ("tag_columns", "word_column")
+"""Options that are numbers in some format."""
 
 
 def _number(text: str) -> int | str:

@@ -2,9 +2,8 @@
 
     content  ->  .name.HOST.PROCESS.ID.tmp beside the target, on the disk  ->  the target
 
-Each writer has a name of its own, so that threads and processes never write into one file. All that
-the library and its examples write goes through here; only models are saved as folders of several
-files that replace earlier ones, see `folders`.
+Each writer has a name of its own, so that threads and processes never write into one file. Models
+alone are saved otherwise, as folders of files that replace earlier ones: see `folders`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ..folders import flush
+from ..loading.folders import flush
 
 _HOST = platform.node()
 
@@ -36,14 +35,6 @@ def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes] | gzip.GzipFile]
     Raises:
         ValueError: a folder or a device is in its place.
         PermissionError: a file is in its place that must not be written.
-
-    Example:
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "a.txt"
-        >>> with writing(path) as file:
-        ...     _ = file.write(b"Rome")
-        >>> path.read_text()
-        'Rome'
     """
     target, mode = Path(os.path.realpath(path)), None
     if target.exists():

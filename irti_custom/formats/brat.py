@@ -13,26 +13,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from ..records.record import ItemError, Record, check_range, check_surface
-from .annotations import Annotation, labels_to_write, merge_spans
 from .atomic import writing_folder
 from .files import bare_suffix, check_file, read_lines, read_text
+from .format import Format, option
+from .json_spans import Annotation, labels_to_write, merge_spans
+from .read_report import Report
 from .record_streams import texts
-from .report import Report
 
 _ID = re.compile(r"(?!.*(^|/)\.)[\w.,@+= -]+(/[\w.,@+= -]+)*")
 _NAME = re.compile(r"[TEAMRN]\d+|#\d*|\*")
 _TYPE = re.compile(r"([^ ]+) (\d{1,18}) (\d{1,18})")
 _ANNOTATIONS = (".ann", ".a1", ".a2")
-_KINDS = {
-    "E": "event",
-    "R": "relation",
-    "*": "equivalence",
-    "N": "normalization",
-}
+_KINDS = {"E": "event", "R": "relation", "*": "equivalence", "N": "normalization"}
 
 
 class _Document(NamedTuple):
@@ -41,48 +38,55 @@ class _Document(NamedTuple):
     annotations: list[Path]
 
 
-def read(path: Path, report: Report, attributes: str | None = None) -> Iterator[Record]:
-    r"""Read a folder, or one document of it.
+@dataclass(frozen=True)
+class Brat(Format):
+    """A folder, or one document of it: a ``.txt`` or ``.ann`` file, or one of ``.a1`` and ``.a2``.
 
     Args:
-        path: the folder, or a ``.txt`` or ``.ann`` file, or one of ``.a1`` and ``.a2``.
-        report: counts what records do not hold.
-        attributes: "labels" to make labels of them, "Certain" or "Tense=Past".
+        attributes: "labels" to make labels of attributes, "Certain" or "Tense=Past".
     """
-    if attributes not in (None, "labels"):
-        raise ValueError(f"`attributes` must be None or 'labels', got {attributes!r}.")
-    for name, text_path, annotation_paths in _documents(path):
-        text = read_text(text_path)
-        if not annotation_paths:
-            report.note("text without .ann, read as one without spans")
-        annotations = _annotations(annotation_paths, text, report, attributes == "labels")
-        yield {"id": name, "text": text, "spans": merge_spans(annotations, report)}
 
+    name = "brat"
+    writes = True
 
-def write(records: Iterable[Record], path: Path, report: Report) -> None:
-    r"""Write a folder: two files per record, named by its id; a span has a line per label."""
-    checked = {}
-    for where, record in texts(records, report):
-        if not _ID.fullmatch(record["id"]) or record["id"] in checked:
-            raise ValueError(
-                f"{where}: An id names the files of its record: it must be there once, and be of "
-                "letters, digits, '/' and a few signs, and no part may begin with a dot."
-            )
-        checked[record["id"]] = (record["text"], "".join(_lines(record, where, report)))
-    with writing_folder(path) as folder:
-        for name, (text, annotation) in checked.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / f"{name}.txt").write_bytes(text.encode())
-            (folder / f"{name}.ann").write_bytes(annotation.encode())
+    attributes: str | None = option(only="read")
 
+    def detect_path(self, path: Path) -> bool:
+        """Return True for a folder with annotations, such a file, or a text beside one."""
+        if path.is_dir():
+            return any(bare_suffix(one) in _ANNOTATIONS for one in path.rglob("*.a*"))
+        if bare_suffix(path) in _ANNOTATIONS:
+            return True
+        return bare_suffix(path) == ".txt" and bool(_beside(path, _ANNOTATIONS))
 
-def detect_path(path: Path) -> bool:
-    """Return True for a folder with ``.ann`` or ``.a1`` files, such a file, or its text."""
-    if path.is_dir():
-        return any(bare_suffix(one) in _ANNOTATIONS for one in path.rglob("*.a*"))
-    if bare_suffix(path) in _ANNOTATIONS:
-        return True
-    return bare_suffix(path) == ".txt" and bool(_beside(path, _ANNOTATIONS))
+    def read(self, path: Path, report: Report) -> Iterator[Record]:
+        """Yield a record per document; see `Format`."""
+        if self.attributes not in (None, "labels"):
+            raise ValueError(f"`attributes` must be None or 'labels', got {self.attributes!r}.")
+        for name, text_path, annotation_paths in _documents(path):
+            text = read_text(text_path)
+            if not annotation_paths:
+                report.note("text without .ann, read as one without spans")
+            annotations = _annotations(annotation_paths, text, report, self.attributes == "labels")
+            yield {"id": name, "text": text, "spans": merge_spans(annotations, report)}
+
+    def write(self, records: Iterable[Record], path: Path, report: Report) -> None:
+        """Write a folder: two files per record, named by its id; a span has a line per label."""
+        names = set()
+        with writing_folder(path) as folder:
+            for where, record in texts(records, report):
+                name = record["id"]
+                if not _ID.fullmatch(name) or name in names:
+                    raise ValueError(
+                        f"{where}: An id names the files of its record: it must be there once, and "
+                        "be of letters, digits, '/' and a few signs, and no part may begin with a "
+                        "dot."
+                    )
+                names.add(name)
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / f"{name}.txt").write_bytes(record["text"].encode())
+                lines = "".join(_lines(record, where, report))
+                (folder / f"{name}.ann").write_bytes(lines.encode())
 
 
 def _documents(path: Path) -> list[_Document]:
@@ -143,7 +147,7 @@ def _annotations(
             where = f"{path}, line {number}"
             if not line.strip():
                 continue
-            try:
+            with report:
                 name, content = _name_and_content(line, where)
                 if name[0] == "T":
                     span = _text_bound(content, text, where)
@@ -161,19 +165,16 @@ def _annotations(
                 else:
                     _check_others(name, content, where)
                     report.note("annotator's note not kept")
-            except ItemError as error:
-                report.leave_out(error)
     labels = list(by_name.values())
     for target, label, where in attributes:
         if target in by_name:
             start, end, *_ = by_name[target]
             labels.append((start, end, label, None))
         else:
-            report.misfit(
-                "attribute of no span",
-                where,
-                f"An attribute must be of a span that is read, got {label!r} of {target!r:.80}.",
+            message = (
+                f"An attribute must be of a span that is read, got {label!r} of {target!r:.80}."
             )
+            report.unsupported("attribute of no span", where, message)
     return labels
 
 
@@ -221,13 +222,10 @@ def _text_bound(content: str, text: str, where: str) -> Annotation:
 def _lines(record: Record, where: str, report: Report) -> Iterator[str]:
     number = 0
     for span in record["spans"]:
-        for label in labels_to_write(span, where, report):
+        for label in labels_to_write(span, where, report) or ():
             if re.search(r"\s", label):
-                report.misfit(
-                    "label with white space",
-                    where,
-                    f"A label must have no white space in brat, got {label!r}.",
-                )
+                message = f"A label must have no white space in brat, got {label!r}."
+                report.unsupported("label with white space", where, message)
                 continue
             number += 1
             start, end = span["start"], span["end"]

@@ -14,33 +14,29 @@ counted from 0.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryFile
+from typing import Callable, NamedTuple
 
 from ..records.record import Record
 from .atomic import writing
 from .files import MARK, MAX_LINE_BYTES, Block, bare_suffix, lines_of, read_blocks
-from .report import Report
+from .format import option
+from .read_report import Report
 from .tag_schemes import parse
-from .tagged_words import (
-    MODES,
-    Places,
-    Sentence,
-    find_scheme,
-    read_sentence,
-    write_sentences,
-)
+from .tagged_words import Places, Sentence, TaggedWords
 
-SUFFIXES = (".conll", ".bio", ".iob", ".iob2")
 _START = "-DOCSTART-"
 _BLANK = re.compile(r"^[^\S\n]+$", re.MULTILINE)
 _FIRST = 100
-"""How many sentences are looked at to see whether their words are numbers."""
+"""The number of sentences that show whether words are numbers."""
 _HEADERS = ("form", "text", "token", "tokens", "word", "words")
-"""How a line of headers begins, in lower case."""
+"""First words of a line of headers, in lower case."""
 _NUMBER = re.compile(r"(\d{1,9})([-.]\d+)?")
 _DOCUMENT_ID = re.compile(r"(\d+)\.(\d+)")
 
@@ -51,92 +47,91 @@ class _Row(NamedTuple):
     text: str
 
 
-def read(
-    path: Path,
-    report: Report,
-    words: str = MODES[0],
-    tag_columns: Sequence[int] = (-1,),
-    scheme: str | None = None,
-    word_column: int | None = None,
-    comment: str | None = None,
-) -> Iterator[Record]:
-    r"""Read sentences.
+@dataclass(frozen=True)
+class Conll(TaggedWords):
+    """Sentences; see `TaggedWords` for the other options.
 
     Args:
-        path: the file.
-        report: counts tags that do not fit their scheme, lines of other columns, and comments.
-        words: "entities", or "all" to make each word a position.
-        tag_columns: the columns of tags.
-        scheme: of the tags; found out by default.
-        word_column: the column of words, the first by default.
-        comment: what a line begins with if it is a comment; between words, one that has not all
-            columns.
+        tag_columns: the numbers of the columns of tags, from 0, or from the end with -1.
+        word_column: that of the column of words, 0 by default.
+        comment: what a line begins with if it is a comment, such as "#"; between words, one that
+            has not all columns.
     """
-    if not tag_columns:
-        raise ValueError("`tag_columns` must have at least one number, got none.")
-    columns = [word_column or 0, *tag_columns]
-    sentences = partial(_sentences, path, columns, comment, words != MODES[1])
-    first = sentences(Report(report.format, "skip"))
-    if word_column is None and _are_numbered(list(islice(first, _FIRST))):
-        raise ValueError(
-            f"{path}: The first column must hold words, and it counts them, 1, 2, 3. `word_column` "
-            "says which one does, such as word_column=1; word_column=0 reads the numbers."
-        )
-    every = sentences(Report(report.format, "skip"))  # says which scheme it is
-    chosen = find_scheme(every, words, scheme, path, report)
-    for sentence in sentences(report):
-        yield read_sentence(sentence, words, chosen, report)
+
+    name = "conll"
+    suffixes = (".conll", ".bio", ".iob", ".iob2")
+
+    tag_columns: Sequence[int] = option((-1,), "read")
+    word_column: int | None = option(only="read")
+    comment: str | None = option(only="read")
+
+    def detect_lines(self, lines: list[str]) -> bool:
+        """Return True for words with tags: in the last column, or in one that marks entities."""
+        rows = [_cells(line) for line in lines if line.strip()]
+        # Most likely comments: a line with "#" that ends with no tag.
+        rows = [row for row in rows if not row[0].startswith("#") or parse(row[-1])]
+        rows = [row for row in rows if row[0] != _START]
+        if rows and rows[0][0].lower() in _HEADERS and not any(map(parse, rows[0])):
+            del rows[0]
+        if not rows or min(map(len, rows)) < 2:
+            return False
+        columns = list(zip(*rows))[1:] if len(set(map(len, rows))) == 1 else []
+        tagged = [column for column in columns if "O" in column and set(column) != {"O"}]
+        return any(all(map(parse, one)) for one in tagged) or all(parse(row[-1]) for row in rows)
+
+    def detect_path(self, path: Path) -> bool:
+        """Return True for a name that only files of words with tags have."""
+        return bare_suffix(path) in self.suffixes and not path.is_dir()
+
+    def opened(self, source: Path, report: Report) -> Callable[[Report], Iterator[Sentence]]:
+        """Return what reads the sentences of a file; see `TaggedWords`."""
+        if not self.tag_columns:
+            raise ValueError("`tag_columns` must have at least one number, got none.")
+        columns = [self.word_column or 0, *self.tag_columns]
+        sentences = partial(_sentences, source, columns, self.comment, self.words != "all")
+        first = sentences(Report(report.format, "skip"))
+        if self.word_column is None and _are_numbered(list(islice(first, _FIRST))):
+            raise ValueError(
+                f"{source}: The first column must hold words, and it counts them, 1, 2, 3. "
+                "`word_column` says which one does, such as word_column=1; word_column=0 reads the "
+                "numbers."
+            )
+        return sentences
+
+    def write(self, records: Iterable[Record], path: Path, report: Report) -> None:
+        """Write two columns, divided by a tab; see `Format`."""
+        ids: list[str] = []
+        sizes: list[int] = []
+        with TemporaryFile() as body:  # the ids of all say whether there are documents
+            for sentence in self.sentences_of(records, report):
+                sizes.append(body.write(("".join(_lines(sentence)) + "\n").encode()))
+                ids.append(sentence.id)
+            documents = _documents(ids)
+            if documents is None and ids != list(map(str, range(len(ids)))):
+                report.note("id not kept", len(ids))
+            body.seek(0)
+            starts_with_mark = body.read(3) == MARK.encode()
+            body.seek(0)
+            with writing(path) as file:
+                if documents is None:
+                    file.write(MARK.encode() * starts_with_mark)  # of which the reader takes one
+                    shutil.copyfileobj(body, file)
+                before = None
+                for document, size in zip(documents or (), sizes):
+                    if document != before:
+                        file.write(f"{_START}\tO\n\n".encode())
+                    file.write(body.read(size))
+                    before = document
 
 
-def write(
-    records: Iterable[Record],
-    path: Path,
-    report: Report,
-    words: str = MODES[0],
-    scheme: str = "BIO",
-    split_words: str = "spaces",
-) -> None:
-    r"""Write sentences: two columns, divided by a tab."""
-    sentences = list(write_sentences(records, report, words, scheme, split_words))
-    documents = _documents([sentence.id for sentence in sentences])
-    if documents is None and [s.id for s in sentences] != list(map(str, range(len(sentences)))):
-        report.note("id not kept", len(sentences))
-    with writing(path) as file:
-        before = None
-        if sentences and sentences[0].words[0].startswith(MARK):
-            file.write(MARK.encode())  # of which the reader takes one
-        for index, (_, texts, (tags,), _) in enumerate(sentences):
-            if documents is not None and documents[index] != before:
-                before = documents[index]
-                file.write(f"{_START}\tO\n\n".encode())
-            for word, tag in zip(texts, tags):
-                if word == _START or re.search(r"[\t\r\n]", tag) or not tag.strip():
-                    raise ValueError(
-                        f"record {sentences[index].id!r}: A word must not be {_START}, and a tag "
-                        f"must hold no tab or line end, got {word!r} and {tag!r}."
-                    )
-                file.write(f"{word}\t{tag}\n".encode())
-            file.write(b"\n")
-
-
-def detect(lines: list[str]) -> bool:
-    """Return True for words with tags: in the last column, or in one that also marks entities."""
-    rows = [_cells(line) for line in lines if line.strip()]
-    # Most likely comments: a line with "#" that ends with no tag.
-    rows = [row for row in rows if not row[0].startswith("#") or parse(row[-1])]
-    rows = [row for row in rows if row[0] != _START]
-    if rows and rows[0][0].lower() in _HEADERS and not any(map(parse, rows[0])):
-        del rows[0]
-    if not rows or min(map(len, rows)) < 2:
-        return False
-    columns = list(zip(*rows))[1:] if len(set(map(len, rows))) == 1 else []
-    tagged = [column for column in columns if "O" in column and set(column) != {"O"}]
-    return any(all(map(parse, one)) for one in tagged) or all(parse(row[-1]) for row in rows)
-
-
-def detect_path(path: Path) -> bool:
-    """Return True for a name that only files of words with tags have."""
-    return bare_suffix(path) in SUFFIXES and not path.is_dir()
+def _lines(sentence: Sentence) -> Iterator[str]:
+    for word, tag in zip(sentence.words, sentence.columns[0]):
+        if word == _START or re.search(r"[\t\r\n]", tag) or not tag.strip():
+            raise ValueError(
+                f"record {sentence.id!r}: A word must not be {_START}, and a tag must hold no tab "
+                f"or line end, got {word!r} and {tag!r}."
+            )
+        yield f"{word}\t{tag}\n"
 
 
 def _cells(line: str) -> list[str]:
@@ -222,7 +217,7 @@ def _with_columns(
             report.note("comment not kept")
         else:
             is_comment = comment is None and row.text.startswith("#")
-            report.misfit(
+            report.unsupported(
                 "line of other columns",
                 f"{path}, line {row.number}",
                 f"Each line must have a word and its tags, {max(width, 2)} columns, got "

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..records.record import ItemError, Record
-from .annotations import merge_spans
 from .files import Line, bare_suffix, read_lines
-from .report import Report
-from .words import Word
+from .format import Format, option
+from .json_spans import merge_spans
+from .read_report import Report
 
 _BRACKET = re.compile(r"(\()?([^()]+)(\))?")
 _COMMENT = re.compile(r"#\s*(\S+)\s*=\s*(.*)")
@@ -30,10 +30,15 @@ _GROUPS = ("GRP", "eid")
 _NO_ENTITY = "brackets of no entity"
 
 
+class _Chars(NamedTuple):
+    start: int
+    end: int
+
+
 class _Token(NamedTuple):
     """A word: its characters in the text, the brackets at it, and its file and line."""
 
-    char_span: Word | None
+    char_span: _Chars | None
     brackets: str
     where: str
 
@@ -48,7 +53,7 @@ class _Several(NamedTuple):
         token_indices: of these in their sentence.
     """
 
-    char_span: Word
+    char_span: _Chars
     size: int
     forms: list[str]
     token_indices: list[int]
@@ -74,11 +79,11 @@ class _Sentence:
         if "-" in number:
             first, last = map(int, number.split("-"))
             start = self._append(form, misc)
-            self.several = _Several(Word(start, start + len(form)), last - first + 1, [], [])
+            self.several = _Several(_Chars(start, start + len(form)), last - first + 1, [], [])
             return
         if self.several is None:
             start = self._append(form, misc)
-            self.tokens.append(_Token(Word(start, start + len(form)), brackets, where))
+            self.tokens.append(_Token(_Chars(start, start + len(form)), brackets, where))
             return
         self.several.forms.append(form)
         self.several.token_indices.append(len(self.tokens))
@@ -93,7 +98,7 @@ class _Sentence:
         if "".join(several.forms) != self.text[start:end]:
             return
         for index, form in zip(several.token_indices, several.forms):
-            char_span = Word(start, start + len(form))
+            char_span = _Chars(start, start + len(form))
             self.tokens[index] = self.tokens[index]._replace(char_span=char_span)
             start += len(form)
 
@@ -105,41 +110,44 @@ class _Sentence:
         return start
 
 
-def read(path: Path, report: Report, entity_fields: Sequence[str] = ("etype",)) -> Iterator[Record]:
-    r"""Read sentences.
+@dataclass(frozen=True)
+class Conllu(Format):
+    """Sentences with entities.
 
     Args:
-        path: the file.
-        report: counts what records do not hold.
         entity_fields: those of "global.Entity" that are labels, such as "etype" and "infstat".
     """
-    entities = _Entities(path, list(entity_fields), report)
-    for number, sentence in enumerate(_sentences(path, report)):
-        entities.declare(sentence.comments)
-        written = sentence.comments.get("text", sentence.text)
-        if written.strip() != sentence.text.strip():
-            report.misfit(
-                "sentence that is not its text",
-                sentence.tokens[0].where,
-                f"The words of a sentence must make its text, {written!r:.80}, got "
-                f"{sentence.text!r:.80}.",
-            )
-            continue
-        mentions = list(entities.of(sentence))
-        yield {
-            "id": sentence.comments.get("sent_id", str(number)),
-            "text": sentence.text,
-            "spans": merge_spans(
-                ((*char_span, label, None) for char_span, label in mentions), report
-            ),
-        }
-    if not entities.seen:
-        raise ValueError(f"{path} must have entities, Entity=... in its last column, got none.")
 
+    name = "conllu"
 
-def detect_path(path: Path) -> bool:
-    """Return True for the name of a CoNLL-U file."""
-    return bare_suffix(path) in (".conllu", ".conllup")
+    entity_fields: Sequence[str] = option(("etype",), "read")
+
+    def detect_path(self, path: Path) -> bool:
+        """Return True for the name of a CoNLL-U file."""
+        return bare_suffix(path) in (".conllu", ".conllup")
+
+    def read(self, path: Path, report: Report) -> Iterator[Record]:
+        """Yield a record per sentence; see `Format`."""
+        entities = _Entities(path, list(self.entity_fields), report)
+        for number, sentence in enumerate(_sentences(path, report)):
+            entities.declare(sentence.comments)
+            written = sentence.comments.get("text", sentence.text)
+            if written.strip() != sentence.text.strip():
+                report.unsupported(
+                    "sentence that is not its text",
+                    sentence.tokens[0].where,
+                    f"The words of a sentence must make its text, {written!r:.80}, got "
+                    f"{sentence.text!r:.80}.",
+                )
+                continue
+            mentions = ((*char_span, label, None) for char_span, label in entities.of(sentence))
+            yield {
+                "id": sentence.comments.get("sent_id", str(number)),
+                "text": sentence.text,
+                "spans": merge_spans(mentions, report),
+            }
+        if not entities.seen:
+            raise ValueError(f"{path} must have entities, Entity=... in its last column, got none.")
 
 
 def _sentences(path: Path, report: Report) -> Iterator[_Sentence]:
@@ -161,7 +169,7 @@ def _sentences(path: Path, report: Report) -> Iterator[_Sentence]:
                 or not re.fullmatch(r"\d{1,9}([-.]\d{1,9})?", cells[0])
                 or not cells[1]
             ):
-                report.misfit(
+                report.unsupported(
                     "line that is no word",
                     where,
                     f"A word must have a number and 10 columns divided by tabs, got {text!r:.80}.",
@@ -195,19 +203,17 @@ class _Entities:
                 f"{self.entity_fields}."
             )
 
-    def of(self, sentence: _Sentence) -> Iterator[tuple[Word, str | None]]:
+    def of(self, sentence: _Sentence) -> Iterator[tuple[_Chars, str | None]]:
         open_ones: list[tuple[str, int, dict[str, str]]] = []
         for char_span, brackets, where in sentence.tokens:
             self.seen |= bool(brackets)
-            try:
+            parsed: list[tuple[bool, dict[str, str], bool]] = []
+            with self.report:
                 parsed = list(self._parse(brackets, where))
-            except ItemError as error:
-                self.report.leave_out(error)
-                continue
             for opens, values, closes in parsed:
                 group = next(values[name] for name in _GROUPS if name in values)
                 if char_span is None:
-                    self._misfit("entity at an empty node", where, brackets)
+                    self._unsupported("entity at an empty node", where, brackets)
                 elif opens and self._is_part(group, where):
                     continue
                 elif opens and closes:
@@ -218,18 +224,18 @@ class _Entities:
                     match = next((one for one in reversed(open_ones) if one[0] == group), None)
                     if match is not None:
                         open_ones.remove(match)
-                        yield from self._labelled(Word(match[1], char_span.end), match[2])
+                        yield from self._labelled(_Chars(match[1], char_span.end), match[2])
                     elif group in self.left_open:
                         self.left_open.remove(group)
                     else:
-                        self.report.misfit(
+                        self.report.unsupported(
                             "bracket that closes nothing",
                             where,
                             f"A bracket must close an entity that is open, got {group!r}.",
                         )
         for group, _, _ in open_ones:
             where = sentence.tokens[-1].where
-            self._misfit("entity across sentences", where, group)
+            self._unsupported("entity across sentences", where, group)
             self.left_open.append(group)
 
     def _parse(self, brackets: str, where: str) -> Iterator[tuple[bool, dict[str, str], bool]]:
@@ -243,32 +249,27 @@ class _Entities:
             )
         for piece in pieces:
             if not piece[1] and not piece[3]:
-                raise ItemError(
-                    f"{where}: An entity must have a bracket, got {brackets!r:.80}.", _NO_ENTITY
-                )
+                message = f"{where}: An entity must have a bracket, got {brackets!r:.80}."
+                raise ItemError(message, _NO_ENTITY)
             parts = piece[2].split("-", len(self.fields) - 1)
             values = dict(zip(self.fields, parts))
             if not set(_GROUPS) & set(values):
-                raise ItemError(
-                    f"{where}: An entity must have a group, got {brackets!r:.80}.", _NO_ENTITY
-                )
+                message = f"{where}: An entity must have a group, got {brackets!r:.80}."
+                raise ItemError(message, _NO_ENTITY)
             yield bool(piece[1]), values, bool(piece[3])
 
     def _is_part(self, group: str, where: str) -> bool:
         part = _PART.fullmatch(group)
         if part and part[1] == "1":
-            self._misfit("discontinuous span", where, group)
+            self._unsupported("discontinuous span", where, group)
         return bool(part)
 
     def _labelled(
-        self, char_span: Word, values: dict[str, str]
-    ) -> Iterator[tuple[Word, str | None]]:
+        self, char_span: _Chars, values: dict[str, str]
+    ) -> Iterator[tuple[_Chars, str | None]]:
         labels: list[str | None] = [values[n] for n in self.entity_fields if values.get(n)]
         yield from ((char_span, label) for label in labels or [None])
 
-    def _misfit(self, kind: str, where: str, what: str) -> None:
-        self.report.misfit(
-            kind,
-            where,
-            f"A span must be in one piece and one sentence, got {what!r:.80}, an {kind}.",
-        )
+    def _unsupported(self, kind: str, where: str, what: str) -> None:
+        message = f"A span must be in one piece and one sentence, got {what!r:.80}, an {kind}."
+        self.report.unsupported(kind, where, message)

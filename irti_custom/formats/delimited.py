@@ -1,4 +1,4 @@
-r"""CSV and TSV: one table a file, or a record of fields a row.
+"""CSV and TSV: one table a file, or a record of fields a row; and SOTAB, tables beside a CSV.
 
     city,age
     Rome,7    ->  {"id": "a", "columns": [{"header": "city", "values": ["Rome"], ...}, ...]}
@@ -10,124 +10,111 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ..records.record import Record
-from . import conll
+from ..records.record import ItemError, Record, check_column
 from .atomic import writing
-from .column_tables import Cell, as_text
-from .files import MARK, bare_suffix, read_lines, read_text
-from .report import Report
-from .tables import NO_BOUND, Bound, read_rows, rows_to_write
+from .conll import Conll
+from .files import MARK, bare_suffix, read_lines, read_objects, read_text
+from .format import Format, option
+from .json_spans import check_object
+from .read_report import Report
+from .tables import NO_BOUND, Bound, Cell, Rows, Tables, as_text
 
 _DIVIDERS = ",;\t|"
 _NAMED_DIVIDER = re.compile(r"sep=([,;\t|])\r?\n")
 _QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"')
 _FIRST_ROW = re.compile(rf'(?:{_QUOTED.pattern}|[^"\r\n]+)*')
-SOTAB = {"table_name", "column_index", "label"}
+_SOTAB = {"table_name", "column_index", "label"}
 """The headers of SOTAB's files of labels, which are read with the tables that they name."""
 
 
-def read(
-    path: Path,
-    report: Report,
-    header: bool = True,
-    delimiter: str | None = None,
-    by: str = "columns",
-    bound: Bound = NO_BOUND,
-) -> Iterator[Record]:
-    r"""Read a table.
+@dataclass(frozen=True)
+class Csv(Tables):
+    """Divided cells; see `Tables` for the other options.
 
     Empty lines are left out and counted. A first line ``sep=;`` names the delimiter, as Excel
     reads it. In a TSV file that does not quote, quotation marks are text.
 
     Args:
-        path: the file.
-        report: counts what records do not hold.
         header: whether the first row is one of headers.
         delimiter: one character; by default a comma, or a tab for ".tsv".
-        by: "columns" for one table, "rows" for a record of fields per row.
-        bound: how large it may be.
-
-    Raises:
-        ValueError: rows of several lengths, a first line that another delimiter divides as well, or
-            a larger table.
     """
-    text = read_text(path, bound.num_bytes).removeprefix(MARK)
-    divider, first_line = _delimiter(path, delimiter), 1
-    if named := _NAMED_DIVIDER.match(text):
-        text, first_line = text[named.end() :], 2
-        divider = delimiter or named[1]
-    elif delimiter is None:
-        _check_divider(text, divider, path)
-    table = _Text(text, divider, path, first_line, bound)
-    try:
-        rows = table.rows()
-    except ValueError as error:
-        rows = table.unquoted_rows()
-        if not rows:
-            hint = "" if delimiter else f" Pass `delimiter` if it is not {divider!r}."
-            raise ValueError(f"{error}{hint}") from error
-    else:
-        if divider == "\t" and any(map(_swallows, chain.from_iterable(rows))):
-            rows = table.unquoted_rows() or rows
-    if table.blank_lines:
-        report.note("empty line left out", table.blank_lines, lost=False)
-    if table.unquoted:
-        report.note("quotation marks read as text, since they divide no cells", lost=False)
-    yield from read_rows(rows, path, report, by, header)
 
+    name = "csv"
+    suffixes = (".csv", ".tsv")
 
-def write(
-    records: Iterable[Record], path: Path, report: Report, delimiter: str | None = None
-) -> None:
-    """Write a table, or records of fields."""
-    headers, *rows = rows_to_write(records, path, report)
-    content = io.StringIO(newline="")
-    content.write(MARK * (headers[0] or "").startswith(MARK))  # of which the reader takes one
-    divider = _delimiter(path, delimiter)
-    # In quotation marks, headers do not look as if they were divided otherwise, nor as if the file
-    # did not quote.
-    is_odd = any(sign in (cell or "") for sign in _DIVIDERS for cell in headers) or (
-        divider == "\t" and any("\n" in (cell or "") for cell in chain.from_iterable(rows))
-    )
-    quoting: Any = csv.QUOTE_ALL if is_odd else csv.QUOTE_MINIMAL
-    csv.writer(content, delimiter=divider, quoting=quoting).writerow(headers)
-    csv.writer(content, delimiter=divider).writerows(rows)
-    with writing(path) as file:
-        file.write(content.getvalue().encode())
+    header: bool = option(True, "read")
+    delimiter: str | None = option()
 
+    def detect_path(self, path: Path) -> bool:
+        """Return True for the name of a table, if it holds no words with tags or SOTAB's labels."""
+        if bare_suffix(path) == ".tsv" and path.is_file():
+            return not Conll().detect_lines([line.text for line in islice(read_lines(path), 50)])
+        return super().detect_path(path) and not Sotab().detect_path(path)
 
-def detect_path(path: Path) -> bool:
-    """Return True for the name of a table, unless it holds words with tags or labels of SOTAB."""
-    if bare_suffix(path) == ".tsv" and path.is_file():
-        return not conll.detect([line.text for line in islice(read_lines(path), 50)])
-    return bare_suffix(path) in (".csv", ".tsv") and not detect_sotab(path)
+    def rows(self, path: Path, report: Report) -> Rows:
+        """Read rows; see `Tables`."""
+        text = read_text(path, self.bound.num_bytes).removeprefix(MARK)
+        divider, first_line = self._divider(path), 1
+        if named := _NAMED_DIVIDER.match(text):
+            text, first_line = text[named.end() :], 2
+            divider = self.delimiter or named[1]
+        elif self.delimiter is None:
+            _check_divider(text, divider, path)
+        table = _Text(text, divider, path, first_line, self.bound)
+        try:
+            rows = table.rows()
+        except ValueError as error:
+            rows = table.unquoted_rows()
+            if not rows:
+                hint = "" if self.delimiter else f" Pass `delimiter` if it is not {divider!r}."
+                raise ValueError(f"{error}{hint}") from error
+        else:
+            if divider == "\t" and any(map(_swallows, chain.from_iterable(rows))):
+                rows = table.unquoted_rows() or rows
+        if table.blank_lines:
+            report.note("empty line left out", table.blank_lines, lost=False)
+        if table.unquoted:
+            report.note("quotation marks read as text, since they divide no cells", lost=False)
+        return rows
 
+    def write_rows(self, rows: Rows, path: Path) -> None:
+        """Write rows; see `Tables`."""
+        headers, *body = rows
+        content, divider = io.StringIO(newline=""), self._divider(path)
+        content.write(MARK * (headers[0] or "").startswith(MARK))  # of which the reader takes one
+        # In quotation marks, headers do not look as if they were divided otherwise, nor as if the
+        # file did not quote.
+        is_odd = any(sign in (cell or "") for sign in _DIVIDERS for cell in headers) or (
+            divider == "\t" and any("\n" in (cell or "") for cell in chain.from_iterable(body))
+        )
+        quoting: Any = csv.QUOTE_ALL if is_odd else csv.QUOTE_MINIMAL
+        csv.writer(content, delimiter=divider, quoting=quoting).writerow(headers)
+        csv.writer(content, delimiter=divider).writerows(body)
+        with writing(path) as file:
+            file.write(content.getvalue().encode())
 
-def detect_sotab(path: Path) -> bool:
-    """Return True for a CSV with the headers of SOTAB's labels."""
-    if bare_suffix(path) != ".csv" or not path.is_file():
-        return False
-    first = next((line.text for line in read_lines(path)), "")
-    return {cell.strip('" ') for cell in first.split(",")} == SOTAB
+    def _divider(self, path: Path) -> str:
+        chosen = self.delimiter or ("\t" if bare_suffix(path) == ".tsv" else ",")
+        if len(chosen) != 1 or chosen in '\r\n"':
+            raise ValueError(
+                f"`delimiter` must be one character, and no quote, got {self.delimiter!r}."
+            )
+        return chosen
 
 
 class _Text:
     """The text of a table, read with quotation marks or without.
 
-    Args:
-        text: the text.
-        divider: what divides its cells.
-        path: of the file, for errors.
-        first_line: the number of the line that the text begins with.
-        bound: how large it may be.
-
     Attributes:
+        first_line: the number of the line that the text begins with.
         blank_lines: how many were left out.
         unquoted: whether the rows last read are those without quotation marks.
     """
@@ -140,11 +127,7 @@ class _Text:
         self.blank_lines, self.unquoted = 0, False
 
     def rows(self, quotes: bool = True) -> list[list[Cell]]:
-        """Read the rows.
-
-        Raises:
-            ValueError: a row that has another number of cells than the first, or too many cells.
-        """
+        """Read rows; raise a ValueError if they have several lengths, or too many cells."""
         lines = io.StringIO(self.text, newline="")
         quoting: Any = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
         reader = csv.reader(lines, delimiter=self.divider, strict=True, quoting=quoting)
@@ -170,7 +153,7 @@ class _Text:
         return rows
 
     def unquoted_rows(self) -> list[list[Cell]]:
-        """Read a TSV that does not quote; no rows where the text is none."""
+        """Read a TSV that does not quote; return no rows where the text is none."""
         is_quoted = re.match(rf"{_QUOTED.pattern}(\t{_QUOTED.pattern})*\r?(\n|$)", self.text)
         if self.divider != "\t" or '"' not in self.text or is_quoted:
             return []
@@ -190,18 +173,13 @@ def _swallows(cell: Cell) -> bool:
 
 
 def _check_divider(text: str, divider: str, path: Path) -> None:
-    """Check that no other sign divides the cells of the first line.
-
-    Raises:
-        ValueError: a sign that does so in all rows, or in the first where that has one cell.
-    """
+    """Raise a ValueError if another sign divides all rows, or the first where that has one cell."""
     first = _FIRST_ROW.match(text.lstrip("\r\n"))
     unquoted = _QUOTED.sub("", first[0] if first else "")
     for sign in _DIVIDERS.replace(divider, "").replace("," if divider == "\t" else "", ""):
         if sign not in unquoted:
             continue
-        is_clear = divider in unquoted
-        if is_clear:
+        if divider in unquoted:
             try:
                 _Text(text, sign, path).rows()
             except ValueError:
@@ -212,8 +190,88 @@ def _check_divider(text: str, divider: str, path: Path) -> None:
         )
 
 
-def _delimiter(path: Path, delimiter: str | None) -> str:
-    chosen = delimiter or ("\t" if bare_suffix(path) == ".tsv" else ",")
-    if len(chosen) != 1 or chosen in '\r\n"':
-        raise ValueError(f"`delimiter` must be one character, and no quote, got {delimiter!r}.")
-    return chosen
+class Sotab(Format):
+    """SOTAB, the WDC table annotation benchmark: a CSV of column types, and a folder of tables.
+
+        CTA_training_gt.csv          table_name,column_index,label
+                                     Hotel_a.de.json.gz,0,Hotel/name
+        Train/Hotel_a.de.json.gz     {"0": "Zum Löwen", "1": "Ulm"}
+
+    Columns without a type have unknown labels. Tables lie beside the CSV or in a folder there.
+    After http://webdatacommons.org/structureddata/sotab/.
+    """
+
+    name = "sotab"
+
+    def detect_path(self, path: Path) -> bool:
+        """Return True for a CSV with the headers of SOTAB's labels."""
+        if bare_suffix(path) != ".csv" or not path.is_file():
+            return False
+        first = next((line.text for line in read_lines(path)), "")
+        return {cell.strip('" ') for cell in first.split(",")} == _SOTAB
+
+    def read(self, path: Path, report: Report) -> Iterator[Record]:
+        """Yield tables in the order of the CSV; see `Format`."""
+        headers, *rows = Csv().rows(path, report) or [[]]
+        if set(headers) != _SOTAB:
+            raise ValueError(
+                f"{path} must have the columns {sorted(_SOTAB)}, got {headers}. Labels of pairs of "
+                "columns are not read."
+            )
+        by_table: dict[Any, list[tuple[str, Any, Any]]] = {}
+        for number, row in enumerate(rows, start=2):
+            cells = dict(zip(headers, row))
+            entry = (f"{path}, row {number}", cells["column_index"], cells["label"])
+            by_table.setdefault(cells["table_name"], []).append(entry)
+        folders = [path.parent, *sorted(one for one in path.parent.iterdir() if one.is_dir())]
+        for name, entries in by_table.items():
+            where, is_name = entries[0][0], name and Path(name).name == name
+            paths = [one / name for one in folders if (one / name).is_file()] if is_name else []
+            if not is_name:
+                message = f"A table must be the name of a file, got {name!r}."
+                report.unsupported("table that is no file name", where, message)
+            elif len(paths) == 1:
+                columns = None
+                with report:
+                    columns = _columns(paths[0], entries, report)
+                if columns is not None:
+                    yield {"id": name, "columns": columns}
+            else:
+                kind = "table that is there several times" if paths else "table that is not there"
+                message = f"A table must lie beside the CSV, or in one folder there, got {paths}."
+                report.unsupported(kind, where, message)
+
+
+def _columns(
+    path: Path, entries: Iterable[tuple[str, Any, Any]], report: Report
+) -> list[dict[str, Any]]:
+    rows = [check_object(row, where) for where, row in read_objects(path)]
+    columns = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        # Cells may be objects of schema.org; numbers are the places of columns, and no headers.
+        cells = [
+            json.dumps(cell, ensure_ascii=False) if isinstance(cell, (dict, list)) else cell
+            for cell in (row.get(name) for row in rows)
+        ]
+        header = None if name.isdecimal() else name
+        columns.append(check_column({"header": header, "values": cells}, f"{path}, {name!r}"))
+    for where, index, label in entries:
+        with report:
+            if index is None or not index.isdecimal() or label is None:
+                raise ItemError(
+                    f"{where}: It must have the number of a column and a label, got {index!r} and "
+                    f"{label!r}.",
+                    "row without column or label",
+                )
+            if int(index) >= len(columns):
+                raise ItemError(
+                    f"{where}: The number must be below that of {path.name}'s columns, "
+                    f"{len(columns)}, got {index}.",
+                    "label of no column",
+                )
+            labels = columns[int(index)]["labels"] or []
+            if label in labels:
+                report.note("label that its column has twice")
+            else:
+                columns[int(index)]["labels"] = [*labels, label]
+    return columns

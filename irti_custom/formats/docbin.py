@@ -11,20 +11,20 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..records.record import ItemError, Record, check_id, check_scores
-from .annotations import Annotation, check_annotation, read_spans
+from ..records.record import Record, check_scores
 from .atomic import writing
-from .extras import need
-from .files import bare_suffix, read_bytes
-from .record_streams import texts
-from .report import Report
+from .files import Item, bare_suffix, read_bytes
+from .format import need, option
+from .json_spans import Annotation, JsonSpans, labels_to_write
+from .read_report import Report
+from .record_streams import Spool, texts
 
 if TYPE_CHECKING:
-    from spacy.tokens import Doc, DocBin
+    from spacy.tokens import Doc
 
 ENTS = "ents"
 GROUP = "sc"
@@ -32,127 +32,113 @@ GROUP = "sc"
 _SEGMENT = re.compile(r"\w+|[^\w\s]|\s+")
 
 
-def read(path: Path, report: Report, spans_key: str | None = None) -> Iterator[Record]:
-    """Read documents.
+@dataclass(frozen=True)
+class Spacy(JsonSpans):
+    """Documents.
 
     Args:
-        path: the file.
-        report: counts what records do not hold.
-        spans_key: "ents" for `doc.ents`, else the name of a group; by default the only one of
-            these that holds spans.
+        spans_key: "ents" for `doc.ents`, else the name of a group. To read, by default the only one
+            of these that holds spans; to write, "ents" if no spans overlap, each has one label and
+            none has scores, else "sc".
     """
-    need("spacy", report.format)
-    from spacy.tokens import DocBin
-    from spacy.vocab import Vocab
 
-    try:
-        docs = DocBin().from_bytes(read_bytes(path))
-    except (ValueError, TypeError, KeyError, IndexError, zlib.error) as error:
-        raise ValueError(
-            f"{path} must be a DocBin of spaCy, which it is not: {error}. Was it written whole?"
-        ) from error
-    vocab = Vocab()
-    key = spans_key or _key(docs, vocab, path)
-    for number, doc in enumerate(docs.get_docs(vocab)):
-        where = f"{path}, document {number}"
+    name = "spacy"
+    suffixes = (".spacy",)
+    writes = True
+    holds_scores = True
+    score = "score"
+    needs_label = False
+
+    spans_key: str | None = option()
+
+    def detect_path(self, path: Path) -> bool:
+        """Return True for the name of a DocBin."""
+        return bare_suffix(path) == ".spacy"
+
+    def items(self, path: Path) -> Iterator[Item]:
+        """Yield documents, each with the name of their spans."""
+        need("spacy", self.name)
+        from spacy.tokens import DocBin
+        from spacy.vocab import Vocab
+
+        try:
+            docs = DocBin().from_bytes(read_bytes(path))
+        except (ValueError, TypeError, KeyError, IndexError, zlib.error) as error:
+            raise ValueError(
+                f"{path} must be a DocBin of spaCy, which it is not: {error}. Was it written whole?"
+            ) from error
+        vocab = Vocab()
+        keys = set() if self.spans_key is None else {self.spans_key}
+        for doc in docs.get_docs(vocab) if not keys else ():
+            keys |= {ENTS} if doc.ents else set()
+            keys |= {name for name, group in doc.spans.items() if len(group)}
+        if len(keys) > 1:
+            raise ValueError(
+                f"{path} must have spans in one place, got {sorted(keys)}. `spans_key` chooses one."
+            )
+        key = keys.pop() if keys else ENTS
+        for number, doc in enumerate(docs.get_docs(vocab)):
+            yield Item(f"{path}, document {number}", {"doc": doc, "key": key})
+
+    def prepare(self, item: dict[str, Any], where: str, report: Report) -> dict[str, Any]:
+        """Take the spans out of a document."""
+        doc, key = item["doc"], item["key"]
         if doc.cats:
-            report.misfit(
+            report.unsupported(
                 "category of a whole text",
                 where,
                 f"A record holds labels of spans and no categories, got {doc.cats}.",
             )
-        user_data = dict(doc.user_data)
-        try:
-            name = check_id(user_data.pop("id", number), where)
-            entries = list(_spans(doc, key, where, report))
-        except ItemError as error:
-            report.leave_out(error)
-            continue
-        for field in user_data:
+        for field in set(doc.user_data) - {"id"}:
             report.note(f"user data {field!r} not kept")
-        yield {
-            "id": name,
-            "text": doc.text,
-            "spans": read_spans(entries, partial(_annotation, doc.text, where), report),
-        }
+        group: Any = doc.ents if key == ENTS else doc.spans.get(key, ())
+        scores: list[Any] = [None] * len(group)
+        if key != ENTS and len(group) and group.attrs.get("scores") is not None:
+            given = [None if score is None else float(score) for score in group.attrs["scores"]]
+            scores = check_scores(given, ["span"] * len(group), where)
+        spans = []
+        for one, score in zip(group, scores):
+            if one.kb_id_ or one.id_:
+                report.note("id of a span, or of its entry in a knowledge base, not kept")
+            ends = {"start": one.start_char, "end": one.end_char}
+            spans.append({**ends, "label": one.label_ or None, "score": score})
+        return {"id": doc.user_data.get("id"), "text": doc.text, "spans": spans}
+
+    def write(self, records: Iterable[Record], path: Path, report: Report) -> None:
+        """Write a document per record; see `Format`."""
+        need("spacy", self.name)
+        from spacy.tokens import Doc, DocBin
+        from spacy.vocab import Vocab
+
+        spooled = Spool(texts(records, report))
+        key = self.spans_key or (ENTS if all(map(_fits_ents, spooled)) else GROUP)
+        report.note(f"document with its spans in {key!r}", len(spooled), lost=False)
+        docs, vocab = DocBin(store_user_data=True), Vocab()
+        for where, record in spooled:
+            words, spaces = _words(record)
+            doc = Doc(vocab, words=words, spaces=spaces, user_data={"id": record["id"]})
+            _set_spans(doc, key, _entries(record, where, report), where, report)
+            docs.add(doc)
+        with writing(path) as file:
+            file.write(docs.to_bytes())
 
 
-def write(
-    records: Iterable[Record], path: Path, report: Report, spans_key: str | None = None
-) -> None:
-    """Write documents.
+def _set_spans(doc: Doc, key: str, entries: list[Annotation], where: str, report: Report) -> None:
+    from spacy.tokens import SpanGroup
 
-    Args:
-        records: texts with spans.
-        path: the file.
-        report: counts what documents do not hold.
-        spans_key: "ents" or the name of a group; by default "ents" if no spans overlap, each has
-            one label and none has scores, else "sc".
-    """
-    need("spacy", report.format)
-    from spacy.tokens import Doc, DocBin, SpanGroup
-    from spacy.vocab import Vocab
-
-    listed = list(texts(records, report))
-    key = spans_key or (ENTS if all(_fits_ents(record) for _, record in listed) else GROUP)
-    report.note(f"document with its spans in {key!r}", len(listed), lost=False)
-    docs, vocab = DocBin(store_user_data=True), Vocab()
-    for where, record in listed:
-        words, spaces = _words(record)
-        doc = Doc(vocab, words=words, spaces=spaces, user_data={"id": record["id"]})
-        entries = _entries(record, where, report)
-        if key == ENTS:
-            entries = _without_overlap(entries, where, report)
-        spans = [doc.char_span(start, end, label=label or "") for start, end, label, _ in entries]
-        if key == ENTS:
-            doc.set_ents(spans)
-        else:
-            scores = [score for *_, score in entries]
-            scored = any(score is not None for score in scores)
-            attrs = {"scores": scores} if scored else {}
-            doc.spans[key] = SpanGroup(doc, name=key, attrs=attrs, spans=spans)
-        docs.add(doc)
-    with writing(path) as file:
-        file.write(docs.to_bytes())
+    entries = _without_overlap(entries, where, report) if key == ENTS else entries
+    spans = [doc.char_span(start, end, label=label or "") for start, end, label, _ in entries]
+    if key == ENTS:
+        doc.set_ents(spans)
+        return
+    scores = [score for *_, score in entries]
+    attrs = {"scores": scores} if any(score is not None for score in scores) else {}
+    doc.spans[key] = SpanGroup(doc, name=key, attrs=attrs, spans=spans)
 
 
-def detect_path(path: Path) -> bool:
-    """Return True for the name of a DocBin."""
-    return bare_suffix(path) == ".spacy"
-
-
-def _key(docs: DocBin, vocab: Any, path: Path) -> str:
-    keys = set()
-    for doc in docs.get_docs(vocab):
-        keys |= {ENTS} if doc.ents else set()
-        keys |= {name for name, group in doc.spans.items() if len(group)}
-    if len(keys) > 1:
-        raise ValueError(
-            f"{path} must have spans in one place, got {sorted(keys)}. `spans_key` chooses one."
-        )
-    return keys.pop() if keys else ENTS
-
-
-def _annotation(text: str, where: str, entry: Annotation) -> Annotation:
-    start, end, label, score = entry
-    return (*check_annotation(start, end, label, text, where)[:3], score)
-
-
-def _spans(doc: Doc, key: str, where: str, report: Report) -> Iterator[Annotation]:
-    spans = list(doc.ents) if key == ENTS else list(doc.spans[key]) if key in doc.spans else []
-    scores: list[float | None] = [None] * len(spans)
-    if key != ENTS and spans and doc.spans[key].attrs.get("scores") is not None:
-        given = [None if s is None else float(s) for s in doc.spans[key].attrs["scores"]]
-        scores = check_scores(given, ["span"] * len(spans), where)
-    for span, score in zip(spans, scores):
-        if span.kb_id_ or span.id_:
-            report.note("id of a span, or of its entry in a knowledge base, not kept")
-        yield span.start_char, span.end_char, span.label_ or None, score
-
-
-def _fits_ents(record: Record) -> bool:
+def _fits_ents(located: tuple[str, Record]) -> bool:
     end_before = 0
-    for span in sorted(record["spans"], key=lambda span: (span["start"], span["end"])):
+    for span in sorted(located[1]["spans"], key=lambda span: (span["start"], span["end"])):
         if span["start"] < end_before or len(span["labels"] or []) != 1 or span.get("scores"):
             return False
         end_before = span["end"]
@@ -162,17 +148,11 @@ def _fits_ents(record: Record) -> bool:
 def _entries(record: Record, where: str, report: Report) -> list[Annotation]:
     entries: list[Annotation] = []
     for span in record["spans"]:
-        labels = span["labels"]
-        if labels is None:
-            report.misfit(
-                "span without known labels",
-                where,
-                f"The labels of a span must be known, got {span}.",
-            )
-            continue
-        scores = span.get("scores") or [None] * len(labels)
-        pairs = list(zip(labels, scores)) or [(None, None)]
-        entries += [(span["start"], span["end"], *pair) for pair in pairs]
+        labels = labels_to_write(span, where, report, needs_one=False)
+        if labels is not None:
+            scores = span.get("scores") or [None] * len(labels)
+            pairs: list[tuple[Any, Any]] = list(zip(labels, scores)) or [(None, None)]
+            entries += [(span["start"], span["end"], *pair) for pair in pairs]
     return entries
 
 
@@ -189,16 +169,15 @@ def _without_overlap(entries: list[Annotation], where: str, report: Report) -> l
         else:
             kept.append(entry)
             continue
-        report.misfit(
-            kind,
-            where,
-            f"Spans in doc.ents must {rule}, got {entry}. spans_key={GROUP!r} holds all spans.",
+        message = (
+            f"Spans in doc.ents must {rule}, got {entry}. spans_key={GROUP!r} holds all spans."
         )
+        report.unsupported(kind, where, message)
     return kept
 
 
 def _words(record: Record) -> tuple[list[str], list[bool]]:
-    """Cut a text into words, and say which of them a single space follows."""
+    """Cut a text into words; return them, and for each whether a single space follows."""
     text = record["text"]
     starts = {span["start"] for span in record["spans"]}
     ends = {span["end"] for span in record["spans"]}

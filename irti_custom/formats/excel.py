@@ -3,7 +3,8 @@
     city | age
     Rome | 7    ->  {"id": "a", "columns": [{"header": "city", "values": ["Rome"], ...}, ...]}
 
-Needs openpyxl. A formula is read as the value that Excel stored with it.
+Needs openpyxl. A formula is read as the value that Excel stored with it. Empty rows and columns
+around the table are left out and counted.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..records.record import Record
 from .atomic import writing
-from .column_tables import as_text
-from .extras import need
 from .files import bare_suffix, read_bytes
-from .report import Report
-from .tables import NO_BOUND, Bound, read_rows, rows_to_write
+from .format import need, option
+from .read_report import Report
+from .tables import Bound, Rows, Tables, as_text
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
@@ -33,7 +34,7 @@ LONGEST = 32767
 MOST_ROWS = 2**20
 """Excel's limit of rows in a sheet."""
 _MARKS = 20
-"""How many "<" there may be for each cell, in all of a workbook; one of text has 10."""
+"""The most "<" per cell in all of a workbook; a cell of text has 10."""
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s")
 _DAMAGE = (
@@ -51,102 +52,102 @@ _DAMAGE = (
 )
 
 
-def read(
-    path: Path,
-    report: Report,
-    header: bool = True,
-    sheet: str | None = None,
-    by: str = "columns",
-    bound: Bound = NO_BOUND,
-) -> Iterator[Record]:
-    """Read a sheet; empty rows and columns around the table are left out and counted.
+@dataclass(frozen=True)
+class Excel(Tables):
+    """A sheet; see `Tables` for the other options.
 
     Args:
-        path: the workbook.
-        report: counts formulas without a value.
         header: whether the first row is one of headers.
         sheet: its name; by default there must be one that is not empty.
-        by: "columns" for one table, "rows" for a record of fields per row.
-        bound: how large the table, and the workbook when it is unpacked, may be.
-
-    Raises:
-        ValueError: a damaged workbook, no sheet or several, or a larger one.
     """
-    need("openpyxl", report.format)
-    content = read_bytes(path, bound.num_bytes)
-    with _openpyxl(path):
-        _check_size(content, bound)
-        book = _load(content, values=False)
-        names = [one.title for one in book.worksheets]
-        filled = [sheet] if sheet else [name for name in names if _is_filled(book[name])]
-    if sheet is None and len(filled) != 1:
-        raise ValueError(
-            f"{path} must have one sheet that is not empty, got {filled}. `sheet` names it."
-        )
-    name = filled[0]
-    if name not in names:
-        raise ValueError(f"`sheet` must be one of {names}, got {sheet!r}.")
-    with _openpyxl(path):
-        xml = book[name]._get_source().read()
-        shown = values = _values(book[name], bound)
-        missing = []
-        if _FORMULA.search(xml):
-            values = _values(_load(content, values=True)[name], bound)
-            missing = _without_value(book[name], values)
-    for place, formula in missing:
-        report.misfit(
-            "formula without a value",
-            f"{path}, {name}!{place}",
-            f"A formula must have its value stored, got {formula!r:.80}. Save the file in Excel.",
-        )
-    if merged := len(_MERGED.findall(xml)):
-        report.note("merged cells, read as the first of them", merged)
-    rows, columns = _extent(shown, report)
-    bound.check_cells(max(len(rows) - 1, 1) * len(columns), path)
-    texts = [
-        [
-            as_text(values[row][column], f"{path}, {name}, row {row + 1}")
-            if column < len(values[row])
-            else None
-            for column in columns
+
+    name = "excel"
+    suffixes = (".xlsx",)
+
+    header: bool = option(True, "read")
+    sheet: str | None = option(only="read")
+
+    def detect_path(self, path: Path) -> bool:
+        """Return True for the name of a workbook."""
+        return bare_suffix(path) in (".xlsx", ".xlsm")
+
+    def rows(self, path: Path, report: Report) -> Rows:
+        """Read rows; see `Tables`."""
+        need("openpyxl", self.name)
+        content = read_bytes(path, self.bound.num_bytes)
+        with _openpyxl(path):
+            _check_size(content, self.bound)
+            book = _load(content, values=False)
+            names = [one.title for one in book.worksheets]
+            filled = [self.sheet or ""]
+            if self.sheet is None:
+                filled = [name for name in names if _is_filled(book[name])]
+        if len(filled) != 1:
+            raise ValueError(
+                f"{path} must have one sheet that is not empty, got {filled}. `sheet` names it."
+            )
+        name = filled[0]
+        if name not in names:
+            raise ValueError(f"`sheet` must be one of {names}, got {self.sheet!r}.")
+        with _openpyxl(path):
+            xml = book[name]._get_source().read()
+            shown = values = _values(book[name], self.bound)
+            missing = []
+            if _FORMULA.search(xml):
+                values = _values(_load(content, values=True)[name], self.bound)
+                missing = _without_value(book[name], values)
+        for place, formula in missing:
+            report.unsupported(
+                "formula without a value",
+                f"{path}, {name}!{place}",
+                f"A formula must have its value stored, got {formula!r:.80}. Save the file in "
+                "Excel.",
+            )
+        if merged := len(_MERGED.findall(xml)):
+            report.note("merged cells, read as the first of them", merged)
+        rows, columns = _extent(shown, report)
+        self.bound.check_cells(max(len(rows) - 1, 1) * len(columns), path)
+        return [
+            [
+                as_text(cells[column], f"{path}, {name}, row {row + 1}")
+                if column < len(cells)
+                else None
+                for column in columns
+            ]
+            for row, cells in ((row, values[row]) for row in rows)
         ]
-        for row in rows
-    ]
-    yield from read_rows(texts, path, report, by, header)
 
+    def write(self, records: Iterable[Record], path: Path, report: Report) -> None:
+        """Write a workbook of one sheet; see `Tables`."""
+        need("openpyxl", self.name)
+        super().write(records, path, report)
 
-def write(records: Iterable[Record], path: Path, report: Report) -> None:
-    """Write a workbook of one sheet, all its cells text."""
-    need("openpyxl", report.format)
-    from openpyxl import Workbook
-    from openpyxl.utils.exceptions import IllegalCharacterError
+    def write_rows(self, rows: Rows, path: Path) -> None:
+        """Write rows, all their cells text; see `Tables`."""
+        from openpyxl import Workbook
+        from openpyxl.utils.exceptions import IllegalCharacterError
 
-    rows = rows_to_write(records, path, report)
-    book = Workbook()
-    sheet: Any = book.active
-    for row, cells in enumerate(rows, start=1):
-        for column, value in enumerate(cells, start=1):
-            if value is None:
-                continue
+        book, content = Workbook(), io.BytesIO()
+        cells = (
+            (row, column, value)
+            for row, values in enumerate(rows, start=1)
+            for column, value in enumerate(values, start=1)
+            if value is not None
+        )
+        for row, column, value in cells:
             try:
                 if len(value) > LONGEST or "\r" in value:
                     raise IllegalCharacterError
-                cell = sheet.cell(row, column, value)
+                cell: Any = book.active.cell(row, column, value)
             except IllegalCharacterError as error:
                 raise ValueError(
                     f"Row {row} of the table: A cell of Excel must have at most {LONGEST} "
                     f"characters, and no control characters, got {value!r:.80}."
                 ) from error
             cell.data_type = "s"  # a text that begins with "=" is no formula
-    content = io.BytesIO()
-    book.save(content)
-    with writing(path) as file:
-        file.write(content.getvalue())
-
-
-def detect_path(path: Path) -> bool:
-    """Return True for the name of a workbook."""
-    return bare_suffix(path) in (".xlsx", ".xlsm")
+        book.save(content)
+        with writing(path) as file:
+            file.write(content.getvalue())
 
 
 @contextmanager

@@ -37,11 +37,11 @@ _OTHERS = {
     b"\xff\xfe": "UTF-16. Save it as UTF-8",
     b"\xfe\xff": "UTF-16. Save it as UTF-8",
 }
-"""What files begin with that are no text in UTF-8, what they are, and the way out."""
+"""First bytes of files other than UTF-8 text, their kind, and the way out."""
 _STRING = rb'"[^"\t\r\n]*("|$)'
 _OBJECT = rb"\{\s*($|\}\s*$|" + _STRING + rb"\s*(:|$))"
 _JSON = re.compile(_OBJECT + rb"|(\[\s*){1,2}($|\]\s*$|" + _STRING + rb"|" + _OBJECT + rb")")
-"""How JSON of objects begins, and no line of words does that begins with a bracket."""
+"""The start of JSON objects; a line of words with a bracket does not match."""
 _NOT_BLANK = re.compile(r"[^ \t\r\n]")
 
 
@@ -67,12 +67,7 @@ class Item(NamedTuple):
 
 
 def check_file(path: Path) -> Path:
-    """Return the path of a file.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: a folder.
-    """
+    """Return the path of a file; raise a ValueError for a folder."""
     if path.is_dir():
         raise ValueError(
             f"{path} must be a file, got a folder. A folder is read if it holds .ann files, or .a1 "
@@ -86,41 +81,26 @@ def check_file(path: Path) -> Path:
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
     """Read a file whole, gunzipped if it is gzipped.
 
-    Args:
-        path: the file.
-        limit: how many bytes it may have when it is unpacked; more are not held in memory.
-
     Raises:
-        ValueError: a file that cannot be read to its end, or has more bytes.
+        ValueError: a file that cannot be read to its end, or has more than `limit` bytes when it is
+            unpacked, which are not held in memory.
     """
-    try:
-        with _open(path) as file:
-            content = file.read(-1 if limit is None else limit + 1)
-    except _DAMAGE as error:
-        raise _cut_off(path, None, error) from error
+    with _open(path) as file:
+        content = _read(file, -1 if limit is None else limit + 1, path)
     if limit is not None and len(content) > limit:
         raise ValueError(f"{path} must have at most {limit:,} bytes when unpacked, and has more.")
     return content
 
 
 def read_text(path: Path, limit: int | None = None) -> str:
-    """Read a text file whole; line ends, and a byte order mark, are kept.
-
-    Raises:
-        ValueError: a file that cannot be read to its end, has more bytes than `limit`, or is not
-            UTF-8.
-    """
+    """Read a text file whole, as `read_bytes`; line ends, and a byte order mark, are kept."""
     content = read_bytes(path, limit)
     check_text(content, path)
     return _decode(content, path, None)
 
 
 def check_text(start: bytes, path: Path) -> None:
-    """Check that a file does not begin as one of another kind does.
-
-    Raises:
-        ValueError: what it is, and the way out.
-    """
+    """Raise a ValueError for a file that begins as one of another kind does."""
     kinds = [kind for sign, kind in _OTHERS.items() if start.startswith(sign)]
     if b"\x00" in start[:2]:  # half of a character
         kinds = ["UTF-16 or UTF-32. Save it as UTF-8"]
@@ -132,8 +112,8 @@ def read_lines(path: Path) -> Iterator[Line]:
     r"""Read the lines of a text file, which end with "\n", "\r\n", or "\r" as on old Macs.
 
     Raises:
-        ValueError: a file that cannot be read to its end or is not UTF-8, or a line that is longer
-            than `MAX_LINE_BYTES`.
+        ValueError: a file that cannot be read to its end or is not UTF-8, or a longer line than
+            `MAX_LINE_BYTES`.
     """
     for block in read_blocks(path):
         yield from lines_of(block, path)
@@ -147,22 +127,19 @@ def read_blocks(path: Path) -> Iterator[Block]:
             one of another kind does.
     """
     number, rest, is_first = 1, b"", True
-    try:
-        with _open(path) as file:
-            while chunk := file.read(_BLOCK_BYTES):
-                if is_first:
-                    check_text(chunk, path)
-                    chunk, is_first = chunk.removeprefix(MARK.encode()), False
-                rest += chunk
-                end = rest.rfind(b"\n") + 1
-                if not end and len(rest) <= MAX_LINE_BYTES:
-                    continue
-                block = Block(number, rest[:end] if end else rest)
-                rest = rest[len(block.content) :]
-                number += _count_lines(block.content)
-                yield block
-    except _DAMAGE as error:
-        raise _cut_off(path, number - 1, error) from error
+    with _open(path) as file:
+        while chunk := _read(file, _BLOCK_BYTES, path, number - 1):
+            if is_first:
+                check_text(chunk, path)
+                chunk, is_first = chunk.removeprefix(MARK.encode()), False
+            rest += chunk
+            end = rest.rfind(b"\n") + 1
+            if not end and len(rest) <= MAX_LINE_BYTES:
+                continue
+            block = Block(number, rest[:end] if end else rest)
+            rest = rest[len(block.content) :]
+            number += _count_lines(block.content)
+            yield block
     if rest:
         yield Block(number, rest)
 
@@ -220,21 +197,20 @@ def read_objects(path: Path) -> Iterator[Item]:
 
 
 def objects_of(lines: Iterator[Line], path: Path) -> Iterator[Item]:
-    """Read JSON values one after the other, most often one a line; see `read_objects`.
-
-    Raises:
-        ValueError: lines that are no JSON.
-    """
+    """Read JSON values one after the other, most often one a line; see `read_objects`."""
     for number, text in lines:
         if not text.strip():
             continue
+        item, goes_on = None, False
         try:
-            yield Item(f"{path}, line {number}", _without_pair(_DECODER.decode(text)))
-            continue
+            item = Item(f"{path}, line {number}", _without_pair(_DECODER.decode(text)))
         except json.JSONDecodeError as error:
             goes_on = error.pos >= len(text.rstrip()) or error.msg == "Extra data"
         except (ValueError, RecursionError):
-            goes_on = False
+            pass
+        if item is not None:
+            yield item
+            continue
         if goes_on:
             text = "\n".join([text, *(line.text for line in lines)])
         yield from _values(text, path, number)
@@ -249,14 +225,10 @@ def is_json(path: Path) -> bool:
 
 def _start(path: Path) -> bytes:
     """Return bytes of a file from the first one that is no white space, nor a byte order mark."""
-    try:
-        with _open(path) as file:
-            while chunk := file.read(4096):
-                start = chunk.removeprefix(MARK.encode()).lstrip()
-                if start:
-                    return start
-    except _DAMAGE as error:
-        raise _cut_off(path, 0, error) from error
+    with _open(path) as file:
+        while chunk := _read(file, 4096, path, 0):
+            if start := chunk.removeprefix(MARK.encode()).lstrip():
+                return start
     return b""
 
 
@@ -301,7 +273,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_with_names_once)
 
 
 def write_array(path: Path, items: Iterable[Any]) -> None:
-    r"""Write a JSON array, an item a line."""
+    """Write a JSON array, an item a line."""
     with writing(path) as file:
         file.write(b"[")
         for number, item in enumerate(items):
@@ -310,8 +282,14 @@ def write_array(path: Path, items: Iterable[Any]) -> None:
         file.write(b"\n]\n")
 
 
+def write_lines(path: Path, items: Iterable[Any]) -> None:
+    """Write JSON lines."""
+    with writing(path) as file:
+        file.writelines(map(as_line, items))
+
+
 def as_line(value: Any) -> bytes:
-    r"""Return a line of JSON."""
+    """Return a line of JSON."""
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
 
 
@@ -342,8 +320,12 @@ def _decode(content: bytes, path: Path, number: int | None) -> str:
         ) from error
 
 
-def _cut_off(path: Path, number: int | None, error: Exception) -> ValueError:
-    if isinstance(error, FileNotFoundError):  # by another process, since it was checked
-        raise error
-    extent = "to its end" if number is None else f"beyond line {number}"
-    return ValueError(f"{path} cannot be read {extent}: {error}. Was it written whole?")
+def _read(file: Any, size: int, path: Path, line: int | None = None) -> bytes:
+    """Read from an open file; `line` is the last one that was read, for errors."""
+    try:
+        return bytes(file.read(size))
+    except _DAMAGE as error:
+        extent = "to its end" if line is None else f"beyond line {line}"
+        raise ValueError(
+            f"{path} cannot be read {extent}: {error}. Was it written whole?"
+        ) from error

@@ -12,15 +12,15 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from .files import MAX_LINE_BYTES
+from . import files
+from .read_report import Report, may_hold_labels
 from .record_streams import texts_schema
-from .report import Report, may_hold_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _FIRST = 100
-"""How many lines show which fields there are."""
+"""The number of lines that show the fields of a file."""
 _TEXT = ("text", "spans")
 _NO_JSON = re.compile(rb"-NaN|Inf[\s,\]}]")  # a number to Arrow
 _NULL_LABELS = re.compile(rb'"labels"\s*:\s*null')
@@ -78,7 +78,7 @@ def read_block(content: bytes, schema: pa.Schema, first: int, report: Report) ->
         and content.count(b"\n{") == lines - 1
         and content.count(b"}\n") == lines
     )
-    if not each_line_is_an_object or len(content) > MAX_LINE_BYTES:
+    if not each_line_is_an_object or len(content) > files.MAX_LINE_BYTES:
         return None
     if (b"Inf" in content or b"-NaN" in content) and _NO_JSON.search(content):
         return None

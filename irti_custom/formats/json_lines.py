@@ -11,73 +11,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..records.record import ItemError, Record, check_list, check_range, check_record, other_fields
-from .annotations import read_items
-from .atomic import writing
-from .files import Block, as_line, lines_of, objects_of, read_blocks
+from .files import Block, lines_of, objects_of, read_blocks, read_objects, write_lines
+from .format import Format, option
 from .json_blocks import read_block, schema_of
-from .report import Report
-from .words import join
+from .json_spans import join, read_items
+from .read_report import Report
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read(path: Path, report: Report, keep: Sequence[str] = ()) -> Iterator[Record | pa.Table]:
-    """Read records, with the other fields that `keep` names.
+@dataclass(frozen=True)
+class JsonLines(Format):
+    """Records of any kind.
 
-    Texts with spans come in tables as far as `json_blocks` is certain of what it reads.
+    Args:
+        keep: the names of other fields that each record has, such as "genre", to keep.
     """
 
-    def read_item(item: dict[str, Any], where: str, number: int) -> Record:
-        words = item.get("words")
-        if words is not None and ("text" not in item or isinstance(words, list)):
-            item = _from_words(item, where, report)
-        with_id = {**item, "id": number if item.get("id") is None else item["id"]}
-        record = check_record(with_id, where, report.leave_out) | other_fields(item, keep, where)
-        for name in item.keys() - record.keys():
-            report.not_kept(name, item[name])
-        return record
+    name = "jsonl"
+    suffixes = (".jsonl",)
+    writes = True
+    holds_scores = True
 
-    blocks, number, schema = read_blocks(path), 0, None
-    rest: Iterable[Block] = ()
-    for block in blocks if not keep else ():
-        if block.number == 1:
-            schema = schema_of(block.content)
-        table = None if schema is None else read_block(block.content, schema, number, report)
-        if table is None:
-            rest = chain([block], blocks)
-            break
-        number += len(table)
-        yield table
-    if number == 0:  # also an array, and an empty file
-        yield from read_items(path, report, read_item)
-    else:
-        lines = chain.from_iterable(lines_of(block, path) for block in rest)
-        yield from read_items(objects_of(lines, path), report, read_item, number)
+    keep: Sequence[str] = option(())
 
+    def detect_object(self, item: dict[str, Any]) -> bool:
+        """Return True if an object is a record."""
+        spans = item.get("spans")
+        if "_input_hash" in item:  # Prodigy's
+            return False
+        if ("text" in item or "words" in item) and isinstance(spans, list):
+            return all(isinstance(span, dict) and "labels" in span for span in spans)
+        if isinstance(item.get("fields"), (dict, list)):
+            return not {"responses", "suggestions"} & item.keys()  # Argilla's
+        return any(isinstance(item.get(kind), list) for kind in ("columns", "masks"))
 
-def write(records: Iterable[Record], path: Path, report: Report) -> None:
-    r"""Write records, one a line."""
-    with writing(path) as file:
-        for record in records:
-            file.write(as_line(record))
+    def read(self, path: Path, report: Report) -> Iterator[Record | pa.Table]:
+        """Yield records, or tables of texts as far as `json_blocks` is certain of what it reads."""
 
+        def read_item(item: dict[str, Any], where: str, number: int) -> Record:
+            words = item.get("words")
+            if words is not None and ("text" not in item or isinstance(words, list)):
+                item = _from_words(item, where, report)
+            with_id = {**item, "id": number if item.get("id") is None else item["id"]}
+            record = check_record(with_id, where, report.leave_out)
+            record |= other_fields(item, self.keep, where)
+            for name in item.keys() - record.keys():
+                report.not_kept(name, item[name])
+            return record
 
-def detect(item: dict[str, Any]) -> bool:
-    """Return True if an object is a record."""
-    spans = item.get("spans")
-    if "_input_hash" in item:  # Prodigy's
-        return False
-    if ("text" in item or "words" in item) and isinstance(spans, list):
-        return all(isinstance(span, dict) and "labels" in span for span in spans)
-    if isinstance(item.get("fields"), (dict, list)):
-        return not {"responses", "suggestions"} & item.keys()  # Argilla's
-    return isinstance(item.get("columns"), list) or isinstance(item.get("masks"), list)
+        blocks, number, schema = read_blocks(path), 0, None
+        rest: Iterable[Block] = ()
+        for block in blocks if not self.keep else ():
+            if block.number == 1:
+                schema = schema_of(block.content)
+            table = None if schema is None else read_block(block.content, schema, number, report)
+            if table is None:
+                rest = chain([block], blocks)
+                break
+            number += len(table)
+            yield table
+        if number == 0:  # also an array, and an empty file
+            items: Iterable[Any] = read_objects(path)
+        else:
+            items = objects_of(chain.from_iterable(lines_of(one, path) for one in rest), path)
+        yield from read_items(items, report, read_item, number)
+
+    def write(self, records: Iterable[Record], path: Path, report: Report) -> None:
+        """Write a record a line; see `Format`."""
+        write_lines(path, records)
 
 
 def _from_words(item: dict[str, Any], where: str, report: Report) -> dict[str, Any]:
@@ -89,19 +98,15 @@ def _from_words(item: dict[str, Any], where: str, report: Report) -> dict[str, A
             "text beside words, or words that are no list",
         )
     if not all(isinstance(word, str) and word for word in words):
-        raise ItemError(
-            f"{where}: `words` must be a list of words, got {words!r:.80}.", "word that is none"
-        )
+        message = f"{where}: `words` must be a list of words, got {words!r:.80}."
+        raise ItemError(message, "word that is none")
     text, char_spans = join(words)
     spans = []
     for span in check_list(item.get("spans") or [], where, "spans"):
         ends = (span.get("start"), span.get("end")) if isinstance(span, dict) else (None, None)
-        try:
+        with report:
             start, end = check_range(*ends, words, where)
-        except ItemError as error:
-            report.leave_out(error)
-            continue
-        first, last = char_spans[start], char_spans[end - 1]
-        spans.append({**span, "start": first.start, "end": last.end})
+            first, last = char_spans[start], char_spans[end - 1]
+            spans.append({**span, "start": first[0], "end": last[1]})
     rest = {name: value for name, value in item.items() if name != "words"}
     return {**rest, "text": text, "spans": spans}

@@ -5,39 +5,43 @@ columns "city", "age"  ->  {"id": "a", "columns": [{"header": "city", "values": 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..records.record import Record
 from .atomic import writing
-from .column_tables import as_text
-from .files import bare_suffix, read_bytes
-from .report import Report
-from .tables import NO_BOUND, Bound, read_rows, rows_to_write
+from .files import read_bytes
+from .read_report import Report
+from .tables import NO_BOUND, Bound, Rows, Tables, as_text
 
 
-def read(path: Path, report: Report, by: str = "columns") -> Iterator[Record]:
-    """Read a table.
+@dataclass(frozen=True)
+class Parquet(Tables):
+    """Columns of text, numbers or dates; see `Tables`."""
 
-    Args:
-        path: the file.
-        report: counts what records do not hold.
-        by: "columns" for one table, "rows" for a record of fields per row.
+    name = "parquet"
+    suffixes = (".parquet",)
 
-    Raises:
-        ValueError: a damaged file, or a cell that is a list or the like.
-    """
-    table = read_table(path)
-    cells = [
-        [as_text(value, f"{path}, row {row} of {name!r}") for row, value in enumerate(column)]
-        for name, column in zip(table.column_names, map(pa.ChunkedArray.to_pylist, table.columns))
-    ]
-    headers = [name or None for name in table.column_names]
-    yield from read_rows([headers, *map(list, zip(*cells))], path, report, by)
+    def rows(self, path: Path, report: Report) -> Rows:
+        """Read rows; see `Tables`."""
+        table = read_table(path)
+        cells = [
+            [as_text(value, f"{path}, row {row} of {name!r}") for row, value in enumerate(column)]
+            for name, column in zip(table.column_names, (c.to_pylist() for c in table.columns))
+        ]
+        return [[name or None for name in table.column_names], *map(list, zip(*cells))]
+
+    def write_rows(self, rows: Rows, path: Path) -> None:
+        """Write columns of strings; see `Tables`."""
+        headers, *body = rows
+        columns = zip(*body) if body else [() for _ in headers]
+        arrays = [pa.array(list(column), pa.string()) for column in columns]
+        table = pa.Table.from_arrays(arrays, names=[name or "" for name in headers])
+        with writing(path) as file:
+            pq.write_table(table, file)
 
 
 def read_table(path: Path, bound: Bound = NO_BOUND) -> pa.Table:
@@ -61,20 +65,6 @@ def read_table(path: Path, bound: Bound = NO_BOUND) -> pa.Table:
             f"{path} must be a Parquet file, which it is not: {error}. Was it written whole?"
         ) from error
     return table
-
-
-def write(records: Iterable[Record], path: Path, report: Report) -> None:
-    """Write a table of strings."""
-    headers, *rows = rows_to_write(records, path, report)
-    columns = zip(*rows) if rows else [[] for _ in headers]
-    arrays = [pa.array(list(column), pa.string()) for column in columns]
-    with writing(path) as file:
-        pq.write_table(pa.Table.from_arrays(arrays, names=[name or "" for name in headers]), file)
-
-
-def detect_path(path: Path) -> bool:
-    """Return True for the name of a Parquet file."""
-    return bare_suffix(path) == ".parquet"
 
 
 def _read_bounded(

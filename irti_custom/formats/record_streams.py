@@ -1,18 +1,19 @@
-"""Records on their way: those that were read into a data set, those to be written past a check.
+"""Put records that were read into a data set, and check those to be written.
 
 reader  ->  records  ->  Dataset         any iterable  ->  records  ->  writer
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate, groupby, islice
 from mmap import ACCESS_READ, mmap
-from tempfile import TemporaryFile
+from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from ..records.record import KINDS, Record, check_record, kind_of, other_fields
-from .report import Report
+from .read_report import Report
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 1000
 _BYTES_IN_MEMORY = 64 * 2**20
-"""What is more goes to disk."""
+"""Beyond this, tables go to disk."""
+_POSITIONS = {"spans": "span", "masks": "mask", "columns": "column", "fields": "field"}
 
 
 def as_dataset(records: Iterable[Record | pa.Table], source: object, report: Report) -> Dataset:
@@ -34,36 +36,62 @@ def as_dataset(records: Iterable[Record | pa.Table], source: object, report: Rep
         report: counts the records.
 
     Raises:
-        ValueError: several kinds of records in one file, nothing at all, or a field that is kept
-            and has several kinds of values.
+        ValueError: several kinds of records in one file, no record, or a field that is kept and has
+            several kinds of values.
     """
+    import pyarrow as pa
     from datasets import Dataset
     from datasets.fingerprint import generate_random_fingerprint
 
     tables: list[pa.Table] = []
     held: list[pa.Table] = []
-    size = 0
     others: dict[str, list[Any]] = {}
-    for table in _tables(records, source, report, others):
+    for batch in batches(records, source):
+        if isinstance(batch, pa.Table):
+            table = batch
+        else:
+            table = _as_table(batch)
+            for name in [name for name in batch[0] if name not in table.column_names]:
+                others.setdefault(name, []).extend(record[name] for record in batch)
+        count(batch, report, table)
         held.append(table)
-        size += table.nbytes
-        if size > _BYTES_IN_MEMORY:
-            tables.append(_on_disk(_joined(held)))
-            held, size = [], 0
+        if sum(one.nbytes for one in held) > _BYTES_IN_MEMORY:
+            tables, held = [*tables, _on_disk(_joined(held))], []
     tables += held
-    if not tables:
-        left_out = f", and left out {dict(report.skipped)}" if report.skipped else ""
-        raise ValueError(f"{source} must hold at least one record, got none{left_out}.")
+    check_any(tables, source, report)
     table = _joined(tables)
     for name, values in others.items():
-        table = table.append_column(name, _column(name, values, source))
+        try:
+            table = table.append_column(name, pa.array(values))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise ValueError(
+                f"{source}: The field {name!r}, which `keep` names, must have values of one kind "
+                f"in all records: {error}"
+            ) from error
     return Dataset(table, fingerprint=generate_random_fingerprint())  # any other reads the table
 
 
-def _tables(
-    records: Iterable[Record | pa.Table], source: object, report: Report, others: dict[str, Any]
-) -> Iterator[pa.Table]:
-    """Count records, and put them into tables; the values of other fields into `others`."""
+def as_dicts(
+    records: Iterable[Record | pa.Table], source: object, report: Report
+) -> Iterator[Record]:
+    """Yield records as plain dicts, a batch of them in memory at a time; see `as_dataset`."""
+    for batch in batches(records, source):
+        count(batch, report)
+        if isinstance(batch, list):
+            yield from batch
+            continue
+        for record in batch.to_pylist():
+            for span in record["spans"]:
+                if span.get("scores", ()) is None:
+                    del span["scores"]
+            yield record
+    check_any(report.records, source, report)
+
+
+def batches(
+    records: Iterable[Record | pa.Table], source: object
+) -> Iterator[list[Record] | pa.Table]:
+    """Group records, and check that they are of one kind."""
     import pyarrow as pa
 
     kinds: set[str] = set()
@@ -75,33 +103,67 @@ def _tables(
                     f"{source} must hold one kind of records, got {[KINDS[k] for k in kinds]}. "
                     "Write each to a file of its own."
                 )
-            if is_table or kinds == {"spans"}:
-                table: pa.Table = batch[0] if is_table else _texts_table(batch)
-                report.count_texts(table)
-            else:
-                for record in batch:
-                    report.count(record)
-                table = pa.Table.from_pylist(batch, _schema(batch))
-            yield table
-            if not is_table:
-                for name in [name for name in batch[0] if name not in table.column_names]:
-                    others.setdefault(name, []).extend(record[name] for record in batch)
+            yield batch[0] if is_table else batch
 
 
-def _texts_table(batch: list[Record]) -> pa.Table:
-    """Put texts with spans into a table column by column, which is faster than row by row."""
+def count(batch: list[Record] | pa.Table, report: Report, table: pa.Table = None) -> None:
+    """Count records; of texts, those of the table made of them, which is faster."""
+    if not isinstance(batch, list):
+        report.count_texts(batch)
+    elif table is not None and "spans" in table.column_names:
+        report.count_texts(table)
+    else:
+        for record in batch:
+            report.count(record)
+
+
+def check_any(records: Any, source: object, report: Report) -> None:
+    """Raise a ValueError if nothing was read."""
+    if not records:
+        left_out = f", and left out {dict(report.skipped)}" if report.skipped else ""
+        raise ValueError(f"{source} must hold at least one record, got none{left_out}.")
+
+
+def _as_table(batch: list[Record]) -> pa.Table:
+    """Put records of a kind into a table column by column, which is faster than row by row."""
     import pyarrow as pa
 
-    spans = [span for record in batch for span in record["spans"]]
-    schema = texts_schema(any("scores" in span for span in spans))
-    columns = schema.field("spans").type.value_type
+    kind = kind_of(batch[0])
+    positions = [position for record in batch for position in record[kind]]
+    has_title = any("title" in record for record in batch)
+    schema = _schema(kind, any("scores" in one for one in positions), has_title)
+    columns = schema.field(kind).type.value_type
     made = pa.StructArray.from_arrays(
-        [pa.array([span.get(one.name) for span in spans], one.type) for one in columns],
+        [pa.array([one.get(column.name) for one in positions], column.type) for column in columns],
         fields=list(columns),
     )
-    ends = pa.array([0, *accumulate(len(record["spans"]) for record in batch)], pa.int32())
-    texts = [pa.array([record[name] for record in batch], pa.string()) for name in ("id", "text")]
+    ends = pa.array([0, *accumulate(len(record[kind]) for record in batch)], pa.int32())
+    texts = [
+        pa.array([record.get(name) for record in batch], pa.string()) for name in schema.names[:-1]
+    ]
     return pa.Table.from_arrays([*texts, pa.ListArray.from_arrays(ends, made)], schema=schema)
+
+
+def _schema(kind: str, scores: bool, title: bool = False) -> pa.Schema:
+    import pyarrow as pa
+
+    text, names = pa.string(), pa.list_(pa.string())
+    own = {
+        "spans": [("start", pa.int64()), ("end", pa.int64())],
+        "masks": [],
+        "columns": [("header", text), ("values", names)],
+        "fields": [("name", text), ("value", text)],
+    }[kind]
+    more = [("scores", pa.list_(pa.float64()))] if scores else []
+    position = pa.struct([*own, ("labels", names), *more])
+    heads = {"spans": ["text"], "masks": ["text"], "columns": ["title"] * title}
+    head = ["id", *heads.get(kind, [])]
+    return pa.schema([*((name, text) for name in head), (kind, pa.list_(position))])
+
+
+def texts_schema(scores: bool) -> pa.Schema:
+    """Return the columns of texts with spans, which may have scores."""
+    return _schema("spans", scores)
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
@@ -122,48 +184,6 @@ def _on_disk(table: pa.Table) -> pa.Table:
     return pa.ipc.open_stream(pa.py_buffer(content)).read_all()
 
 
-def _column(name: str, values: list[Any], source: object) -> pa.Array:
-    import pyarrow as pa
-
-    try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-        raise ValueError(
-            f"{source}: The field {name!r}, which `keep` names, must have values of one kind in "
-            f"all records: {error}"
-        ) from error
-
-
-def _schema(batch: list[Record]) -> pa.Schema:
-    """Return the columns of records of one kind, of which some may have a title or scores."""
-    import pyarrow as pa
-
-    string, names = pa.string(), pa.list_(pa.string())
-    kind = kind_of(batch[0])
-    position = {
-        "masks": [],
-        "columns": [("header", string), ("values", names)],
-        "fields": [("name", string), ("value", string)],
-    }[kind]
-    position += [("labels", names)]
-    if any("scores" in one for record in batch for one in record[kind]):
-        position += [("scores", pa.list_(pa.float64()))]
-    first = [name for name in ("text", "title") if any(name in record for record in batch)]
-    return pa.schema(
-        [(name, string) for name in ("id", *first)] + [(kind, pa.list_(pa.struct(position)))]
-    )
-
-
-def texts_schema(scores: bool) -> pa.Schema:
-    """Return the columns of texts with spans, which may have scores."""
-    import pyarrow as pa
-
-    span = [("start", pa.int64()), ("end", pa.int64()), ("labels", pa.list_(pa.string()))]
-    span += [("scores", pa.list_(pa.float64()))] if scores else []
-    spans = pa.list_(pa.struct(span))
-    return pa.schema([("id", pa.string()), ("text", pa.string()), ("spans", spans)])
-
-
 def as_records(
     records: Iterable[Mapping[str, Any]], report: Report, scores: bool, keep: Iterable[str] = ()
 ) -> Iterator[Record]:
@@ -172,7 +192,7 @@ def as_records(
     Args:
         records: any records.
         report: counts what is not kept.
-        scores: whether the format holds the scores of spans.
+        scores: whether the format holds the scores of labels.
         keep: the other fields that stay in a record.
 
     Raises:
@@ -190,9 +210,10 @@ def as_records(
         for name in with_id.keys() - checked.keys():
             if with_id[name] is not None:
                 report.note(f"field {name!r} not kept")
-        scored = [one for one in checked[kind_of(checked)] if "scores" in one]
+        kind = kind_of(checked)
+        scored = sum(one.get("scores") is not None for one in checked[kind])
         if scored and not scores:
-            report.note("position whose scores are not kept", len(scored))
+            report.note(f"{_POSITIONS[kind]} whose scores are not kept", scored)
         report.count(checked)
         yield checked
     if number < 0:
@@ -204,11 +225,6 @@ def texts(records: Iterable[Record], report: Report) -> Iterator[tuple[str, Reco
 
     Raises:
         ValueError: a record of another kind.
-
-    Example:
-        >>> next(texts([{"id": "7", "columns": []}], Report("brat")))
-        Traceback (most recent call last):
-        ValueError: record '7': format='brat' holds texts with spans, got a table.
     """
     for record in records:
         where = f"record {record['id']!r}"
@@ -218,3 +234,25 @@ def texts(records: Iterable[Record], report: Report) -> Iterator[tuple[str, Reco
                 f"{KINDS[kind_of(record)]}."
             )
         yield where, record
+
+
+class Spool:
+    """Values that can be gone through several times; many are kept on disk."""
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        self._file: Any = SpooledTemporaryFile(_BYTES_IN_MEMORY)  # noqa: SIM115 (closed with this object)
+        self._size = 0
+        for value in values:
+            pickle.dump(value, self._file, pickle.HIGHEST_PROTOCOL)
+            self._size += 1
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Any]:
+        self._file.seek(0)
+        for _ in range(self._size):
+            yield pickle.load(self._file)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 SCHEMES = ("BIO", "IOB1", "IOBES")
 _TAG = re.compile(r"([BIESLUMW])-(.+)", re.DOTALL)
 _LETTERS = {"L": "E", "U": "S", "M": "I", "W": "S"}
-"""Of other schemes, and what they are called in IOBES."""
+"""Letters of other schemes, and their names in IOBES."""
 
 
 class Entity(NamedTuple):
@@ -25,13 +25,6 @@ class Entity(NamedTuple):
     start: int
     end: int
     label: str
-
-
-class Misfit(NamedTuple):
-    """A tag that its scheme does not allow where it is."""
-
-    word: int
-    message: str
 
 
 class _Tag(NamedTuple):
@@ -49,7 +42,7 @@ def parse(tag: str) -> _Tag | None:
 
 
 def detect_scheme(sentences: Iterable[Sequence[str]], skip: bool = False) -> str | None:
-    """Find out the scheme of tags; "BIO" where nothing speaks against it.
+    """Detect the scheme of tags; "BIO" where nothing speaks against it.
 
     IOBES has letters of its own. In IOB1, "B" stands only between two entities of the same label
     that touch, so an "I" begins all others; in BIO it begins none.
@@ -88,19 +81,16 @@ def detect_scheme(sentences: Iterable[Sequence[str]], skip: bool = False) -> str
     return "IOB1" if starts_with_i and not lone_b else "BIO"
 
 
-def entities_of(tags: Sequence[str], scheme: str) -> tuple[list[Entity], list[Misfit]]:
+def entities_of(tags: Sequence[str], scheme: str) -> tuple[list[Entity], list[tuple[int, str]]]:
     """Find the entities that the tags of a sentence mark.
 
-    Args:
-        tags: one per word.
-        scheme: "BIO", "IOB1" or "IOBES".
-
     Returns:
-        The entities, and the tags that do not fit; no entity holds one of these.
+        The entities; and the tags that their scheme does not allow where they are, of which no
+        entity is made: the index of the word, and a message.
     """
     allowed = "BIOES" if scheme == "IOBES" else "BIO"
     entities: list[Entity] = []
-    misfits: list[Misfit] = []
+    misplaced: list[tuple[int, str]] = []
     open_at: int | None = None  # where the entity begins that is not at its end yet
     open_label = ""
 
@@ -108,9 +98,8 @@ def entities_of(tags: Sequence[str], scheme: str) -> tuple[list[Entity], list[Mi
         nonlocal open_at
         if open_at is not None:
             if scheme == "IOBES":
-                misfits.append(
-                    Misfit(end - 1, f"An entity of IOBES must end with E-, got {tags[end - 1]!r}.")
-                )
+                message = f"An entity of IOBES must end with E-, got {tags[end - 1]!r}."
+                misplaced.append((end - 1, message))
             else:
                 entities.append(Entity(open_at, end, open_label))
         open_at = None
@@ -123,7 +112,7 @@ def entities_of(tags: Sequence[str], scheme: str) -> tuple[list[Entity], list[Mi
         if tag is None or tag.letter not in allowed:
             close(index)
             message = f"A tag of {scheme} must be O or one of {allowed} with a label, got {text!r}."
-            misfits.append(Misfit(index, message))
+            misplaced.append((index, message))
         elif tag.letter == "O":
             close(index)
         elif tag.letter == "S":
@@ -142,25 +131,14 @@ def entities_of(tags: Sequence[str], scheme: str) -> tuple[list[Entity], list[Mi
             close(index)
             before = tags[index - 1] if index else "nothing"
             hint = " In scheme='IOB1' it may begin an entity." if scheme == "BIO" else ""
-            misfits.append(
-                Misfit(
-                    index,
-                    f"A tag of {scheme} must be O, begin with B-, or go on with its label, "
-                    f"got {text!r} after {before!r}.{hint}",
-                )
-            )
+            rule = f"A tag of {scheme} must be O, begin with B-, or go on with its label"
+            misplaced.append((index, f"{rule}, got {text!r} after {before!r}.{hint}"))
     close(len(tags))
-    return entities, misfits
+    return entities, misplaced
 
 
 def tags_of(entities: Iterable[Entity], length: int, scheme: str) -> list[str]:
-    """Write the tags of a sentence.
-
-    Args:
-        entities: those that do not overlap.
-        length: the number of words.
-        scheme: "BIO", "IOB1" or "IOBES".
-    """
+    """Write the tags of a sentence of `length` words and entities that do not overlap."""
     tags = ["O"] * length
     for start, end, label in sorted(entities):
         letters = ["B"] + ["I"] * (end - start - 1)
@@ -171,14 +149,3 @@ def tags_of(entities: Iterable[Entity], length: int, scheme: str) -> list[str]:
             letters[0] = "B" if before == label else "I"
         tags[start:end] = [f"{letter}-{label}" for letter in letters]
     return tags
-
-
-def check_scheme(scheme: str) -> str:
-    """Return the name of a scheme.
-
-    Raises:
-        ValueError: an unknown one.
-    """
-    if scheme not in SCHEMES:
-        raise ValueError(f"`scheme` must be one of {SCHEMES}, got {scheme!r}.")
-    return scheme

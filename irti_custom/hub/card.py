@@ -19,9 +19,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration_custom import MaskedSeqModelingConfig, OpaqueEncoderConfig
 from ..formats.atomic import writing
-from ..loading import resolve
+from ..loading.saving import carried_code
+from ..loading.sources import resolve
 from ..processing.settings import has_processor, read_settings
-from ..saving import carried_code
 
 CARD_NAME = "README.md"
 TAG = "masked-seq-classification"
@@ -143,12 +143,7 @@ def _reading(folder: str | os.PathLike) -> str:
 
 
 def hub_id_of(name_or_path: str | None) -> str | None:
-    """Return `name_or_path` where it can only be a Hub id; None where it is, or may be, a path.
-
-    Example:
-        >>> hub_id_of("google-bert/bert-base-uncased"), hub_id_of("/home/ann/encoder")
-        ('google-bert/bert-base-uncased', None)
-    """
+    """Return `name_or_path` where it can only be a Hub id; None where it is, or may be, a path."""
     name = name_or_path or ""
     first = name.partition("/")[0]
     is_id = _HUB_ID.fullmatch(name) and not os.path.exists(name) and not os.path.exists(first)

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from ..formats.atomic import writing
-from ..loading import resolve
+from ..loading.sources import resolve
 from ..processing.settings import has_processor
 
 HANDLER_NAME, REQUIREMENTS_NAME = "handler.py", "requirements.txt"

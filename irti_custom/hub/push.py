@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import CommitInfo, HfApi
 
-from ..lora.adapter_checks import base_model_of
+from ..loading.model import base_model_of
 from .card import CARD_NAME, write_model_card
 from .handler import write_handler
 

@@ -30,14 +30,6 @@ class AnswerWriter:
 
     Raises:
         ValueError: settings out of range, or that contradict each other.
-
-    Example:
-        >>> logits = torch.tensor([[2.0, -1.0], [0.0, 0.0]])
-        >>> rule = Rule("multilabel", ["a", "b"], thresholds=[0.6, 0.2])
-        >>> AnswerWriter(rule).write(logits)[0]["labels"]
-        [{'label': 'a', 'score': 0.88...}, {'label': 'b', 'score': 0.26...}]
-        >>> AnswerWriter(Rule("multiclass", ["a", "b"], thresholds=0.6)).write(logits)[1]
-        {'label': None, 'score': 0.5}
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a pipeline is put together from: a model of any kind of folder, and a processor that fits.
+"""Load a model from any kind of folder, and a processor that fits it.
 
 folder ─┬─ model.onnx ───────────▶ ONNX Runtime, as a module
 ├─ checkpoint, adapter ──▶ model
@@ -16,10 +16,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from ..configuration_custom import MaskedSeqModelingConfig
 from ..export.runtime import OnnxMaskedSeqModel
-from ..loading import Source, hub_arguments, resolve
-from ..modeling_custom import AutoModelForMaskedSeqModeling
+from ..loading.model import AutoModelForMaskedSeqModeling, base_model_of
+from ..loading.sources import Source, hub_arguments, resolve
 from ..processing.label_names import trained_names
 from ..processing.processor import MaskedSeqProcessor
 from ..processing.settings import read_settings
@@ -93,11 +92,11 @@ class OnnxModule(nn.Module):
 
 
 LoadedModel = Union[AutoModelForMaskedSeqModeling, OnnxModule]
-"""What the parts of a pipeline work with; a PEFT model passes for the model inside."""
+"""The model in a pipeline; a PEFT model passes for the model inside."""
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is not a model of this package, such as a base encoder.
+    """Raise unless `model` belongs to this package; a base encoder does not.
 
     Raises:
         ValueError: see above.
@@ -107,13 +106,7 @@ def check_model(model: Any) -> None:
             f"`model` must be a loaded model, got {str(model)!r}. To load one, call "
             f"MaskedSeqClassificationPipeline.from_pretrained({str(model)!r})."
         )
-    found = getattr(getattr(model, "config", None), "model_type", None)
-    if found != MaskedSeqModelingConfig.model_type:
-        raise ValueError(
-            "`model` must be an AutoModelForMaskedSeqModeling, a PEFT model around one, or an "
-            f"OnnxMaskedSeqModel, got {type(model).__name__}. A base encoder needs a head, and "
-            "training: AutoModelForMaskedSeqModeling.from_pretrained(base, num_labels=...)."
-        )
+    base_model_of(model)
 
 
 def with_graph_options(model: Any, options: dict[str, Any]) -> Any:

@@ -128,7 +128,7 @@ class Predictions:
 
     @property
     def rule(self) -> Rule:
-        """How the logits are decided."""
+        """The rule that decides the logits."""
         return self.writer.rule
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"The enhancer needs Presidio's analyzer, and the import failed: {error}. Run `pip install "
-        'presidio-analyzer`, or install this package as "irti_custom[presidio]".',
+        'presidio-analyzer`, or install this package as "irti_custom[integrations]".',
         name=error.name,
     ) from error
 

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from transformers.utils import CONFIG_NAME
 
-from ..folders import replaced_files
 from ..inference.answers import Answer, labels_of
 from ..inference.components import OnnxModule, label_names
 from ..inference.pipeline import MaskedSeqClassificationPipeline
 from ..labels import Thresholds, check_count
+from ..loading.folders import replaced_files
 
 try:
     import srsly
@@ -37,7 +37,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"The component needs spaCy, and the import failed: {error}. Run `pip install spacy`, or "
-        'install this package as "irti_custom[spacy]".',
+        'install this package as "irti_custom[integrations]".',
         name=error.name,
     ) from error
 

@@ -1,6 +1,8 @@
 """LoRA: train a small share of the weights, and keep only that share.
 
-    model ──▶ get_lora_model ──▶ PEFT model ──▶ Trainer ──▶ adapter folder ──▶ from_pretrained
+    model ──▶ get_lora_model ──▶ PEFT model ──▶ Trainer ──▶ adapter folder
+                                     ▲                            │
+                               attach_adapter ◀── model ◀── from_pretrained
 
 Trained and saved: the adapters inside the encoder, the whole head, and the rows of new tokens.
 PEFT is imported when an adapter is made.
@@ -11,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..configuration_custom import DIGEST, MaskedSeqModelingConfig
 from ..input_checks import NO_PROMPTS
-from ..loading import resolve
-from .adapter_checks import base_digest, base_model_of, check_added_rows, embedding_name
+from ..loading.model import base_model_of
+from ..loading.sources import Source, check_digest, resolve
+from .adapter_checks import base_digest, check_added_rows, embedding_name
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -135,6 +139,50 @@ def get_lora_model(
     adapted.base_digest = digest
     _check_all_is_saved(adapted, get_peft_model_state_dict(adapted, save_embedding_layers=False))
     return adapted.train(model.training)
+
+
+def attach_adapter(
+    model: AutoModelForMaskedSeqModeling,
+    source: Source,
+    config: MaskedSeqModelingConfig,
+    is_trainable: bool = False,
+) -> MaskedSeqPeftModel:
+    """Put a saved adapter on the model that it was trained on.
+
+    Args:
+        model: the base, with its own vocabulary; its embeddings are resized to the adapter's.
+        source: the adapter.
+        config: the adapter's.
+        is_trainable: whether training will continue.
+
+    Returns:
+        The adapted model, in eval mode.
+
+    Raises:
+        ValueError: the adapter lacks weights, or is of a prompt method.
+    """
+    from .peft_model import ADAPTER_NAME, MaskedSeqPeftModel, PeftConfig
+
+    known = model.config.vocab_size
+    rows = config.vocab_size
+    if rows is not None and rows != known:
+        model.resize_token_embeddings(rows, mean_resizing=False)
+    place, options = source.at(source.hub)
+    peft_config = PeftConfig.from_pretrained(place, **options)
+    peft_config.inference_mode = not is_trainable
+    peft_config.base_model_name_or_path = model.name_or_path or None
+    peft_config.revision = None if model.source is None else model.source.revision
+    check_added_rows(model, peft_config, known)
+    digest = base_digest(model, peft_config, known)
+    base = source.path if model.source is None else model.source.path
+    check_digest(source, digest, f"{base!r} holds now")
+    adapted = MaskedSeqPeftModel(model, peft_config, ADAPTER_NAME)
+    adapted.base_digest = source.settings.get(DIGEST) or digest
+    adapted.load_weights(place, ADAPTER_NAME, is_trainable=is_trainable, **options)
+    adapted.source = source
+    if not is_trainable:
+        adapted.requires_grad_(False)  # PEFT 0.17 leaves the head's gradient on
+    return adapted.eval()
 
 
 def _check_model(model: AutoModelForMaskedSeqModeling) -> None:

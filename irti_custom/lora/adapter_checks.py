@@ -9,31 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ..configuration_custom import MaskedSeqModelingConfig
-
 if TYPE_CHECKING:
-    from peft import PeftConfig, PeftModel
+    from peft import PeftConfig
 
     from ..modeling_custom import AutoModelForMaskedSeqModeling
-
-
-def base_model_of(
-    model: AutoModelForMaskedSeqModeling | PeftModel,
-) -> AutoModelForMaskedSeqModeling:
-    """Return the model inside a PEFT model; one without PEFT is returned as it is.
-
-    Raises:
-        ValueError: not a model of this package.
-    """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    model_type = getattr(getattr(base, "config", None), "model_type", None)
-    if model_type != MaskedSeqModelingConfig.model_type:
-        raise ValueError(
-            f"`model` must be an AutoModelForMaskedSeqModeling, got {type(base).__name__}. To put "
-            "a head on an encoder, call AutoModelForMaskedSeqModeling.from_pretrained(base, "
-            "num_labels=...)."
-        )
-    return base
 
 
 def embedding_name(model: AutoModelForMaskedSeqModeling) -> str | None:

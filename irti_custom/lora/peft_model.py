@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from transformers.utils import CONFIG_NAME
 
-from ..configuration_custom import DIGEST, MaskedSeqModelingConfig
-from ..folders import replaced_files
+from ..configuration_custom import DIGEST
 from ..input_checks import NO_PROMPTS
-from ..loading import ADAPTER_CONFIG, Source, check_digest, check_same_settings, read_place
-from .adapter_checks import base_digest, check_added_rows
+from ..loading.folders import replaced_files
+from ..loading.sources import ADAPTER_CONFIG, Source, check_same_settings, read_place
 
 try:
     from peft import (
@@ -44,14 +43,15 @@ if TYPE_CHECKING:
     from ..modeling_custom import AutoModelForMaskedSeqModeling
 
 __all__ = [
+    "ADAPTER_NAME",
     "PEFT_TARGETS",
     "LoraConfig",
     "MaskedSeqPeftModel",
-    "attach_adapter",
+    "PeftConfig",
     "get_peft_model_state_dict",
 ]
 
-_ADAPTER = "default"
+ADAPTER_NAME = "default"
 
 
 class MaskedSeqPeftModel(PeftModel):
@@ -113,7 +113,7 @@ class MaskedSeqPeftModel(PeftModel):
             for config in self.peft_config.values():  # PEFT 0.17 turns None into a name to look up
                 config.base_model_name_or_path = config.base_model_name_or_path or None
             for name in selected_adapters or list(self.peft_config):
-                path = folder if name == _ADAPTER else os.path.join(folder, name)
+                path = folder if name == ADAPTER_NAME else os.path.join(folder, name)
                 self.get_base_model().config.save_pretrained(path)
                 _add_digest(os.path.join(path, CONFIG_NAME), self.base_digest)
 
@@ -132,7 +132,7 @@ class MaskedSeqPeftModel(PeftModel):
             is_loaded=name in self.peft_config,
             digest=self.base_digest,
         )
-        return self._load_adapter(model_id, *args, **kwargs)
+        return self.load_weights(model_id, *args, **kwargs)
 
     def add_weighted_adapter(self, adapters: list[str], *args: Any, **kwargs: Any) -> None:
         """Combine adapters; as in PEFT, for those without a head.
@@ -147,7 +147,8 @@ class MaskedSeqPeftModel(PeftModel):
             )
         self.base_model.add_weighted_adapter(adapters, *args, **kwargs)
 
-    def _load_adapter(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> _LoadResult:
+    def load_weights(self, model_id: str | os.PathLike, *args: Any, **kwargs: Any) -> _LoadResult:
+        """Load an adapter without comparing its config; arguments and errors as `load_adapter`."""
         try:
             place, kwargs = read_place(os.fspath(model_id), kwargs, ADAPTER_CONFIG)
             result = super().load_adapter(place, *args, **kwargs)
@@ -180,45 +181,3 @@ def _add_digest(path: str, digest: str | None) -> None:
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
         text = json.dumps({**settings, DIGEST: digest}, indent=2, sort_keys=True) + "\n"
         Path(path).write_text(text, encoding="utf-8")
-
-
-def attach_adapter(
-    model: AutoModelForMaskedSeqModeling,
-    source: Source,
-    config: MaskedSeqModelingConfig,
-    is_trainable: bool = False,
-) -> MaskedSeqPeftModel:
-    """Put a saved adapter on the model that it was trained on.
-
-    Args:
-        model: the base, with its own vocabulary; its embeddings are resized to the adapter's.
-        source: the adapter.
-        config: the adapter's.
-        is_trainable: whether training will continue.
-
-    Returns:
-        The adapted model, in eval mode.
-
-    Raises:
-        ValueError: the adapter lacks weights, or is of a prompt method.
-    """
-    known = model.config.vocab_size
-    rows = config.vocab_size
-    if rows is not None and rows != known:
-        model.resize_token_embeddings(rows, mean_resizing=False)
-    place, options = source.at(source.hub)
-    peft_config = PeftConfig.from_pretrained(place, **options)
-    peft_config.inference_mode = not is_trainable
-    peft_config.base_model_name_or_path = model.name_or_path or None
-    peft_config.revision = None if model.source is None else model.source.revision
-    check_added_rows(model, peft_config, known)
-    digest = base_digest(model, peft_config, known)
-    base = source.path if model.source is None else model.source.path
-    check_digest(source, digest, f"{base!r} holds now")
-    adapted = MaskedSeqPeftModel(model, peft_config, _ADAPTER)
-    adapted.base_digest = source.settings.get(DIGEST) or digest
-    adapted._load_adapter(place, _ADAPTER, is_trainable=is_trainable, **options)
-    adapted.source = source
-    if not is_trainable:
-        adapted.requires_grad_(False)  # PEFT 0.17 leaves the head's gradient on
-    return adapted.eval()

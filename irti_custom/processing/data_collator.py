@@ -33,7 +33,7 @@ _LABEL_NDIM = {"multiclass": 1, "multilabel": 2}
 
 
 class PadSettings(Protocol):
-    """How to pad: the attributes that are read from a tokenizer or a `MaskedSeqProcessor`."""
+    """Padding: the attributes that are read from a tokenizer or a `MaskedSeqProcessor`."""
 
     @property
     def pad_token_id(self) -> int | None:
@@ -49,7 +49,7 @@ class PadSettings(Protocol):
 
 
 class ModelLimits(Protocol):
-    """What a model can read: the attributes that are looked at."""
+    """Limits of a model: the attributes that are read."""
 
     @property
     def config(self) -> Any:

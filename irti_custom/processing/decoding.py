@@ -30,7 +30,7 @@ MISSING = object()
 
 
 class _Origin(NamedTuple):
-    """Of one row, which example and which of its spans it holds, and how many spans that has.
+    """The record and span ids of one row, and the number of spans of that record.
 
     `num_missing` of these are fields without a value; rows of older versions do not say so.
     """

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class LabelSettings(Protocol):
-    """How rows are labelled: the attributes that are read from a `MaskedSeqProcessor`."""
+    """Labels of rows: the attributes that are read from a `MaskedSeqProcessor`."""
 
     @property
     def task(self) -> str:

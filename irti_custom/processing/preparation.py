@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class RowSettings(PadSettings, LabelSettings, Protocol):
-    """What rows ask of a model: the attributes that are read from a `MaskedSeqProcessor`."""
+    """The attributes of a `MaskedSeqProcessor` that a model is fitted to."""
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """Whose tokens the rows hold."""
+        """The tokenizer of the rows."""
 
     @property
     def new_tokens(self) -> list[int]:
@@ -41,7 +41,7 @@ class RowSettings(PadSettings, LabelSettings, Protocol):
 
     @property
     def tokens_per_position(self) -> int:
-        """How many tokens are read for a position."""
+        """The number of tokens that are read for a position."""
 
     def encode_spans(
         self, texts: Iterable[str], spans: Iterable[Sequence[tuple[int, int]]]

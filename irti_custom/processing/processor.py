@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers.processing_utils import ProcessorMixin
 
-from ..folders import load_one_version, replaced_files
 from ..labels import as_integer, check_count, resolve_labels
-from ..loading import hub_arguments, read_place
+from ..loading.folders import load_one_version, replaced_files
+from ..loading.sources import hub_arguments, read_place
 from ..records.kinds import (
     CharSpan,
     Fields,
@@ -217,7 +217,7 @@ class MaskedSeqProcessor(ProcessorMixin):
 
     @property
     def tokens_per_position(self) -> int:
-        """How many tokens are read for a position, as in the model's config."""
+        """The number of tokens that are read for a position, as in the model's config."""
         return 2 if self.read == "start_end" else 1
 
     def prepare_model(

@@ -258,7 +258,7 @@ class Windows(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many windows cover the sequence."""
+        """The number of windows that cover the sequence."""
         return 1 + max(0, -(-(self.length - self.size) // self.step))
 
     def start(self, index: int) -> int:

@@ -12,8 +12,8 @@ from typing import Any
 
 from transformers.utils import PROCESSOR_NAME
 
-from ..folders import whole_folder
-from ..loading import find_file, read_place
+from ..loading.folders import whole_folder
+from ..loading.sources import find_file, read_place
 
 SETTINGS = (
     "read",

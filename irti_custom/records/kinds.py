@@ -35,7 +35,7 @@ CharSpan = tuple[int, int]
 Span = Union[Sequence[int], Mapping[str, Any]]
 """A span as users give it: ``(start, end)`` or a dict with these keys."""
 Position = dict[str, Union[int, str, None]]
-"""What a position is called: `word`, and `start` and `end`, or `column`, or `field`."""
+"""The name of a position: `word`, and `start` and `end`, or `column`, or `field`."""
 
 _MEANINGFUL = ("text", "words", "columns", "fields")
 _FORMS = (
@@ -104,7 +104,7 @@ class Record:
 
     @property
     def num_missing(self) -> int:
-        """How many positions are fields without a value."""
+        """The number of positions that are fields without a value."""
         return 0
 
     def labels_in_order(self, labels: Any, name: str) -> Any:
@@ -267,7 +267,7 @@ class Fields(Record):
 
     @property
     def num_missing(self) -> int:
-        """How many fields have no value."""
+        """The number of fields without a value."""
         return self.values.count(None)
 
     def write(self, with_names: bool) -> tuple[str, list[CharSpan]]:

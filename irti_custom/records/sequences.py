@@ -1,4 +1,4 @@
-"""The door: whatever is a sequence of things becomes a list by position, and nothing is missing.
+"""Normalise sequences to lists, and detect missing values.
 
 Series, array, tensor, column, generator  ->  list
 None, NaN, NaT, pandas.NA                 ->  missing

@@ -22,9 +22,9 @@ import numpy as np
 logger = logging.getLogger(__name__)
 
 SENTENCE_ID = r"(.+)[.-]\d+"
-"""Of a sentence's id, such as "3.17" or "news-12", the first group names its document."""
+"""Pattern for sentence ids such as "3.17" or "news-12"; group 1 is the document's id."""
 _TOO_FAR = 0.1
-"""Of the records, how far a part may miss its share without a warning."""
+"""The largest deviation from the requested share before a warning."""
 
 
 def split_records(

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..formats.atomic import check_apart
-from ..formats.formats import FORMATS
 from ..formats.read_write import read_records
+from ..formats.registry import FORMATS
 from ..records.record import OWN
 from .report import write_report
 

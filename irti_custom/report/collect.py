@@ -38,7 +38,7 @@ ModelInput = Union[
 
 
 class Place(NamedTuple):
-    """Where a position is, and what is written there.
+    """A position in the text that shows it.
 
     Attributes:
         record: the number of the record.
@@ -63,7 +63,7 @@ class Place(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """What a model answers at the P positions that have labels.
+    """Decisions and probabilities at the P positions that have labels.
 
     Attributes:
         name: of the model.

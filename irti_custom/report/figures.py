@@ -29,7 +29,7 @@ from .slices import Slice
 
 
 class Draws(NamedTuple):
-    """How documents are resampled: the one of each position ``(P,)``, how often, and the seed."""
+    """The resampling of documents: the document id per position ``(P,)``, the draws, the seed."""
 
     documents: np.ndarray
     resamples: int

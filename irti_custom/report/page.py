@@ -40,7 +40,7 @@ def check_extra() -> None:
 
 
 REPORT_START = b'{\n"created": '
-"""What the JSON file of a report begins with."""
+"""The first bytes of the JSON file of a report."""
 
 
 def write_json(report: Mapping[str, Any]) -> bytes:

@@ -15,8 +15,8 @@ from typing import Any
 from huggingface_hub.utils.sha import sha_fileobj
 from transformers.utils import CONFIG_NAME
 
-from ..folders import OUTDATED, load_one_version, whole_folder
-from ..loading import ADAPTER_CONFIG, Source, resolve
+from ..loading.folders import OUTDATED, load_one_version, whole_folder
+from ..loading.sources import ADAPTER_CONFIG, Source, resolve
 from ..processing.settings import PROCESSOR_FILES
 
 

@@ -33,7 +33,7 @@ MAX_LINE_BYTES = 64 * 2**20
 ERROR, PREDICTIONS = "error", "predictions"
 """Columns of the output: why a row cannot be scored, or null; and what the model says."""
 _MISFITS = (pa.ArrowException, OverflowError, UnicodeEncodeError)
-"""What Arrow raises for values that do not fit into a column."""
+"""The errors that Arrow raises for values that do not fit into a column."""
 _ROWS_AT_ONCE = 1000
 _SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64())]))
 _TEXTS = pa.schema({"text": pa.string(), "spans": _SPANS})
@@ -284,19 +284,19 @@ def _to_table(chunk: Chunk, schema: pa.Schema) -> pa.Table:
         table = pa.Table.from_pylist(list(good.values()), schema)
     except _MISFITS:  # fractions behind integers made them numbers that may not hold them all
         for place, row in good.items():
-            if reason := _misfit(row, schema):
+            if reason := _mismatch(row, schema):
                 chunk.reject(place, f"Its columns do not fit those of the other rows: {reason}")
     if not chunk.errors:
         return table
     rows = [*chunk.rows]
     for place in chunk.errors:
-        rows[place] = {k: v for k, v in rows[place].items() if not _misfit({k: v}, schema)}
+        rows[place] = {k: v for k, v in rows[place].items() if not _mismatch({k: v}, schema)}
         if lost := [ascii(name) for name in chunk.rows[place] if name not in rows[place]]:
             chunk.errors[place] += f" Not kept: {', '.join(lost)}."
     return pa.Table.from_pylist(rows, schema)
 
 
-def _misfit(row: dict[str, Any], schema: pa.Schema) -> str | None:
+def _mismatch(row: dict[str, Any], schema: pa.Schema) -> str | None:
     """Say why a row does not fit into columns; None if it does."""
     try:
         wider = _merge(schema, _schema_of([row]))

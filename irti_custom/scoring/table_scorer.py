@@ -27,7 +27,7 @@ _POSITIONS = {
     "columns": [("column", pa.int64())],
     "fields": [("field", pa.string())],
 }
-"""What a position is called, by the column of the records that holds positions."""
+"""The names of a position, by the column of the records that holds positions."""
 _LABEL = pa.struct([("label", pa.string()), ("score", pa.float32())])
 
 

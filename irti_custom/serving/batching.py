@@ -33,7 +33,7 @@ from ..processing.rows import rows_of
 from ..records.kinds import RecordInput
 
 Answers = Union[list[Answer], list[list[Answer]]]
-"""What the pipeline returns: a list for one input, a list of lists for a list of inputs."""
+"""The answers of a pipeline: a list for one input, a list of lists for many."""
 _INPUTS_AT_ONCE = 16
 
 
@@ -89,7 +89,7 @@ class BatchLimits:
 
 @dataclass(eq=False)
 class _Request:
-    """What one caller waits for.
+    """A request in the queue.
 
     Attributes:
         parts: some consecutive inputs, and the logits of their rows, as far as there are any.

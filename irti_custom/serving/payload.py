@@ -18,7 +18,7 @@ _NAMES = ("inputs", "parameters")
 
 
 class Payload(NamedTuple):
-    """What to classify: `inputs` of a pipeline, and the `options` of the call."""
+    """The `inputs` of a pipeline, and the `options` of the call."""
 
     inputs: Any
     options: dict[str, Any]

@@ -70,7 +70,7 @@ class _Label(BaseModel, title="a label"):
 
 
 class _Position(BaseModel, title="a position", extra="allow"):
-    """Where a position is, and its labels; see the pipeline's README."""
+    """A position and its labels; see the pipeline's README."""
 
     word: Any = Field(None, description="the text of the position")
     labels: Optional[list[_Label]] = Field(None, description="multilabel; multiclass with top_k")

@@ -50,8 +50,8 @@ OTHER = {"recall": "precision", "precision": "recall"}
 
 
 @pytest.mark.parametrize("objective", OTHER)
-@pytest.mark.parametrize("at_least", [0.3, 0.6, 0.8, 1.0])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("at_least", [0.6, 1.0])
+@pytest.mark.parametrize("seed", range(2))
 def test_each_label_keeps_its_promise_with_the_best_of_all_cuts(objective, at_least, seed, caplog):
     x, y = stacked(seed)
     tuned = tune_thresholds(x, y, objective=objective, at_least=at_least, min_positives=1)
@@ -71,8 +71,8 @@ def test_each_label_keeps_its_promise_with_the_best_of_all_cuts(objective, at_le
 
 
 @pytest.mark.parametrize("objective", OTHER)
-@pytest.mark.parametrize("at_least", [0.3, 0.6, 0.8, 0.95])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("at_least", [0.6, 0.95])
+@pytest.mark.parametrize("seed", range(2))
 def test_all_labels_together_keep_it_with_the_best_of_all_combinations(objective, at_least, seed):
     x, y = stacked(seed, size=8)
     p = sigmoid(x)
@@ -97,8 +97,8 @@ def random_classes(seed, size=40, classes=4):
 
 
 @pytest.mark.parametrize("objective", OTHER)
-@pytest.mark.parametrize("at_least", [0.3, 0.6, 0.8, 0.95])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("at_least", [0.6, 0.95])
+@pytest.mark.parametrize("seed", range(2))
 def test_a_rejection_keeps_it_with_the_best_of_all_cuts(objective, at_least, seed, caplog):
     x, y = random_classes(seed)
     p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)

@@ -62,7 +62,7 @@ def cuts_of(scores):
         ("balanced_accuracy", 1.0, balanced),
     ],
 )
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_each_label_is_as_good_as_the_best_of_all_cuts(objective, beta, measure, seed):
     columns = [column(10 * seed + label) for label in range(3)]
     x, y = (np.stack(arrays, axis=1) for arrays in zip(*columns))
@@ -74,7 +74,7 @@ def test_each_label_is_as_good_as_the_best_of_all_cuts(objective, beta, measure,
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_micro_f1_is_as_good_as_the_best_of_all_combinations(beta, seed):
     columns = [column(10 * seed + label, 9, share) for label, share in enumerate((0.2, 0.5, 0.8))]
     x, y = (np.stack(arrays, axis=1) for arrays in zip(*columns))
@@ -110,7 +110,7 @@ def macro_of(y, d, beta):
 
 @pytest.mark.parametrize(("objective", "measure"), [("f1", macro_of), ("micro_f1", micro_of)])
 @pytest.mark.parametrize("beta", [0.5, 1.0])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_rejection_is_as_good_as_the_best_of_all_cuts(objective, measure, beta, seed):
     x, y = random_classes(seed)
     p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
@@ -157,7 +157,7 @@ AWKWARD = awkward_sets()
 def test_never_worse_than_the_default_and_the_same_in_single_precision(task, objective, name):
     x = AWKWARD[name].astype(np.float32)
     measures = {"f1": "macro_f1", "micro_f1": "micro_f1"}
-    for seed in range(5):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         if task == "multilabel":
             y = (rng.random(x.shape) < sigmoid(x.astype(float) / 3).clip(0.1, 0.9)).astype(int)

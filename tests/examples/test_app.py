@@ -395,7 +395,7 @@ def test_of_a_long_table_the_first_rows_are_shown_and_all_are_in_the_file(one_ta
 @pytest.fixture(scope="module")
 def space(tmp_path_factory) -> Iterator[str]:
     """Write a Space with a model in it, run it as Hugging Face does, and return its address."""
-    pytest.importorskip("gradio", reason="needs the extra app")
+    pytest.importorskip("gradio", reason="needs the extra serve")
     folder = tmp_path_factory.mktemp("space")
     model = save_grouped(folder / "tiny")
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
@@ -475,7 +475,7 @@ def test_a_space_is_written_whole(space, tmp_path_factory):
 
 @pytest.mark.parametrize(("folder", "model"), [("new", ""), (".", "me/model")])
 def test_a_space_needs_a_model_and_a_new_folder(folder, model, tmp_path, monkeypatch):
-    pytest.importorskip("gradio", reason="needs the extra app")
+    pytest.importorskip("gradio", reason="needs the extra serve")
     from app_space import write_space
 
     monkeypatch.chdir(tmp_path)

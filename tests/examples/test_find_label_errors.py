@@ -16,7 +16,7 @@ from irti_custom import read_records
 from tests.examples.test_examples import EXAMPLES, run
 from tests.tiny import save_base
 
-pytest.importorskip("cleanlab", reason="the extra label_errors is not installed")
+pytest.importorskip("cleanlab", reason="needs cleanlab")
 
 CLASSES = {"Ann": "person", "Bob": "person", "Paris": "place", "Rome": "place", "cat": "animal"}
 LABELS = sorted(set(CLASSES.values()))

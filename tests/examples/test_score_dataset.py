@@ -175,7 +175,7 @@ def test_records_that_a_format_or_the_job_cannot_hold_are_named(score, tmp_path,
         score(input=tmp_path / "*.c*", format="auto", output=tmp_path / "both", on_error="skip")
     table = score(input=tmp_path / "odd.conll", format="conll", on_error="skip")
     assert [len(row) for row in table["predictions"].to_pylist()] == [2]
-    assert "tag that is no BIO 1" in caplog.text
+    assert "invalid BIO tag 1" in caplog.text
 
 
 RECORDS = {

@@ -24,7 +24,7 @@ from irti_custom import (
 from irti_custom.export import export as room
 from irti_custom.export.changes import compare_decisions
 from irti_custom.export.engines import INT8_FILE, installed
-from irti_custom.loading import ONNX_FILE
+from irti_custom.loading.sources import ONNX_FILE
 from tests.tiny import (
     assert_same_logits,
     make_rows,

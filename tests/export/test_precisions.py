@@ -24,7 +24,7 @@ from irti_custom import (
 from irti_custom.export import engines, quantization
 from irti_custom.export import export as room
 from irti_custom.export.engines import INT8_FILE, RUNTIMES
-from irti_custom.loading import ONNX_FILE
+from irti_custom.loading.sources import ONNX_FILE
 from tests.tiny import make_rows, random_batch, tiny_batch, wide_model, word_tokenizer
 
 onnx = pytest.importorskip("onnx")

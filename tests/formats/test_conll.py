@@ -123,7 +123,7 @@ def test_tag_outside_its_scheme_has_a_line_or_is_counted(tmp_path, case):
     records, report = read_with_report(path, "conll", scheme=scheme, on_error="skip")
     starts = [(2 * start, 2 * end - 1) for start, end in kept]
     assert [(span["start"], span["end"]) for span in records[0]["spans"]] == starts
-    assert report.skipped == {f"tag that is no {scheme}": 1}
+    assert report.skipped == {f"invalid {scheme} tag": 1}
 
 
 def test_every_word_is_a_position(tmp_path):
@@ -259,7 +259,7 @@ def test_one_bad_line_or_tag_stops_no_file(tmp_path):
     assert report.skipped == {
         "line of other columns": 1,
         "word of white space": 1,
-        "tag that is no BIO": 1,
+        "invalid BIO tag": 1,
     }
     with pytest.raises(ValueError, match="words='all' reads every tag"):
         read_records(write(tmp_path, "Ann PER\nsaw O\n"), on_error="skip")

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from irti_custom import read_records, write_records
-from irti_custom.formats.formats import FORMATS
 from irti_custom.formats.read_write import read_with_report
+from irti_custom.formats.registry import FORMATS
 from tests.formats.strategies import position_labels
 from tests.formats.test_argilla import FLAT, NESTED
 from tests.formats.test_json_of_tools import SEEDS
@@ -40,10 +40,7 @@ FILES = {
 @pytest.mark.parametrize("case", OBJECTS)
 def test_an_object_is_of_one_format_only(case):
     name, item = OBJECTS[case]
-    found = [
-        other for other, one in FORMATS.items() if one.detect_object and one.detect_object(item)
-    ]
-    assert found == [name]
+    assert [other for other, one in FORMATS.items() if one.detect_object(item)] == [name]
 
 
 TEXT = "Ann saw Rome"
@@ -135,7 +132,7 @@ def test_a_file_is_of_one_format_only(tmp_path, case, zipped):
     assert read_with_report(path).report.format == case.split()[0]
 
 
-@pytest.mark.parametrize("name", [name for name, one in FORMATS.items() if one.write])
+@pytest.mark.parametrize("name", [name for name, one in FORMATS.items() if one.writes])
 def test_what_a_format_writes_is_read_as_that_format(tmp_path, name):
     needs = {"spacy": ("spacy", "a.spacy"), "excel": ("openpyxl", "a.xlsx")}
     module, target = needs.get(

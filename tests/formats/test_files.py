@@ -13,8 +13,9 @@ from datasets import Dataset
 from irti_custom import read_records, write_records
 from irti_custom.formats import files
 from irti_custom.formats.__main__ import main
-from irti_custom.formats.formats import FORMATS
+from irti_custom.formats.format import Format
 from irti_custom.formats.read_write import read_with_report
+from irti_custom.formats.registry import FORMATS
 
 LINE = '{"id": "a", "text": "Ann saw Rome", "spans": [{"start": 8, "end": 12, "labels": ["x"]}]}\n'
 ANN = {"id": "a", "text": "Ann", "spans": [{"start": 0, "end": 3, "labels": ["x"]}]}
@@ -128,9 +129,9 @@ def test_an_array_in_one_line_may_be_long(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "module"), [("a.xlsx", "openpyxl"), ("a.spacy", "spacy")])
 def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ModuleNotFoundError, match=rf"needs {module}.*irti_custom\[formats\]"):
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {module}.*irti_custom\[integrations\]"):
         read_records(write(tmp_path / name, "x"))
-    with pytest.raises(ModuleNotFoundError, match=rf"needs {module}.*irti_custom\[formats\]"):
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {module}.*irti_custom\[integrations\]"):
         write_records([ANN], tmp_path / name)
 
 
@@ -271,7 +272,7 @@ def test_notes_of_what_is_left_out_are_warnings_and_others_are_not(tmp_path, cap
 def test_scores_that_a_format_does_not_hold_are_counted(tmp_path, format):
     span = {"start": 0, "end": 3, "labels": ["x"], "scores": [0.5]}
     report = write_records([{"text": "Ann", "spans": [span]}], tmp_path / "a", format)
-    assert report.notes["position whose scores are not kept"] == 1
+    assert report.notes["span whose scores are not kept"] == 1
     assert report.lossy
 
 
@@ -329,5 +330,6 @@ def test_command_line_options_are_those_of_reading_and_of_writing(tmp_path, caps
 def test_every_format_can_be_detected_and_is_named_in_the_readme():
     readme = (files.Path(files.__file__).parent / "README.md").read_text()
     for name, one in FORMATS.items():
-        assert one.detect_object or one.detect_lines or one.detect_path, name
+        detectors = ("detect_object", "detect_lines", "detect_path")
+        assert any(getattr(type(one), way) is not getattr(Format, way) for way in detectors), name
         assert f'`"{name}"`' in readme, name

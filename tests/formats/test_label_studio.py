@@ -146,7 +146,7 @@ def test_cancelled_and_missing_annotations_are_counted(tmp_path):
 
 
 NOT_HELD = {
-    "relation": (RELATION, "relation", "holds no relations"),
+    "relation": (RELATION, "relation", "holds spans and no relation"),
     "whole text": (WHOLE, "choices of a whole text", "got 'choices' of a whole text"),
     "rating": (region(0, 3, "Ann", "rating", rating=3), "rating of a region", "got 'rating' of a"),
     "html": (
@@ -213,5 +213,5 @@ def test_other_exports_and_options_say_what_there_is(tmp_path):
         read_records(write(tmp_path, {"data": {"text": "a"}, "annotations": [3]}))
     with pytest.raises(ValueError, match="`annotations` must be one of"):
         read_records(write(tmp_path, task([])), annotations="all")
-    with pytest.raises(ValueError, match="The labels of a region must be known"):
+    with pytest.raises(ValueError, match="The labels of a span must be known"):
         write_records([UNKNOWN], path, "label-studio")

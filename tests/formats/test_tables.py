@@ -161,7 +161,7 @@ def test_what_a_table_file_cannot_hold_raises_or_is_counted(tmp_path):
             write_records(records, path)
     with pytest.raises(ValueError, match="`delimiter` must be one character"):
         read_records(path, delimiter="::")
-    with pytest.raises(ValueError, match="`header` must be True or False"):
+    with pytest.raises(ValueError, match=r"`header` must be one of \(True, False\)"):
         read_records(path, header="first")
 
 

@@ -20,7 +20,6 @@ from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save, get_relative_import_files
 from transformers.utils import CONFIG_NAME
 
-from .encoders import save_remote_code
 from .folders import replaced_files
 
 
@@ -53,7 +52,6 @@ def prepared_folder(
                     "model. Save to another folder, or remove the adapter first."
                 )
             earlier_code |= carried_code(folder)
-            save_remote_code(model.encoder, scratch)
             if with_code:
                 for part, auto_class in ((model.config, "AutoConfig"), (model, "AutoModel")):
                     part._auto_class = auto_class  # as `register_for_auto_class`, for this save

@@ -30,7 +30,9 @@ _LABELS = re.compile(
 
 @dataclass
 class Report:
-    """What was read from a file, or written to one.
+    """Counts of what was read from a file, or written to one.
+
+    In ``with report:``, an `ItemError` raises, or ends the block and is counted.
 
     Args:
         format: the name of the format.
@@ -42,16 +44,17 @@ class Report:
         positions: how many spans or columns of these, or fields that have a value.
         labels: how often each of their labels.
         skipped: annotation that was left out, by kind; empty with ``on_error="raise"``.
-        notes: all else that is worth knowing: a scheme that was found out, fields not kept.
+        notes: all else that is worth knowing: the scheme that was detected, fields not kept.
         lossy: whether some of the notes are of something that was left out.
         unread_labels: names of fields that are not kept, though they seem to hold labels.
+        memory: what a reader remembers from record to record.
 
     Raises:
         ValueError: another `on_error`.
 
     Example:
         >>> report = Report("brat", on_error="skip")
-        >>> report.misfit("relation", "a.ann, line 3", "Records hold no relations.")
+        >>> report.unsupported("relation", "a.ann, line 3", "Records hold no relations.")
         >>> report.count({"columns": [{"labels": ["place"]}]})
         >>> print(report)
         brat: 1 record, 1 position
@@ -69,55 +72,44 @@ class Report:
     notes: Counter[str] = field(default_factory=Counter)
     lossy: bool = False
     unread_labels: set[str] = field(default_factory=set)
+    memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR:
             raise ValueError(f"`on_error` must be one of {ON_ERROR}, got {self.on_error!r}.")
 
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if not isinstance(error, ItemError):
+            return False
+        self.leave_out(error)
+        return True
+
     def leave_out(self, error: ItemError) -> None:
-        """Raise for an item that is none, or count it; the caller then leaves it out.
-
-        Args:
-            error: says what is wrong, and of which kind that is.
-
-        Raises:
-            ValueError: with ``on_error="raise"``.
-        """
+        """Raise a ValueError for an invalid item, or count it; the caller then leaves it out."""
         if self.on_error == "raise":
             raise ValueError(f"{error} To count these and go on: on_error='skip'.") from error
         self.skipped[error.kind] += 1
 
-    def misfit(self, kind: str, where: str, message: str) -> None:
+    def unsupported(self, kind: str, where: str, message: str) -> None:
         """Raise for what cannot be represented, or count it; the caller then leaves it out.
 
         Args:
-            kind: what it is, in words that a count makes sense of.
+            kind: names it in `skipped`.
             where: file and line.
             message: the rule, what was received, the way out.
-
-        Raises:
-            ValueError: with ``on_error="raise"``.
         """
         self.leave_out(ItemError(f"{where}: {message}", kind))
 
     def note(self, what: str, times: int = 1, lost: bool = True) -> None:
-        """Count something that is worth knowing, and no error.
-
-        Args:
-            what: in words that a count makes sense of.
-            times: how often.
-            lost: whether it is left out.
-        """
+        """Count something that is no error; `lost` says whether it is left out."""
         self.notes[what] += times
         self.lossy |= lost
 
     def not_kept(self, name: str, value: object) -> None:
-        """Note a field of an object that is not read.
-
-        Args:
-            name: of the field.
-            value: what it holds.
-        """
+        """Note a field of an object that is not read, and its value."""
         self.note(f"field {name!r} not kept")
         if value and may_hold_labels(name):
             self.unread_labels.add(name)
@@ -125,11 +117,10 @@ class Report:
     def count(self, record: Mapping[str, Any]) -> None:
         """Count a record, its positions and its labels."""
         self.records += 1
-        positions = [one for one in record[kind_of(record)] if one.get("value", "") is not None]
-        self.positions += len(positions)
-        for position in positions:
-            for label in position["labels"] or ():
-                self.labels[label] += 1
+        for position in record[kind_of(record)]:
+            if position.get("value", "") is not None:
+                self.positions += 1
+                self.labels.update(position["labels"] or ())
 
     def count_texts(self, table: pa.Table) -> None:
         """Count the texts of a table, their spans and labels."""
@@ -154,8 +145,7 @@ class Report:
             f"{' given' if self.writing else ''}"
         ]
         for name in ("labels", "skipped", "notes"):
-            counts = getattr(self, name).most_common()
-            if counts:
+            if counts := getattr(self, name).most_common():
                 lines.append(f"{name}: " + ", ".join(f"{what} {times}" for what, times in counts))
         return "\n".join(lines)
 

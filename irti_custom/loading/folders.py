@@ -19,20 +19,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from ..file_versions import WHOLE, WHOLE_0_3, file_versions
+
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows, which locks no folders
     fcntl = None  # type: ignore[assignment]
 
-WEIGHTS_FILE = re.compile(
+_WEIGHTS_FILE = re.compile(
     r"(pytorch_|adapter_)?model(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
     r"|model(_int8)?\.onnx(\.data)?"
 )
-_MAY_GO = re.compile(rf"{WEIGHTS_FILE.pattern}|[^/\\]+\.py")
-# By these, two saves into one folder are told apart.
-_VERSIONED = re.compile(rf"{WEIGHTS_FILE.pattern}|.*config\.json|.*processor\.json|tokenizer\.json")
-_SCRATCH, _WHOLE, OUTDATED = ".saving-", ".saved-whole", "outdated.json"
-_WHOLE_0_3 = ".saved"  # of version 0.3.0, whose readers moved its files
+_MAY_GO = re.compile(rf"{_WEIGHTS_FILE.pattern}|[^/\\]+\.py")
+_SCRATCH, OUTDATED = ".saving-", "outdated.json"
 _REMOVE_HIDDEN = "If nobody saved there, remove the hidden folder."
 _LOCK_SECONDS = 60
 _TRIES = 5
@@ -75,7 +74,7 @@ def replaced_files(
             (scratch / OUTDATED).write_text(json.dumps(names), encoding="utf-8")
             for path in (*scratch.rglob("*"), scratch):
                 flush(path)
-            scratch.rename(Path(folder, _WHOLE))
+            scratch.rename(Path(folder, WHOLE))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         _publish(folder)
@@ -118,7 +117,7 @@ def _publish(folder: str | os.PathLike) -> None:
     """Link the files of a whole save into their places."""
     if not _holds_save(folder):
         return
-    whole = Path(folder, _WHOLE)
+    whole = Path(folder, WHOLE)
     outdated = _outdated_names(whole)
     for path in whole.iterdir():
         target = Path(folder, path.name)
@@ -189,7 +188,7 @@ def _holds_save(folder: str | os.PathLike) -> bool:
     Raises:
         ValueError: it holds something under that name that no save writes.
     """
-    old, whole = Path(folder, _WHOLE_0_3), Path(folder, _WHOLE)
+    old, whole = Path(folder, WHOLE_0_3), Path(folder, WHOLE)
     if old.is_symlink() or old.exists():
         raise ValueError(
             f"{old} is what version 0.3.0 leaves of a save that was interrupted. Move its files "
@@ -220,12 +219,8 @@ def whole_folder(folder: str | os.PathLike, *names: str) -> str:
 
     Raises:
         ValueError: what lies there is nothing that a save wrote.
-
-    Example:
-        >>> whole_folder("no/such/folder", "config.json")
-        'no/such/folder'
     """
-    whole = os.path.join(folder, _WHOLE)
+    whole = os.path.join(folder, WHOLE)
     if _holds_save(folder) and any(os.path.isfile(os.path.join(whole, name)) for name in names):
         return whole
     return os.fspath(folder)
@@ -238,27 +233,16 @@ def load_one_version(folder: str | os.PathLike, load: Callable[[], _Loaded]) -> 
         OSError: they are replaced again and again.
     """
     for _ in range(_TRIES):
-        before = _versions(folder)
+        before = file_versions(folder)
         try:
             loaded = load()
         except Exception:  # whatever a mixture of two versions leads to
-            if _versions(folder) == before:
+            if file_versions(folder) == before:
                 raise
         else:
-            if _versions(folder) == before:
+            if file_versions(folder) == before:
                 return loaded
     raise OSError(
         f"{os.fspath(folder)!r} is saved to again and again while it is loaded, {_TRIES} times so "
         "far. Load it when that has ended, or save to another folder."
     )
-
-
-def _versions(folder: str | os.PathLike) -> list[tuple[str, int, int, int]]:
-    """Return the identities of the files of a save; none for a Hub id."""
-    found = []
-    with suppress(FileNotFoundError, NotADirectoryError):
-        for name in sorted(os.listdir(folder)):
-            if name == _WHOLE or _VERSIONED.fullmatch(name):
-                status = os.stat(os.path.join(folder, name))
-                found.append((name, status.st_ino, status.st_mtime_ns, status.st_size))
-    return found

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from .labels import IGNORE_INDEX
+from ..labels import IGNORE_INDEX
 
 _FAILURES = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
