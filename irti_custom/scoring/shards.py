@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..formats.atomic import writing
-from ..formats.read_write import read_records
+from ..formats.read_write import iter_records
 from ..processing.processor import MaskedSeqProcessor
 from ..records.record import KINDS
 
@@ -146,7 +146,7 @@ def _read(path: str, size: int, on_error: str, format: str | None) -> Iterator[A
     if not format and path.endswith(".parquet"):
         yield from _read_tables(path, size)
         return
-    records = read_records(path, format, on_error=on_error) if format else _read_lines(path)
+    records = iter_records(path, format, on_error=on_error) if format else _read_lines(path)
     items = iter(records)
     yield list(islice(items, size))
     while group := list(islice(items, size)):
