@@ -19,13 +19,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, groupby, islice
 from typing import Any, NamedTuple, Union
 
 import torch
 
 from ..inference.answers import Answer, AnswerWriter
 from ..inference.pipeline import MaskedSeqClassificationPipeline, is_one_input
+from ..inference.predictions import Predictions
 from ..labels import check_count
 from ..processing.processor import Encoded
 from ..processing.rows import rows_of
@@ -69,10 +70,6 @@ class BatchLimits:
 
     Raises:
         ValueError: numbers below 1, or a request that may be larger than the queue.
-
-    Example:
-        >>> BatchLimits(batch_tokens=256).max_inputs
-        256
     """
 
     batch_tokens: int = 1024
@@ -212,7 +209,7 @@ class BatchingQueue:
                 self._turns.append(request)
                 self._changed.notify_all()
         if not rows:
-            self._finish(request)
+            self._finish([request])
         return request.future
 
     def close(self) -> None:
@@ -310,35 +307,48 @@ class BatchingQueue:
         try:
             self.on_batch(len(batch), _size(batch))
             logits = self.pipe.score([row.values for row in batch])
+            pieces = logits.split([len(row.values["mask_indices"]) for row in batch])
         except Exception as error:  # of whatever kind: who waits for an answer must get it
             if len(requests) == 1:
-                self._finish(requests[0], error)
+                self._fail(requests[0], error)
                 return
             for request in requests:
                 self._answer([row for row in batch if row.request is request])
             return
-        pieces = logits.split([len(row.values["mask_indices"]) for row in batch])
         with self._changed:
             for row, piece in zip(batch, pieces):
                 row.logits[row.place] = piece
                 row.request.unscored -= 1
             finished = [request for request in requests if not request.unscored]
-        for request in finished:
-            self._finish(request)
+        for _, group in groupby(sorted(finished, key=_writer_id), key=_writer_id):
+            self._finish(list(group))
 
-    def _finish(self, request: _Request, error: Exception | None = None) -> None:
-        """Set the answers of a request whose rows are scored, or why there are none."""
-        answers: list[list[Answer]] = []
+    def _finish(self, requests: list[_Request]) -> None:
+        """Set the answers of requests with one writer, which is faster than one by one."""
         try:
-            for encoded, logits in request.parts if error is None else ():
-                answers += self.pipe.predictions(encoded, logits).answers(request.writer)
-        except Exception as raised:  # as in `_answer`
-            error = raised
-        with suppress(InvalidStateError):  # cancelled, or failed with other rows
-            if error is None:
-                request.future.set_result(answers[0] if request.is_one else answers)
-            else:
-                request.future.set_exception(error)
+            facts = self.pipe.facts
+            parts = [
+                Predictions.of_rows(encoded, logits, request.writer, facts)
+                for request in requests
+                for encoded, logits in request.parts
+            ]
+            answers = iter(Predictions.joined(parts).answers() if parts else [])
+        except Exception as error:  # as in `_answer`
+            if len(requests) == 1:
+                self._fail(requests[0], error)
+                return
+            for request in requests:
+                self._finish([request])
+            return
+        for request in requests:
+            count = sum(len(encoded.positions) for encoded, _ in request.parts)
+            own = list(islice(answers, count))
+            with suppress(InvalidStateError):  # cancelled, or failed with other rows
+                request.future.set_result(own[0] if request.is_one else own)
+
+    def _fail(self, request: _Request, error: Exception) -> None:
+        with suppress(InvalidStateError):  # as in `_finish`
+            request.future.set_exception(error)
 
     def _remove(self, request: _Request) -> None:
         """Take the rows of a request that has ended out of the queue."""
@@ -349,6 +359,10 @@ class BatchingQueue:
                 self.waiting_tokens -= sum(row.cost for row in request.waiting.values())
                 request.waiting.clear()
                 self._rows = [row for row in self._rows if row.request is not request]
+
+
+def _writer_id(request: _Request) -> int:
+    return id(request.writer)
 
 
 def _size(batch: list[_Row]) -> int:
