@@ -45,7 +45,9 @@ def test_a_checkpoint_names_rotary_bases_for_both_versions(tmp_path):
     assert saved["global_attn_every_n_layers"] == 2
     again = AutoModelForMaskedSeqModeling.from_pretrained(tmp_path)
     assert_same_logits(model, again)
-    assert again.config.to_dict()["base_model_config"]["local_rope_theta"] == 30000.0
+    again.save_pretrained(tmp_path / "again")
+    text = (tmp_path / "again" / "config.json").read_text()
+    assert json.loads(text)["base_model_config"]["local_rope_theta"] == 30000.0
 
 
 @pytest.mark.parametrize(

@@ -642,7 +642,7 @@ def test_a_folder_without_a_processor_says_how_to_make_one(tmp_path):
 def test_what_does_not_fit_is_refused(base, tokenizer):
     with pytest.raises(ValueError, match=r"must be a loaded model, got 'trained'. To load one"):
         MaskedSeqClassificationPipeline("trained")
-    with pytest.raises(ValueError, match=r"got BertModel. A base encoder needs a head"):
+    with pytest.raises(ValueError, match=r"got BertModel. To put a head on an encoder, call"):
         pipeline(TASK, model=base)
     with pytest.raises(ValueError, match="`processor` must be given for a model that is loaded"):
         MaskedSeqClassificationPipeline(make_model())
